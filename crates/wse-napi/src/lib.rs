@@ -1,0 +1,1 @@
+//! The addon: conversions between the engine and JavaScript, no decisions.

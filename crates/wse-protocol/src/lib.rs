@@ -1,0 +1,1 @@
+//! What is on the wire: frames, envelopes, topics and codes. No I/O; time and randomness are arguments.
