@@ -1,1 +1,4 @@
 //! What is on the wire: frames, envelopes, topics and codes. No I/O; time and randomness are arguments.
+#![forbid(unsafe_code)]
+
+pub mod codes;
