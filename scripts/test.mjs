@@ -1,0 +1,36 @@
+// `npm test`: installs, builds, and runs every test of every language. Works on a bare clone.
+// Its last line is the sum: `N passed, N failed, N skipped`. With CI=true a skipped test fails the run.
+import { ensureBuilt } from './addon.mjs'
+import { ensurePackages } from './packages.mjs'
+import { announce, observe, script } from './process.mjs'
+import { countCargo, countTap, Tally } from './tally.mjs'
+import { ensureCompilers, findChromium } from './toolchain.mjs'
+
+const tally = new Tally()
+
+await script(async () => {
+  await ensurePackages()
+  await ensureCompilers()
+  await ensureBuilt()
+  const chromium = await findChromium()
+
+  if (process.env.CI === 'true') {
+    announce('The committed loader is the one that the build writes')
+    const diff = await observe('git', ['diff', '--exit-code', '--stat', '--', 'binding.js', 'binding.d.ts'])
+    tally.addStep(diff.code === 0)
+  }
+
+  announce('Types')
+  tally.addStep((await observe('tsc', ['-p', 'tsconfig.json'])).code === 0)
+
+  announce('Rust tests')
+  tally.add(countCargo(await observe('cargo', ['test', '--workspace', '--locked', '--no-fail-fast'])))
+
+  announce('Tests of what users touch')
+  const env = chromium ? { CHROMIUM_PATH: chromium } : {}
+  tally.add(countTap(await observe('ava', ['--tap', ...process.argv.slice(2)], { env })))
+})
+
+if (process.exitCode) tally.addStep(false)
+if (tally.failed > 0 || (process.env.CI === 'true' && tally.skipped > 0)) process.exitCode = 1
+console.log(`\n${tally}`)
