@@ -2,3 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod codes;
+mod error;
+pub mod frame;

@@ -1,0 +1,89 @@
+//! What can be wrong with bytes from a connection or with text from a publisher.
+//!
+//! One enum for each stage whose failures a caller tells apart; each answers its wire code.
+
+use std::fmt;
+
+use crate::codes::{Code, close};
+
+/// A peer that broke RFC 6455, or a limit. The connection cannot go on after any of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// A client MUST mask every frame.
+    Unmasked,
+    /// RSV bits without an extension that gives them a meaning.
+    ReservedBits,
+    /// An opcode that RFC 6455 keeps for later: its four bits.
+    ReservedOpcode(u8),
+    /// A control frame without FIN.
+    FragmentedControl,
+    /// A control frame of more than 125 bytes.
+    ControlTooLong,
+    /// A length written in more bytes than it needs.
+    LengthNotMinimal,
+    /// A 64-bit length whose highest bit is set.
+    LengthOutOfRange,
+    /// A continuation with nothing to continue.
+    UnexpectedContinuation,
+    /// A new message inside an unfinished one.
+    ExpectedContinuation,
+    /// Text, or the reason of a Close, that is not UTF-8.
+    InvalidUtf8,
+    /// A message over the limit, known from the header, before its payload is kept.
+    MessageTooLarge,
+    /// A message in more frames than the limit, empty ones counted.
+    TooManyFragments,
+    /// A Close payload of one byte, which is half a code.
+    TruncatedCloseCode,
+    /// A Close code that no endpoint may send.
+    InvalidCloseCode(u16),
+}
+
+impl FrameError {
+    /// The number for our Close frame: 1002, 1007 or 1009.
+    pub const fn close_code(self) -> u16 {
+        match self {
+            Self::InvalidUtf8 => close::INVALID_DATA,
+            Self::MessageTooLarge | Self::TooManyFragments => close::TOO_LARGE,
+            _ => close::PROTOCOL,
+        }
+    }
+
+    /// The wire code that belongs to it, for counters and logs; the peer gets a Close and no `error`.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::InvalidUtf8 => Code::InvalidMessage,
+            Self::MessageTooLarge | Self::TooManyFragments => Code::MessageTooLarge,
+            _ => Code::ProtocolError,
+        }
+    }
+
+    /// The words for our Close frame, short enough for any of them.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Unmasked => "frame is not masked",
+            Self::ReservedBits => "reserved bits are set",
+            Self::ReservedOpcode(_) => "reserved opcode",
+            Self::FragmentedControl => "control frame is fragmented",
+            Self::ControlTooLong => "control frame is too long",
+            Self::LengthNotMinimal => "length is not minimal",
+            Self::LengthOutOfRange => "length is out of range",
+            Self::UnexpectedContinuation => "continuation without a message",
+            Self::ExpectedContinuation => "message inside another message",
+            Self::InvalidUtf8 => "text is not UTF-8",
+            Self::MessageTooLarge => "message is too large",
+            Self::TooManyFragments => "too many fragments",
+            Self::TruncatedCloseCode => "close code is truncated",
+            Self::InvalidCloseCode(_) => "close code is not allowed",
+        }
+    }
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for FrameError {}

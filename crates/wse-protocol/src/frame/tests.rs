@@ -1,0 +1,214 @@
+//! Unit tests of the frame codec, with frames written out by hand.
+
+use std::ops::ControlFlow;
+
+use super::*;
+
+const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+/// A client's frame.
+fn client(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = encode(OpCode::Text, payload);
+    let header = bytes.len() - payload.len();
+    bytes[0] = first;
+    bytes[1] |= MASKED;
+    bytes.splice(header..header, KEY);
+    mask::unmask(&mut bytes[header + 4..], KEY, 0);
+    bytes
+}
+
+fn owned(message: Message<'_>) -> String {
+    format!("{message:?}")
+}
+
+/// Feeds `bytes` in pieces of `size`: what came out, and how it ended.
+fn read_in(
+    bytes: &[u8],
+    size: usize,
+    limits: &FrameLimits,
+) -> (Vec<String>, Result<ControlFlow<()>, FrameError>) {
+    let mut reader = FrameReader::new();
+    let mut messages = Vec::new();
+    for piece in bytes.chunks(size) {
+        let end = reader.feed(&mut piece.to_vec(), limits, &mut |message| {
+            messages.push(owned(message));
+            ControlFlow::Continue(())
+        });
+        if end != Ok(ControlFlow::Continue(())) {
+            return (messages, end);
+        }
+    }
+    (messages, Ok(ControlFlow::Continue(())))
+}
+
+fn read(bytes: &[u8]) -> (Vec<String>, Result<ControlFlow<()>, FrameError>) {
+    let whole = read_in(bytes, bytes.len().max(1), &FrameLimits::default());
+    let single = read_in(bytes, 1, &FrameLimits::default());
+    assert_eq!(whole, single, "one byte at a time reads the same");
+    whole
+}
+
+fn refusal(bytes: &[u8]) -> FrameError {
+    read(bytes).1.expect_err("the frame is refused")
+}
+
+#[test]
+fn the_masked_hello_of_the_rfc_is_read() {
+    let bytes = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+    assert_eq!(read(&bytes), (vec!["Text(\"Hello\")".into()], Ok(ControlFlow::Continue(()))));
+}
+
+#[test]
+fn a_reader_weighs_a_pointer_and_keeps_nothing_between_messages() {
+    assert_eq!(size_of::<FrameReader>(), size_of::<usize>());
+    let mut reader = FrameReader::new();
+    let frame = client(0x81, b"hello");
+    let mut drop_all = |_: Message<'_>| ControlFlow::Continue(());
+    for cut in 1..frame.len() {
+        let (head, tail) = frame.split_at(cut);
+        assert!(reader.feed(&mut head.to_vec(), &FrameLimits::default(), &mut drop_all).is_ok());
+        assert!(!reader.is_idle() && reader.buffered_bytes() > 0);
+        assert!(reader.feed(&mut tail.to_vec(), &FrameLimits::default(), &mut drop_all).is_ok());
+        assert!(reader.is_idle() && reader.buffered_bytes() == 0);
+    }
+}
+
+#[test]
+fn a_control_frame_between_fragments_comes_out_before_the_message() {
+    let bytes = [client(0x01, b"fo"), client(0x89, b"?"), client(0x00, b"o"), client(0x80, b"")].concat();
+    assert_eq!(read(&bytes).0, ["Ping([63])", "Text(\"foo\")"]);
+}
+
+#[test]
+fn each_breach_of_the_rfc_has_its_own_error() {
+    use FrameError::*;
+    let close = |payload: &[u8]| client(0x88, payload);
+    for (bytes, error) in [
+        (encode(OpCode::Text, b"x"), Unmasked),
+        (client(0xc1, b"x"), ReservedBits),
+        (client(0xa1, b"x"), ReservedBits),
+        (client(0x91, b"x"), ReservedBits),
+        (client(0x83, b"x"), ReservedOpcode(3)),
+        (client(0x8f, b"x"), ReservedOpcode(15)),
+        (client(0x09, b"x"), FragmentedControl),
+        (client(0x89, &[0; 126]), ControlTooLong),
+        (vec![0x81, 0xfe, 0, 125, 0, 0, 0, 0], LengthNotMinimal),
+        (vec![0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0], LengthNotMinimal),
+        (vec![0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], LengthOutOfRange),
+        (client(0x80, b"x"), UnexpectedContinuation),
+        ([client(0x01, b"x"), client(0x81, b"x")].concat(), ExpectedContinuation),
+        (client(0x81, b"\xff"), InvalidUtf8),
+        (close(b"\x03"), TruncatedCloseCode),
+        (close(b"\x03\xe8\xff"), InvalidUtf8),
+    ] {
+        assert_eq!(refusal(&bytes), error);
+        assert!(error.reason().len() <= MAX_CONTROL - 2 && error.to_string() == error.reason());
+    }
+}
+
+#[test]
+fn only_close_codes_that_an_endpoint_may_send_are_accepted() {
+    let accepted = |code: u16| match read(&client(0x88, &code.to_be_bytes())) {
+        (messages, Ok(ControlFlow::Break(()))) => messages.len() == 1,
+        (_, end) => {
+            assert_eq!(end, Err(FrameError::InvalidCloseCode(code)));
+            false
+        }
+    };
+    for code in [1000, 1001, 1002, 1003, 1007, 1011, 1012, 1013, 1014, 3000, 4000, 4999] {
+        assert!(accepted(code), "{code}");
+    }
+    for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, u16::MAX] {
+        assert!(!accepted(code), "{code}");
+    }
+}
+
+#[test]
+fn nothing_is_read_after_a_close() {
+    let bytes = [client(0x88, b"\x03\xe8bye"), client(0x81, b"x")].concat();
+    let whole = read_in(&bytes, bytes.len(), &FrameLimits::default());
+    let message = "Close { code: Some(1000), reason: \"bye\" }";
+    assert_eq!(whole, (vec![message.into()], Ok(ControlFlow::Break(()))));
+}
+
+#[test]
+fn text_fails_at_its_first_impossible_byte_while_the_frame_is_unfinished() {
+    // Overlong, surrogate, beyond the last character, a lone continuation, a byte that no text has.
+    for bad in [&b"\xc0"[..], b"\xe0\x80", b"\xed\xa0", b"\xf4\x90", b"\xf0\x80", b"\x80", b"\xf5", b"a\xc3("]
+    {
+        let mut bytes = client(0x01, &[bad, &[b'x'; 20]].concat());
+        bytes.truncate(6 + bad.len());
+        assert_eq!(read(&bytes).1, Err(FrameError::InvalidUtf8), "{bad:x?}");
+    }
+    for unfinished in [&b"\xc3"[..], b"\xe0\xa0", b"\xed\x9f", b"\xf4\x8f\xbf", b"\xf0\x90"] {
+        let waits = client(0x01, unfinished);
+        assert_eq!(read(&waits).1, Ok(ControlFlow::Continue(())), "{unfinished:x?}");
+        let ends = [waits, client(0x80, b"")].concat();
+        assert_eq!(refusal(&ends), FrameError::InvalidUtf8, "{unfinished:x?}");
+    }
+}
+
+#[test]
+fn a_message_over_the_limit_is_refused_by_its_header() {
+    let limits = FrameLimits { max_message_bytes: 200, max_fragments: 3 };
+    let end = |bytes: &[u8]| read_in(bytes, bytes.len(), &limits).1;
+    assert_eq!(end(&client(0x82, &[0; 200])), Ok(ControlFlow::Continue(())));
+    assert_eq!(end(&client(0x82, &[0; 201])[..8]), Err(FrameError::MessageTooLarge));
+    let second = [client(0x02, &[0; 150]), client(0x00, &[0; 51])[..6].to_vec()].concat();
+    assert_eq!(end(&second), Err(FrameError::MessageTooLarge));
+
+    let empty = client(0x00, b"");
+    let three = [client(0x01, b""), empty.clone(), empty.clone()].concat();
+    assert_eq!(end(&three), Ok(ControlFlow::Continue(())));
+    assert_eq!(end(&[three, empty].concat()), Err(FrameError::TooManyFragments));
+    let none = FrameLimits { max_message_bytes: 0, max_fragments: 0 };
+    assert_eq!(read_in(&client(0x82, &[0; 70_000]), 999, &none).0.len(), 1);
+}
+
+#[test]
+fn a_buffer_grows_with_what_has_arrived() {
+    let limits = FrameLimits { max_message_bytes: 0, max_fragments: 0 };
+    let mut reader = FrameReader::new();
+    let mut drop_all = |_: Message<'_>| ControlFlow::Continue(());
+    let mut header = [0x82, 0xff, 0, 0, 0x40, 0, 0, 0, 0, 0, 1, 2, 3, 4];
+    assert!(reader.feed(&mut header, &limits, &mut drop_all).is_ok());
+    assert!(reader.feed(&mut [0; 1000], &limits, &mut drop_all).is_ok());
+    assert!(reader.buffered_bytes() < 2000, "{}", reader.buffered_bytes());
+
+    let frame = client(0x82, &[7; 1500]);
+    let mut reader = FrameReader::new();
+    for piece in frame[..1400].chunks(100) {
+        assert!(reader.feed(&mut piece.to_vec(), &limits, &mut drop_all).is_ok());
+    }
+    assert!(reader.buffered_bytes() <= 1500 + 400, "a known end bounds the doubling");
+}
+
+#[test]
+fn a_sink_that_breaks_sees_no_more() {
+    let mut bytes = [client(0x81, b"1"), client(0x81, b"2"), client(0x81, b"3")].concat();
+    let mut seen = 0;
+    let end = FrameReader::new().feed(&mut bytes, &FrameLimits::default(), &mut |_| {
+        seen += 1;
+        if seen == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!((end, seen), (Ok(ControlFlow::Break(())), 2));
+}
+
+#[test]
+fn a_server_frame_has_the_shortest_header_and_no_spare_byte() {
+    for (len, header) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
+        let frame = encode(OpCode::Binary, &vec![1; len]);
+        assert_eq!((frame.len(), frame.capacity()), (header + len, header + len));
+        assert_eq!(frame[0], 0x82);
+        assert_eq!(frame[1] & MASKED, 0);
+    }
+}
+
+#[test]
+fn the_reason_of_a_close_is_cut_between_characters() {
+    assert_eq!(encode_close(4401, ""), [0x88, 2, 0x11, 0x31]);
+    let frame = encode_close(1011, &"é".repeat(100));
+    assert_eq!(frame.len(), 2 + 2 + 122);
+    assert_eq!(std::str::from_utf8(&frame[4..]), Ok("é".repeat(61).as_str()));
+    assert_eq!(encode_close(1011, &"x".repeat(200)).len(), 2 + MAX_CONTROL);
+}
