@@ -87,3 +87,28 @@ impl fmt::Display for FrameError {
 }
 
 impl std::error::Error for FrameError {}
+
+/// Text that is not a JSON object, or one that we do not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScanError {
+    /// The text does not begin like an object, whatever else it is.
+    #[error("text is not a JSON object")]
+    NotAnObject,
+    /// The text begins like an object, and breaks the grammar of RFC 8259 at the byte `at`.
+    #[error("JSON is malformed at byte {at}")]
+    Malformed {
+        /// Where the grammar was broken; the text's length when it ends too early.
+        at: usize,
+    },
+    /// More than 128 objects and arrays inside each other.
+    #[error("JSON is nested too deeply")]
+    TooDeep,
+}
+
+impl ScanError {
+    /// The wire code that belongs to it.
+    pub const fn code(self) -> Code {
+        Code::InvalidMessage
+    }
+}

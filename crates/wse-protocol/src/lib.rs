@@ -4,3 +4,4 @@
 pub mod codes;
 mod error;
 pub mod frame;
+pub mod scan;

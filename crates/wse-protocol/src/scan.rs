@@ -1,0 +1,142 @@
+//! The top-level members of a JSON object, without building a tree.
+//!
+//! One pass validates the whole text against RFC 8259 and reports where each member stands; the bytes
+//! are never copied. Knows grammar, and which members of ours say what a message is; never their rules.
+
+mod grammar;
+
+use std::borrow::Cow;
+
+pub use crate::error::ScanError;
+use grammar::Grammar;
+
+/// How many objects and arrays may stand inside each other, the outermost counted.
+pub const MAX_DEPTH: u32 = 128;
+
+/// One top-level member of an object, as it stands in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// What stands between the quotes of the name, escapes and all.
+    pub key: &'a str,
+    /// The value's JSON.
+    pub value: &'a str,
+    /// Where the opening quote of the name stands in the text.
+    pub start: usize,
+    /// The first byte after the value.
+    pub end: usize,
+}
+
+impl<'a> Member<'a> {
+    /// The member's name; `None` when its escapes name no Unicode text (half a surrogate pair).
+    pub fn name(&self) -> Option<Cow<'a, str>> {
+        decode(self.key)
+    }
+}
+
+/// Calls `visit` for each top-level member of the object `text`, in order, duplicates included.
+///
+/// The members seen before an error were real, but a caller must forget them: `text` is no object.
+pub fn members<'a>(text: &'a str, visit: &mut impl FnMut(Member<'a>)) -> Result<(), ScanError> {
+    let mut grammar = Grammar::new(text);
+    grammar.skip_whitespace();
+    if grammar.next() != b'{' {
+        return Err(ScanError::NotAnObject);
+    }
+    grammar.step();
+    grammar.skip_whitespace();
+    if grammar.next() == b'}' {
+        grammar.step();
+        return grammar.end();
+    }
+    loop {
+        let start = grammar.at();
+        grammar.string()?;
+        let key_end = grammar.at() - 1;
+        grammar.colon()?;
+        let value = grammar.at();
+        grammar.value()?;
+        let end = grammar.at();
+        visit(Member { key: &text[start + 1..key_end], value: &text[value..end], start, end });
+
+        grammar.skip_whitespace();
+        match grammar.next() {
+            b',' => {
+                grammar.step();
+                grammar.skip_whitespace();
+            }
+            b'}' => {
+                grammar.step();
+                return grammar.end();
+            }
+            _ => return Err(grammar.malformed()),
+        }
+    }
+}
+
+/// Whether `raw`, a name as it stands between its quotes, names `name`.
+pub fn key_is(raw: &str, name: &str) -> bool {
+    raw == name || (raw.contains('\\') && decode(raw).is_some_and(|key| key == name))
+}
+
+/// The text of a JSON string.
+///
+/// `None` when `raw` is another value, or a string whose escapes name no Unicode text.
+pub fn string_value(raw: &str) -> Option<Cow<'_, str>> {
+    let mut grammar = Grammar::new(raw);
+    grammar.string().ok()?;
+    grammar.end().ok()?;
+    decode(raw.trim_ascii_end().strip_prefix('"')?.strip_suffix('"')?)
+}
+
+/// Undoes the escapes of what stands between the quotes of a valid JSON string.
+fn decode(raw: &str) -> Option<Cow<'_, str>> {
+    if !raw.contains('\\') {
+        return Some(Cow::Borrowed(raw));
+    }
+    serde_json::from_str(&format!("\"{raw}\"")).ok().map(Cow::Owned)
+}
+
+/// What a message of a client says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbound<'a> {
+    /// The object: the text without its old prefix (`WSE`, `S` or `U`).
+    pub json: &'a str,
+    /// The message type, if it is a string.
+    pub kind: Option<Cow<'a, str>>,
+    /// The JSON of the payload.
+    pub payload: Option<&'a str>,
+}
+
+/// Reads type and payload of a client's text.
+///
+/// The type is `t`, or where that is absent `type`, or else `event_type`; the payload `p` or else
+/// `payload`. Of duplicates the last one counts, as in every JSON parser that the application may use.
+pub fn inbound(text: &str) -> Result<Inbound<'_>, ScanError> {
+    let json = split_prefix(text).1;
+    let (mut short, mut long, mut event) = (None, None, None);
+    let (mut p, mut payload) = (None, None);
+    members(json, &mut |member| {
+        let slot = match member.name().as_deref() {
+            Some("t") => &mut short,
+            Some("p") => &mut p,
+            Some("type") => &mut long,
+            Some("event_type") => &mut event,
+            Some("payload") => &mut payload,
+            _ => return,
+        };
+        *slot = Some(member.value);
+    })?;
+    let kind = short.or(long).or(event).and_then(string_value);
+    Ok(Inbound { json, kind, payload: p.or(payload) })
+}
+
+/// Splits an old prefix from the object behind it: the letters, empty when there are none, and the rest.
+pub(crate) fn split_prefix(text: &str) -> (&str, &str) {
+    let letters = ["WSE", "S", "U"]
+        .into_iter()
+        .find(|letters| text.strip_prefix(letters).is_some_and(|rest| rest.starts_with('{')));
+    text.split_at(letters.map_or(0, str::len))
+}
+
+#[cfg(test)]
+mod tests;
