@@ -112,3 +112,31 @@ impl ScanError {
         Code::InvalidMessage
     }
 }
+
+/// A name that no topic can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TopicError {
+    /// The name is empty.
+    #[error("topic is empty")]
+    Empty,
+    /// The name has this many bytes; 255 are the most.
+    #[error("topic has {len} bytes, over the limit of 255")]
+    TooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// The name contains a control character.
+    #[error("topic contains a control character at byte {at}")]
+    ControlCharacter {
+        /// Where it stands.
+        at: usize,
+    },
+}
+
+impl TopicError {
+    /// The wire code that belongs to it.
+    pub const fn code(self) -> Code {
+        Code::SubscriptionFailed
+    }
+}

@@ -5,3 +5,4 @@ pub mod codes;
 mod error;
 pub mod frame;
 pub mod scan;
+pub mod topic;
