@@ -140,3 +140,25 @@ impl TopicError {
         Code::SubscriptionFailed
     }
 }
+
+/// A publisher's object that may not go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvelopeError {
+    /// The object has a member, at its top level, that clients read as the server's stamp.
+    #[error("member {0:?} is the server's to set")]
+    ReservedMember(&'static str),
+    /// The object is nested too deeply to be read, so it cannot be vouched for.
+    #[error("JSON is nested too deeply")]
+    TooDeep,
+}
+
+impl EnvelopeError {
+    /// The wire code that belongs to it.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::ReservedMember(_) => Code::ReservedMember,
+            Self::TooDeep => Code::InvalidMessage,
+        }
+    }
+}

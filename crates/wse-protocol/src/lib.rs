@@ -2,7 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub mod codes;
+pub mod envelope;
 mod error;
 pub mod frame;
+pub mod message;
 pub mod scan;
+mod timestamp;
 pub mod topic;

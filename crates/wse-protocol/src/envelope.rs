@@ -1,0 +1,183 @@
+//! The envelope around what a publisher says.
+//!
+//! Keeps the publisher's bytes and adds only what is missing. Never builds a tree, and never decides
+//! where a message goes.
+
+mod category;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use uuid::Uuid;
+
+use crate::scan::{self, Member, ScanError};
+
+pub use crate::error::EnvelopeError;
+pub use crate::timestamp::Timestamp;
+pub use category::{Category, category};
+
+/// The version in the envelope, and the protocol version of a greeting.
+pub const VERSION: u32 = 2;
+
+/// The most that [`complete`] adds to a publisher's text, in bytes.
+pub const MAX_OVERHEAD: usize = concat!(
+    r#""id":"00000000-0000-0000-0000-000000000000","#,
+    r#""ts":"0000-00-00T00:00:00.000Z","v":2,"_msg_cat":"WSE","p":{},"#
+)
+.len();
+
+/// What a publisher's text became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A whole envelope, which begins with `{`.
+    Envelope {
+        /// Its category.
+        category: Category,
+        /// The publisher numbered it, so a `seq` of ours would be a second one.
+        has_seq: bool,
+    },
+    /// The text is not a JSON object and went out as it came.
+    Verbatim,
+}
+
+/// Completes a publisher's JSON object, and appends what goes on the wire to `out`.
+///
+/// Where `id`, `ts`, `v`, the category or the payload are missing they are spliced in front; the
+/// publisher's own bytes follow as they are. `v`, `c` and `_msg_cat` are the server's to say: what
+/// differs from its word is taken out. The category is the publisher's wish if that is one of the
+/// three (an old prefix, else `_msg_cat`, else `c`), or follows from the type.
+///
+/// Whatever is at the start of `out` stays, so that a caller can leave room for a frame header. With
+/// [`MAX_OVERHEAD`] and the length of `text` free in `out` nothing is allocated, unless members have to
+/// be taken out. On an error `out` is as it was.
+pub fn complete(text: &str, id: &Uuid, at: Timestamp, out: &mut Vec<u8>) -> Result<Outcome, EnvelopeError> {
+    let (letters, json) = scan::split_prefix(text);
+    let mut found = Found { wish: Category::from_letters(letters), ..Found::default() };
+    match scan::members(json, &mut |member| found.note(&member)) {
+        Ok(()) => {}
+        // Clients that read deeper than we do would take what we have not read for checked.
+        Err(ScanError::TooDeep) => return Err(EnvelopeError::TooDeep),
+        Err(ScanError::NotAnObject | ScanError::Malformed { .. }) => {
+            out.extend_from_slice(text.as_bytes());
+            return Ok(Outcome::Verbatim);
+        }
+    }
+    if let Some(name) = found.reserved {
+        return Err(EnvelopeError::ReservedMember(name));
+    }
+    let category = found.category();
+
+    out.reserve(json.len() + MAX_OVERHEAD);
+    out.push(b'{');
+    if !found.has_id {
+        out.extend_from_slice(b"\"id\":\"");
+        out.extend_from_slice(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+        out.extend_from_slice(b"\",");
+    }
+    if !found.has_ts {
+        out.extend_from_slice(b"\"ts\":\"");
+        out.extend_from_slice(&at.to_ascii());
+        out.extend_from_slice(b"\",");
+    }
+    if !found.has_version {
+        out.extend_from_slice(b"\"v\":2,");
+    }
+    if !found.has_category {
+        out.extend_from_slice(b"\"_msg_cat\":\"");
+        out.extend_from_slice(category.as_str().as_bytes());
+        out.extend_from_slice(b"\",");
+    }
+    if !found.has_payload {
+        out.extend_from_slice(b"\"p\":{},");
+    }
+    push_members(json, &found.cuts, out);
+    Ok(Outcome::Envelope { category, has_seq: found.has_seq })
+}
+
+/// Appends the members of the object `json` without those in `cuts`, and the closing brace.
+fn push_members(json: &str, cuts: &[Range<usize>], out: &mut Vec<u8>) {
+    let end = json.trim_ascii_end().len() - 1;
+    let mut at = json.len() - json.trim_ascii_start().len() + 1;
+    for cut in cuts {
+        out.extend_from_slice(&json.as_bytes()[at..cut.start]);
+        // The comma behind a member goes with it.
+        let behind = json[cut.end..].trim_ascii_start();
+        at = json.len() - behind.strip_prefix(',').unwrap_or(behind).len();
+    }
+    out.extend_from_slice(&json.as_bytes()[at..end]);
+    // A comma is left over when everything behind it was taken out, or when there was nothing.
+    if let Some(kept) = out.trim_ascii_end().strip_suffix(b",") {
+        let kept = kept.len();
+        out.truncate(kept);
+    }
+    out.push(b'}');
+}
+
+/// What a publisher's object has at its top level. Duplicates count as present.
+#[derive(Default)]
+struct Found<'a> {
+    has_id: bool,
+    has_ts: bool,
+    has_version: bool,
+    has_category: bool,
+    has_payload: bool,
+    has_seq: bool,
+    reserved: Option<&'static str>,
+    /// The category that a prefix or else the first usable `_msg_cat` asks for.
+    wish: Option<Category>,
+    /// The same, of `c`.
+    old_wish: Option<Category>,
+    /// JSON of `t`, `type` and `event_type`.
+    kinds: [Option<&'a str>; 3],
+    /// What is taken out, in order.
+    cuts: Vec<Range<usize>>,
+}
+
+impl<'a> Found<'a> {
+    fn note(&mut self, member: &Member<'a>) {
+        match member.name().as_deref() {
+            Some("t") => self.kinds[0] = Some(member.value),
+            Some("type") => self.kinds[1] = Some(member.value),
+            Some("event_type") => self.kinds[2] = Some(member.value),
+            Some("p" | "payload") => self.has_payload = true,
+            Some("id") => self.has_id = true,
+            Some("ts") => self.has_ts = true,
+            Some("seq") => self.has_seq = true,
+            Some("v") if member.value == "2" => self.has_version = true,
+            Some("_msg_cat") if self.agrees(member.value) => self.has_category = true,
+            Some("v" | "_msg_cat") => self.cuts.push(member.start..member.end),
+            Some("c") => {
+                self.old_wish = self.old_wish.or_else(|| category_of(member.value));
+                self.cuts.push(member.start..member.end);
+            }
+            Some("tp") => self.reserved = Some("tp"),
+            Some("e") => self.reserved = Some("e"),
+            Some("o") => self.reserved = Some("o"),
+            Some("topic") => self.reserved = Some("topic"),
+            Some("epoch") => self.reserved = Some("epoch"),
+            Some("offset") => self.reserved = Some("offset"),
+            _ => {}
+        }
+    }
+
+    /// Whether a `_msg_cat` may stay: it is a category, and not another than the one asked for before.
+    fn agrees(&mut self, value: &str) -> bool {
+        let category = category_of(value);
+        self.wish = self.wish.or(category);
+        category.is_some() && self.wish == category
+    }
+
+    fn category(&self) -> Category {
+        self.wish.or(self.old_wish).unwrap_or_else(|| {
+            let kind = self.kinds.into_iter().find_map(|kind| kind).and_then(scan::string_value);
+            category(&kind.unwrap_or(Cow::Borrowed("")))
+        })
+    }
+}
+
+fn category_of(value: &str) -> Option<Category> {
+    Category::from_letters(&scan::string_value(value)?)
+}
+
+#[cfg(test)]
+mod tests;

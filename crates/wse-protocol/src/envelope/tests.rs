@@ -1,0 +1,110 @@
+//! Unit tests of the envelope. `spec/vectors/envelope.json` has the cases that every language reads.
+
+use super::*;
+
+const AT: Timestamp = Timestamp(1_700_000_000_050);
+const ID: &str = "018bcfe5-6832-7000-8000-000000000001";
+
+fn completed(text: &str) -> Result<(String, Outcome), EnvelopeError> {
+    let mut out = b"....".to_vec();
+    let outcome = complete(text, &Uuid::parse_str(ID).expect("an id"), AT, &mut out)?;
+    let text = String::from_utf8(out.split_off(4)).expect("UTF-8");
+    assert_eq!(out, b"....", "what stood before stays");
+    Ok((text, outcome))
+}
+
+fn envelope(text: &str) -> String {
+    let (completed, outcome) = completed(text).expect("nothing is reserved");
+    let json: serde_json::Value = serde_json::from_str(&completed).expect("an envelope is JSON");
+    let Outcome::Envelope { category, .. } = outcome else { panic!("an envelope was expected") };
+    assert_eq!((json["v"].as_u64(), json["_msg_cat"].as_str()), (Some(2), Some(category.as_str())));
+    assert!(completed.len() <= text.len() + MAX_OVERHEAD);
+    completed
+}
+
+#[test]
+fn what_is_missing_is_spliced_in_front_of_the_publishers_bytes() {
+    let head = format!(r#"{{"id":"{ID}","ts":"2023-11-14T22:13:20.050Z","v":2,"_msg_cat":"U","#);
+    assert_eq!(
+        envelope(r#" {"t" : "x", "p":{"n":1.50} } "#),
+        format!(r#"{head}"t" : "x", "p":{{"n":1.50}} }}"#)
+    );
+    assert_eq!(envelope("{}"), format!(r#"{head}"p":{{}}}}"#));
+    assert_eq!(envelope("{ }"), format!(r#"{head}"p":{{}}}}"#));
+    assert_eq!(envelope("{}").len(), 2 + MAX_OVERHEAD - "WSE".len() + "U".len() - 1);
+}
+
+#[test]
+fn a_whole_envelope_goes_out_byte_for_byte() {
+    let whole = r#"{"t":"x","p":{},"id":"a","ts":"b","seq":7,"v":2,"_msg_cat":"S"}"#;
+    let outcome = Outcome::Envelope { category: Category::Snapshot, has_seq: true };
+    assert_eq!(completed(whole), Ok((whole.into(), outcome)));
+}
+
+#[test]
+fn what_the_server_says_replaces_what_the_publisher_said() {
+    let rest = r#""id":1,"ts":1,"p":{}"#;
+    for (text, kept) in [
+        (format!(r#"{{"v":1,{rest}}}"#), format!(r#"{{"v":2,"_msg_cat":"U",{rest}}}"#)),
+        (format!(r#"{{{rest} , "v" : 1 }}"#), format!(r#"{{"v":2,"_msg_cat":"U",{rest} }}"#)),
+        (format!(r#"{{{rest},"v":2,"c":"S"}}"#), format!(r#"{{"_msg_cat":"S",{rest},"v":2}}"#)),
+        (format!(r#"{{"c":"S",{rest},"_msg_cat":"U"}}"#), format!(r#"{{"v":2,{rest},"_msg_cat":"U"}}"#)),
+        (format!(r#"{{"_msg_cat":"X",{rest},"v":2.0}}"#), format!(r#"{{"v":2,"_msg_cat":"U",{rest}}}"#)),
+        (format!(r#"{{"\u0063":"S",{rest},"\u0076":3}}"#), format!(r#"{{"v":2,"_msg_cat":"S",{rest}}}"#)),
+        (format!(r#"S{{"_msg_cat":"U",{rest}}}"#), format!(r#"{{"v":2,"_msg_cat":"S",{rest}}}"#)),
+        (
+            format!(r#"WSE{{"t":"x_snapshot",{rest}}}"#),
+            format!(r#"{{"v":2,"_msg_cat":"WSE","t":"x_snapshot",{rest}}}"#),
+        ),
+    ] {
+        assert_eq!(envelope(&text), kept, "{text}");
+    }
+    let all_cut = r#" { "id":1,"ts":1,"_msg_cat":null, "c":1 ,"v":1 } "#;
+    assert_eq!(envelope(all_cut), r#"{"v":2,"_msg_cat":"U","p":{}, "id":1,"ts":1}"#);
+    assert_eq!(envelope(r#"S{"v":1}"#), envelope("S{}"));
+}
+
+#[test]
+fn duplicates_cannot_say_two_things() {
+    let text = r#"{"id":1,"ts":1,"p":{},"v":2,"v":1,"_msg_cat":"S","_msg_cat":"U","_msg_cat":"S"}"#;
+    assert_eq!(envelope(text), r#"{"id":1,"ts":1,"p":{},"v":2,"_msg_cat":"S","_msg_cat":"S"}"#);
+}
+
+#[test]
+fn a_stamp_cannot_be_forged_at_the_top_level() {
+    for name in ["tp", "e", "o", "topic", "epoch", "offset"] {
+        let refused = Err(EnvelopeError::ReservedMember(name));
+        assert_eq!(completed(&format!(r#"{{"t":"x","{name}":1}}"#)), refused);
+        assert_eq!(completed(&format!(r#"{{"{name}":null,"{name}":1,"t":"x"}}"#)), refused);
+        assert_eq!(
+            completed(&format!(r#"U{{"t":"x","\u00{:x}{}":1}}"#, name.as_bytes()[0], &name[1..])),
+            refused
+        );
+        assert!(completed(&format!(r#"{{"p":{{"{name}":1}}}}"#)).is_ok());
+    }
+    let deep = format!(r#"{{"o":1,"p":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+    assert_eq!(completed(&deep), Err(EnvelopeError::TooDeep));
+}
+
+#[test]
+fn what_is_no_object_goes_out_as_it_came() {
+    for text in ["", "hello", "[1]", "WSE {}", "{", "{\"a\":1", "S[]", "{}{}", "  7 "] {
+        assert_eq!(completed(text), Ok((text.into(), Outcome::Verbatim)), "{text:?}");
+    }
+}
+
+#[test]
+fn an_error_leaves_the_buffer_as_it_was() {
+    let mut out = b"....".to_vec();
+    assert!(complete(r#"{"o":1}"#, &Uuid::nil(), AT, &mut out).is_err());
+    assert_eq!(out, b"....");
+}
+
+#[test]
+fn one_allocation_of_the_announced_size_is_enough() {
+    let text = r#"{"t":"ping"}"#;
+    let mut out = Vec::with_capacity(text.len() + MAX_OVERHEAD);
+    let capacity = out.capacity();
+    assert!(complete(text, &Uuid::nil(), AT, &mut out).is_ok());
+    assert_eq!(out.capacity(), capacity);
+}

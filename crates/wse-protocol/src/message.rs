@@ -1,0 +1,467 @@
+//! What the server itself says to a client.
+//!
+//! One struct for each message, its fields those of the payload. Never decides when one is sent.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::codes::Code;
+use crate::envelope::{Timestamp, VERSION};
+use crate::scan;
+
+/// A message of the server's own.
+pub trait ServerMessage: Serialize {
+    /// The type in the envelope.
+    const TYPE: &'static str;
+}
+
+/// Appends the envelope of `message` to `out`.
+///
+/// It begins with the type: existing clients look for `ping` and `PONG` in the first characters.
+pub fn write<M: ServerMessage>(message: &M, id: &Uuid, at: Timestamp, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"t\":\"");
+    out.extend_from_slice(M::TYPE.as_bytes());
+    out.extend_from_slice(b"\",\"p\":");
+    serde_json::to_writer(&mut *out, message).expect("plain structs are written to memory without fail");
+    out.extend_from_slice(b",\"id\":\"");
+    out.extend_from_slice(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+    out.extend_from_slice(b"\",\"ts\":\"");
+    out.extend_from_slice(&at.to_ascii());
+    out.extend_from_slice(b"\",\"v\":2,\"_msg_cat\":\"WSE\"}");
+}
+
+macro_rules! server_messages {
+    ($($name:ident $(<$life:lifetime>)? = $type:literal,)*) => {
+        $(impl $(<$life>)? ServerMessage for $name $(<$life>)? {
+            const TYPE: &'static str = $type;
+        })*
+    };
+}
+
+server_messages! {
+    ServerReady<'a> = "server_ready",
+    ServerHello<'a> = "server_hello",
+    Ping = "ping",
+    Pong<'a> = "PONG",
+    Error<'a> = "error",
+    RateLimitWarning = "rate_limit_warning",
+    Gap<'a> = "gap",
+    SubscriptionUpdate<'a> = "subscription_update",
+}
+
+/// The first message of every connection.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerReady<'a> {
+    message: &'static str,
+    details: ReadyDetails<'a>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct ReadyDetails<'a> {
+    version: u32,
+    features: ReadyFeatures,
+    connection_id: Uuid,
+    server_time: Timestamp,
+    user_id: Option<&'a str>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct ReadyFeatures {
+    compression: bool,
+    encryption: bool,
+    batching: bool,
+    priority_queue: bool,
+    circuit_breaker: bool,
+    rust_transport: bool,
+    rust_jwt: bool,
+    recovery: bool,
+}
+
+impl<'a> ServerReady<'a> {
+    /// The greeting of a connection of `user_id` (`None`: anonymous). Its features are what works.
+    pub const fn new(connection_id: Uuid, user_id: Option<&'a str>, server_time: Timestamp) -> Self {
+        let features = ReadyFeatures {
+            compression: false,
+            encryption: false,
+            batching: false,
+            priority_queue: false,
+            circuit_breaker: false,
+            rust_transport: true,
+            rust_jwt: true,
+            recovery: false,
+        };
+        let details = ReadyDetails { version: VERSION, features, connection_id, server_time, user_id };
+        Self { message: "connection established", details }
+    }
+}
+
+/// The answer to each `client_hello`.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerHello<'a> {
+    server_version: &'a str,
+    protocol_version: u32,
+    features: HelloFeatures,
+    limits: HelloLimits,
+    #[serde(serialize_with = "as_millis", skip_serializing_if = "Duration::is_zero")]
+    ping_interval: Duration,
+    connection_id: Uuid,
+    server_time: Timestamp,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct HelloFeatures {
+    compression: bool,
+    recovery: bool,
+    cluster: bool,
+    batching: bool,
+    priority_queue: bool,
+    msgpack: bool,
+    encryption: bool,
+}
+
+/// What a connection may send. Zero where there is no limit.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct HelloLimits {
+    /// The largest message in bytes.
+    pub max_message_size: usize,
+    /// Messages that may come in one burst.
+    pub rate_limit_capacity: u32,
+    /// Messages a second that may come for ever.
+    pub rate_limit_refill: u32,
+}
+
+impl<'a> ServerHello<'a> {
+    /// `ping_interval` is the time between heartbeats; it is left out when that is zero, for none,
+    /// because clients count on a positive number.
+    pub const fn new(
+        server_version: &'a str,
+        limits: HelloLimits,
+        ping_interval: Duration,
+        connection_id: Uuid,
+        server_time: Timestamp,
+    ) -> Self {
+        let features = HelloFeatures {
+            compression: false,
+            recovery: false,
+            cluster: false,
+            batching: false,
+            priority_queue: false,
+            msgpack: false,
+            encryption: false,
+        };
+        let protocol_version = VERSION;
+        Self { server_version, protocol_version, features, limits, ping_interval, connection_id, server_time }
+    }
+}
+
+/// A heartbeat to a connection that speaks the protocol.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Ping {
+    /// The server's clock, which comes back in the client's pong.
+    pub server_time: Timestamp,
+}
+
+/// The answer to a client's ping. Its numbers are milliseconds.
+#[derive(Debug, Clone, Serialize)]
+pub struct Pong<'a> {
+    client_timestamp: Option<&'a RawValue>,
+    server_timestamp: u64,
+    latency: Option<u64>,
+    latency_ms: Option<u64>,
+}
+
+/// The longest number of a client that comes back in a pong: more digits than any clock shows.
+const MAX_TIMESTAMP_LEN: usize = 32;
+
+impl<'a> Pong<'a> {
+    /// Answers the ping with this payload, which arrived at `at`.
+    ///
+    /// Its `timestamp` comes back with the digits that it had. The latency is what the two clocks make
+    /// of it, never negative; without a number it is null.
+    pub fn answer(payload: Option<&'a str>, at: Timestamp) -> Self {
+        let mut client_timestamp = None;
+        let read = scan::members(payload.unwrap_or("{}"), &mut |member| {
+            if scan::key_is(member.key, "timestamp") {
+                client_timestamp = Some(member.value);
+            }
+        });
+        let number = client_timestamp
+            .filter(|value| read.is_ok() && value.len() <= MAX_TIMESTAMP_LEN)
+            .and_then(|value| Some((value, value.parse::<f64>().ok()?)));
+        let latency = number.map(|(_, sent)| (at.0 as f64 - sent).max(0.0).round() as u64);
+        Self {
+            client_timestamp: number.and_then(|(value, _)| serde_json::from_str(value).ok()),
+            server_timestamp: at.0,
+            latency,
+            latency_ms: latency,
+        }
+    }
+}
+
+/// What went wrong, for a client to match on and a person to read.
+#[derive(Debug, Clone, Serialize)]
+pub struct Error<'a> {
+    code: &'static str,
+    message: &'a str,
+    details: ErrorDetails<'a>,
+    recoverable: bool,
+    severity: &'static str,
+    #[serde(serialize_with = "as_seconds", skip_serializing_if = "Duration::is_zero")]
+    retry_after: Duration,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    topics: &'a [&'a str],
+    timestamp: Timestamp,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct ErrorDetails<'a> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    topics: &'a [&'a str],
+}
+
+impl<'a> Error<'a> {
+    /// An error that ends the connection is fatal where trying again cannot help.
+    pub const fn new(code: Code, message: &'a str, timestamp: Timestamp) -> Self {
+        let recoverable = code.is_retryable() || code.close_code().is_none();
+        Self {
+            code: code.as_str(),
+            message,
+            details: ErrorDetails { topics: &[] },
+            recoverable,
+            severity: if recoverable { "error" } else { "fatal" },
+            retry_after: Duration::ZERO,
+            topics: &[],
+            timestamp,
+        }
+    }
+
+    /// Names the topics that the error is about.
+    #[must_use]
+    pub const fn with_topics(mut self, topics: &'a [&'a str]) -> Self {
+        self.topics = topics;
+        self.details.topics = topics;
+        self
+    }
+
+    /// Says when trying again can help; in seconds on the wire.
+    #[must_use]
+    pub const fn with_retry_after(mut self, retry_after: Duration) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+}
+
+/// Tells a client that it is about to send too fast.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct RateLimitWarning {
+    /// Messages a second that it sends now.
+    pub current_rate: u32,
+    /// Messages a second that it may send.
+    pub limit: u32,
+    /// Messages that it may still send at once.
+    pub remaining: u32,
+    /// Until the burst is whole again; in seconds on the wire.
+    #[serde(serialize_with = "as_seconds")]
+    pub retry_after: Duration,
+}
+
+/// Tells a client that it missed messages because it did not take them.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Gap<'a> {
+    /// The topic that has a hole; `None` for what was sent to this connection alone.
+    pub topic: Option<&'a str>,
+    /// How many messages are missing.
+    pub count: u64,
+    /// Why, in one word.
+    pub reason: &'a str,
+}
+
+/// What a subscription request asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// To get what is published to the topics.
+    Subscribe,
+    /// To get it no longer.
+    Unsubscribe,
+}
+
+/// The one reply to a subscription request.
+#[derive(Debug, Clone, Serialize)]
+pub struct SubscriptionUpdate<'a> {
+    action: Action,
+    success: bool,
+    success_topics: &'a [&'a str],
+    failed_topics: &'a [&'a str],
+    recovery: Recovery,
+}
+
+/// Positions by topic. Clients count on an object, so it is there, empty, before topics have a log.
+#[derive(Debug, Clone, Serialize)]
+struct Recovery {}
+
+impl<'a> SubscriptionUpdate<'a> {
+    /// A success when any topic succeeded.
+    pub const fn new(action: Action, success_topics: &'a [&'a str], failed_topics: &'a [&'a str]) -> Self {
+        let success = !success_topics.is_empty();
+        Self { action, success, success_topics, failed_topics, recovery: Recovery {} }
+    }
+}
+
+fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const AT: Timestamp = Timestamp(1_700_000_000_050);
+    const TIME: &str = "2023-11-14T22:13:20.050Z";
+    const ID: Uuid = Uuid::from_u128(0x018b_cfe5_6832_7000_8000_0000_0000_0001);
+    const CONNECTION: Uuid = Uuid::from_u128(7);
+
+    /// The payload of `message`, after its envelope was looked at.
+    fn payload<M: ServerMessage>(message: &M) -> Value {
+        let mut out = Vec::new();
+        write(message, &ID, AT, &mut out);
+        let text = String::from_utf8(out).expect("UTF-8");
+        assert!(text.starts_with(&format!("{{\"t\":\"{}\",", M::TYPE)), "{text}");
+        assert_eq!(crate::envelope::category(M::TYPE), crate::envelope::Category::Wse);
+        let mut json: Value = serde_json::from_str(&text).expect("JSON");
+        let payload = json["p"].take();
+        let rest =
+            json!({ "t": M::TYPE, "p": null, "id": ID.to_string(), "ts": TIME, "v": 2, "_msg_cat": "WSE" });
+        assert_eq!(json, rest);
+        payload
+    }
+
+    #[test]
+    fn the_greeting_names_only_what_works() {
+        let expected = json!({
+            "message": "connection established",
+            "details": {
+                "version": 2,
+                "features": {
+                    "compression": false, "encryption": false, "batching": false, "priority_queue": false,
+                    "circuit_breaker": false, "rust_transport": true, "rust_jwt": true, "recovery": false,
+                },
+                "connection_id": CONNECTION.to_string(),
+                "server_time": TIME,
+                "user_id": "a\"b",
+            },
+        });
+        assert_eq!(payload(&ServerReady::new(CONNECTION, Some("a\"b"), AT)), expected);
+        assert!(payload(&ServerReady::new(CONNECTION, None, AT))["details"]["user_id"].is_null());
+    }
+
+    #[test]
+    fn the_hello_has_integers_for_limits_and_a_positive_interval_or_none() {
+        let limits = HelloLimits {
+            max_message_size: 1 << 20,
+            rate_limit_capacity: 100_000,
+            rate_limit_refill: 10_000,
+        };
+        let hello = |interval| payload(&ServerHello::new("0.1.0", limits, interval, CONNECTION, AT));
+        let expected = json!({
+            "server_version": "0.1.0",
+            "protocol_version": 2,
+            "features": {
+                "compression": false, "recovery": false, "cluster": false, "batching": false,
+                "priority_queue": false, "msgpack": false, "encryption": false,
+            },
+            "limits": {
+                "max_message_size": 1_048_576, "rate_limit_capacity": 100_000, "rate_limit_refill": 10_000,
+            },
+            "ping_interval": 25_000,
+            "connection_id": CONNECTION.to_string(),
+            "server_time": TIME,
+        });
+        assert_eq!(hello(Duration::from_secs(25)), expected);
+        assert!(hello(Duration::ZERO).get("ping_interval").is_none());
+    }
+
+    #[test]
+    fn a_pong_gives_the_clients_number_back_as_it_was_written() {
+        let pong = |ping| payload(&Pong::answer(ping, AT));
+        assert_eq!(payload(&Ping { server_time: AT }), json!({ "server_time": TIME }));
+        let answer = |client: Value, latency: Value| {
+            json!({
+                "client_timestamp": client, "server_timestamp": AT.0, "latency": latency, "latency_ms": latency,
+            })
+        };
+        assert_eq!(
+            pong(Some(r#"{"timestamp":1700000000000}"#)),
+            answer(json!(1_700_000_000_000_u64), json!(50))
+        );
+        assert_eq!(pong(Some(r#"{"timestamp":1700000000049.5}"#))["latency"], json!(1));
+        assert_eq!(
+            pong(Some(r#"{"timestamp":1700000009999}"#))["latency"],
+            json!(0),
+            "a clock that is ahead"
+        );
+        for none in [None, Some("{}"), Some("7"), Some(r#"{"timestamp":"x"}"#), Some(r#"{"timestamp":null}"#)]
+        {
+            assert_eq!(pong(none), answer(Value::Null, Value::Null), "{none:?}");
+        }
+        let long = format!("{{\"timestamp\":1{}}}", "0".repeat(100));
+        assert_eq!(pong(Some(&long)), answer(Value::Null, Value::Null));
+        let mut out = Vec::new();
+        write(&Pong::answer(Some(r#"{"timestamp":17e11}"#), AT), &ID, AT, &mut out);
+        assert!(out.starts_with(br#"{"t":"PONG","p":{"client_timestamp":17e11,"#));
+    }
+
+    #[test]
+    fn an_error_always_has_an_object_of_details() {
+        let plain = payload(&Error::new(Code::AuthFailed, "token refused", AT));
+        let expected = json!({
+            "code": "AUTH_FAILED", "message": "token refused", "details": {}, "recoverable": false,
+            "severity": "fatal", "timestamp": TIME,
+        });
+        assert_eq!(plain, expected);
+        let topics = ["a", "b\u{7f}"];
+        let full = Error::new(Code::SubscriptionFailed, "", AT)
+            .with_topics(&topics)
+            .with_retry_after(Duration::from_millis(1500));
+        let full = payload(&full);
+        assert_eq!((&full["topics"], &full["details"]), (&json!(topics), &json!({ "topics": topics })));
+        assert_eq!((&full["retry_after"], &full["recoverable"]), (&json!(1.5), &json!(true)));
+    }
+
+    #[test]
+    fn notices_carry_what_a_client_reacts_to() {
+        let warning = RateLimitWarning {
+            current_rate: 9,
+            limit: 10,
+            remaining: 1,
+            retry_after: Duration::from_millis(100),
+        };
+        let expected = json!({ "current_rate": 9, "limit": 10, "remaining": 1, "retry_after": 0.1 });
+        assert_eq!(payload(&warning), expected);
+        let gap = Gap { topic: Some("prices"), count: 3, reason: "slow" };
+        assert_eq!(payload(&gap), json!({ "topic": "prices", "count": 3, "reason": "slow" }));
+    }
+
+    #[test]
+    fn a_subscription_reply_succeeds_with_any_topic() {
+        let reply = |good: &[&str], bad: &[&str]| {
+            let reply = payload(&SubscriptionUpdate::new(Action::Subscribe, good, bad));
+            assert_eq!((&reply["recovery"], &reply["action"]), (&json!({}), &json!("subscribe")));
+            assert_eq!((&reply["success_topics"], &reply["failed_topics"]), (&json!(good), &json!(bad)));
+            reply["success"].as_bool()
+        };
+        assert_eq!(reply(&["a"], &["b"]), Some(true));
+        assert_eq!(reply(&[], &["b"]), Some(false));
+        let left = payload(&SubscriptionUpdate::new(Action::Unsubscribe, &["a"], &[]));
+        assert_eq!(left["action"], "unsubscribe");
+    }
+}
