@@ -1,1 +1,37 @@
 //! One process full of connections.
+//!
+//! [`Engine`] is the handle that everyone else holds. Behind it stand shards, a thread each, that own
+//! their connections alone; what is shared between them are small registries, each behind its own lock.
+#![deny(unsafe_code)]
+
+pub mod auth;
+pub mod budget;
+pub mod calendar;
+pub mod config;
+pub mod connection;
+pub mod driver;
+pub mod engine;
+pub mod error;
+pub mod frame;
+pub mod handshake;
+pub mod heartbeat;
+pub mod host;
+pub mod id;
+pub mod inbound;
+pub mod metrics;
+pub mod outbound;
+pub mod rate_limit;
+pub mod seats;
+pub mod session;
+pub mod shard;
+pub mod shared;
+pub mod slab;
+pub mod topics;
+pub mod turn;
+pub mod users;
+
+pub use config::Config;
+pub use engine::Engine;
+pub use error::EngineError;
+pub use host::{Host, Reply};
+pub use id::{ConnectionId, ConnectionKey};

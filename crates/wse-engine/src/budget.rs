@@ -1,0 +1,69 @@
+//! The memory budget that all queues of an engine share.
+//!
+//! Counts bytes, never allocates them: whoever holds bytes holds a [`Charge`], and dropping it pays back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Bytes held against a limit. A limit of zero is no limit.
+#[derive(Debug)]
+pub struct Budget {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+impl Budget {
+    /// An empty budget of `limit` bytes.
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), limit })
+    }
+
+    /// Bytes held now.
+    pub fn used(&self) -> usize {
+        self.used.load(Relaxed)
+    }
+
+    /// The limit in bytes; zero: none.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Holds `bytes`, or `None` when they would not fit: the newcomer gives way.
+    pub fn charge(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
+        let before = self.used.fetch_add(bytes, Relaxed);
+        if self.limit != 0 && before + bytes > self.limit {
+            self.used.fetch_sub(bytes, Relaxed);
+            return None;
+        }
+        Some(Charge { budget: Arc::clone(self), bytes })
+    }
+}
+
+/// Bytes held against a [`Budget`] until this is dropped.
+#[derive(Debug)]
+pub struct Charge {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_does_not_fit_and_takes_back_what_is_dropped() {
+        let budget = Budget::new(100);
+        let held = budget.charge(60).expect("60 of 100 fit");
+        assert!(budget.charge(41).is_none());
+        assert_eq!(budget.used(), 60);
+        drop(held);
+        assert_eq!(budget.used(), 0);
+        assert!(budget.charge(100).is_some());
+    }
+}

@@ -1,0 +1,119 @@
+//! The settings of an engine, validated once by whoever fills them in; inside, a value is always good.
+
+use crate::auth::Auth;
+use crate::heartbeat::Heartbeat;
+use crate::rate_limit::Rate;
+use wse_protocol::frame::FrameLimits;
+use wse_protocol::topic::Rules;
+
+/// What happens when a user has too many connections (PROTOCOL §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConnectionLimitPolicy {
+    /// One of the user's connections makes room: one that did not answer its last heartbeat, else the oldest.
+    #[default]
+    Replace,
+    /// The new one is refused with 4429.
+    Refuse,
+}
+
+/// Bounds of one connection's outbound queue: what the kernel has refused. Zero: no bound.
+#[derive(Debug, Clone, Copy)]
+pub struct OutboundLimits {
+    /// Messages that may wait. Default: 1 000.
+    pub max_messages: usize,
+    /// Bytes that may wait. Default: 16 MiB.
+    pub max_bytes: usize,
+    /// How long the queue may refuse newcomers before the connection is closed with 4503. Default: 10 000.
+    pub slow_timeout_ms: u64,
+}
+
+impl Default for OutboundLimits {
+    fn default() -> Self {
+        Self { max_messages: 1_000, max_bytes: 16 << 20, slow_timeout_ms: 10_000 }
+    }
+}
+
+/// Bounds of what waits for the application. Zero: no bound.
+#[derive(Debug, Clone, Copy)]
+pub struct InboundLimits {
+    /// Bytes of all connections. Default: 64 MiB.
+    pub max_bytes: usize,
+    /// Bytes of one connection. Default: 256 KiB.
+    pub max_bytes_per_connection: usize,
+}
+
+impl Default for InboundLimits {
+    fn default() -> Self {
+        Self { max_bytes: 64 << 20, max_bytes_per_connection: 256 << 10 }
+    }
+}
+
+/// Everything that an engine is told when it starts. The field's units are in its name; zero means off.
+#[derive(Debug)]
+pub struct Config {
+    /// The path of the upgrade. Default: `/wse`.
+    pub path: String,
+    /// Who may connect.
+    pub auth: Auth,
+    /// Origins that may connect; empty: the rule of PROTOCOL §2 (same host where a cookie is sent).
+    pub allowed_origins: Vec<String>,
+    /// How many proxies before the server are trusted to append to `X-Forwarded-For`. Default: none.
+    pub trusted_proxies: usize,
+    /// Open connections in all. Default: 10 000.
+    pub max_connections: usize,
+    /// Open connections of one user. Default: 5.
+    pub max_connections_per_user: usize,
+    /// What gives way at that limit.
+    pub connection_limit_policy: ConnectionLimitPolicy,
+    /// Time for a handshake. Default: 10 000.
+    pub handshake_timeout_ms: u64,
+    /// Unfinished handshakes in all; over it the oldest is dropped. Default: 4 096.
+    pub max_handshakes: usize,
+    /// Unfinished handshakes of one address; over it the oldest of that address is dropped. Default: off.
+    pub max_handshakes_per_address: usize,
+    /// Pings and idle closing.
+    pub heartbeat: Heartbeat,
+    /// Inbound rate of a connection; `None`: unlimited.
+    pub rate: Option<Rate>,
+    /// Largest frame and message, and most fragments of one.
+    pub frame: FrameLimits,
+    /// Bounds of a connection's outbound queue.
+    pub outbound: OutboundLimits,
+    /// Bounds of what waits for the application.
+    pub inbound: InboundLimits,
+    /// Bytes of all queues together. Default: 512 MiB.
+    pub memory_budget_bytes: usize,
+    /// Which topics a client may subscribe to.
+    pub topics: Rules,
+    /// Whether messages are envelopes (PROTOCOL §6); `false`: plain WebSocket.
+    pub envelope: bool,
+    /// Threads that own connections.
+    pub shards: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            path: "/wse".into(),
+            auth: Auth::Anonymous,
+            allowed_origins: Vec::new(),
+            trusted_proxies: 0,
+            max_connections: 10_000,
+            max_connections_per_user: 5,
+            connection_limit_policy: ConnectionLimitPolicy::default(),
+            handshake_timeout_ms: 10_000,
+            max_handshakes: 4_096,
+            max_handshakes_per_address: 0,
+            heartbeat: Heartbeat::default(),
+            rate: Some(Rate::default()),
+            frame: FrameLimits { max_message_bytes: 1 << 20, max_fragments: 65_537 },
+            outbound: OutboundLimits::default(),
+            inbound: InboundLimits::default(),
+            memory_budget_bytes: 512 << 20,
+            topics: Rules::default(),
+            envelope: true,
+            shards: cores.saturating_sub(1).clamp(1, 255),
+        }
+    }
+}

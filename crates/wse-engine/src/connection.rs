@@ -1,0 +1,129 @@
+//! One connection: what a shard knows of it.
+//!
+//! Plain data, about 250 bytes when idle; the shard and its session act on it.
+
+use crate::auth::Identity;
+use crate::frame::Frame;
+use crate::handshake::Upgrade;
+use crate::id::ConnectionKey;
+use crate::outbound::Outbound;
+use crate::rate_limit::RateLimit;
+use crate::topics::Topic;
+use crate::turn::Pending;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use wse_protocol::frame::FrameReader;
+
+/// A byte stream that never blocks.
+pub trait Socket {
+    /// Reads what has arrived; `WouldBlock` when nothing has, `Ok(0)` at the end.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Writes what fits; `WouldBlock` when nothing does.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// Ends the writing half.
+    fn shutdown(&mut self) -> io::Result<()>;
+}
+
+/// Where a connection is in its life.
+#[derive(Debug)]
+pub enum Phase {
+    /// Its opening request is not complete, or not decided.
+    Handshake(Box<Handshake>),
+    /// It is open: the application knows of it.
+    Open,
+    /// It is over; what remains is to say goodbye.
+    Closing(Closing),
+}
+
+/// A connection that is not open yet.
+#[derive(Debug, Default)]
+pub struct Handshake {
+    /// What arrived of the head, and frames behind it.
+    pub received: Vec<u8>,
+    /// When it began, in milliseconds.
+    pub began: u64,
+    /// Who it is, when the host decided that before it handed the socket over.
+    pub identity: Option<Identity>,
+    /// The request, once complete, while the application decides.
+    pub upgrade: Option<Box<Upgrade>>,
+}
+
+/// A connection that says goodbye.
+#[derive(Debug, Clone, Copy)]
+pub struct Closing {
+    /// When the socket is dropped, whatever the peer does; milliseconds.
+    pub deadline: u64,
+    /// The peer's Close has arrived: nothing more is expected.
+    pub is_answered: bool,
+    /// What arrives is no longer read as frames.
+    pub is_deaf: bool,
+    /// The writing half has ended.
+    pub is_shut: bool,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection<S> {
+    /// Its socket; dropping it closes it.
+    pub socket: S,
+    /// Its name inside the process.
+    pub key: ConnectionKey,
+    /// The upper half of its id.
+    pub high: u64,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// The unfinished inbound frame or message.
+    pub reader: FrameReader,
+    /// What leaves in this turn.
+    pub pending: Pending,
+    /// What the kernel has refused.
+    pub backlog: Option<Box<Outbound>>,
+    /// Its user.
+    pub user: Option<Arc<str>>,
+    /// The topics that it holds.
+    pub topics: Vec<Arc<Topic>>,
+    /// The client's address.
+    pub address: IpAddr,
+    /// When something was last heard from it, in milliseconds.
+    pub last_seen: u64,
+    /// When it was last pinged, in milliseconds.
+    pub last_ping: u64,
+    /// The calendar's page that looks at it next; zero: none.
+    pub page: u64,
+    /// Its inbound rate.
+    pub rate: RateLimit,
+    /// Unicast messages so far.
+    pub sequence: u64,
+    /// The number of its last event for the application (see [`crate::inbound::Inbound::consumed`]).
+    pub last_event: u64,
+    /// Bytes of its events that the application has not taken.
+    pub waiting: usize,
+    /// It owes an answer to a ping.
+    pub is_silent: bool,
+    /// It said `client_hello`.
+    pub said_hello: bool,
+    /// It is not read until the application has taken its events.
+    pub is_stalled: bool,
+    /// Its peer will send nothing more.
+    pub is_read_closed: bool,
+    /// It is to be removed at the end of the turn.
+    pub is_ended: bool,
+}
+
+impl<S> Connection<S> {
+    /// Whether the application knows of it.
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// Everything that the kernel has refused.
+    pub fn backlog_mut(&mut self) -> &mut Outbound {
+        self.backlog.get_or_insert_default()
+    }
+
+    /// A control frame for the backlog, when there is one.
+    pub fn push_control(&mut self, frame: &Frame) -> bool {
+        self.backlog.as_mut().map(|backlog| backlog.push_control(frame)).is_some()
+    }
+}

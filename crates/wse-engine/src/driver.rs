@@ -1,0 +1,208 @@
+//! Real sockets and a real clock for a shard; the only file that touches one.
+//!
+//! One thread, one poll, edge-triggered: a connection is registered once and costs nothing while it is idle.
+//! Its twin for tests is in `tests/simulation`.
+
+use crate::auth::Identity;
+use crate::connection::Socket;
+use crate::host::Reply;
+use crate::id::ConnectionKey;
+use crate::shard::{Now, Shard};
+use crate::shared::Shared;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+use parking_lot::Mutex;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const WAKE: Token = Token(usize::MAX);
+const LISTEN: Token = Token(usize::MAX - 1);
+/// Events taken at once.
+const EVENTS: usize = 1_024;
+/// Connections accepted in one turn: then those that are open have theirs.
+const ACCEPTS: usize = 128;
+
+/// The engine's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// A clock that starts now.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// This moment; milliseconds begin at one, so that zero can mean never.
+    pub fn now(&self) -> Now {
+        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        Now { millis: self.0.elapsed().as_millis() as u64 + 1, unix_ms }
+    }
+}
+
+impl Socket for TcpStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Read::read(self, buffer)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(self, bytes)
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        TcpStream::shutdown(self, Shutdown::Write)
+    }
+}
+
+/// A socket that the host hands over.
+#[derive(Debug)]
+pub struct Adoption {
+    /// The socket, non-blocking.
+    pub socket: std::net::TcpStream,
+    /// Everything that was read of it: the request's head, and what came behind it.
+    pub head: Vec<u8>,
+    /// Who it is, when the host has decided.
+    pub identity: Option<Identity>,
+}
+
+/// Sockets on their way to a shard.
+#[derive(Debug, Default)]
+pub struct Arriving {
+    adopted: Mutex<Vec<Adoption>>,
+    listeners: Mutex<Vec<std::net::TcpListener>>,
+}
+
+impl Arriving {
+    /// Leaves a socket for the shard; wake it afterwards.
+    pub fn adopt(&self, adoption: Adoption) {
+        self.adopted.lock().push(adoption);
+    }
+
+    /// Leaves a listening socket for the shard; wake it afterwards.
+    pub fn listen(&self, listener: std::net::TcpListener) {
+        self.listeners.lock().push(listener);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.adopted.lock().is_empty() && self.listeners.lock().is_empty()
+    }
+}
+
+/// Runs one shard until the engine is closed and its last connection is gone.
+pub struct Driver {
+    index: usize,
+    shared: Arc<Shared>,
+    arriving: Arc<Arriving>,
+    clock: Clock,
+    poll: Poll,
+    shard: Shard<TcpStream>,
+    listener: Option<TcpListener>,
+    has_accepts: bool,
+}
+
+impl Driver {
+    /// A driver for shard `index`, whose mailbox it learns to hear.
+    pub fn new(index: usize, shared: Arc<Shared>, arriving: Arc<Arriving>, clock: Clock) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        // A failing wake-up means that the poll is gone, and the shard with it.
+        shared.desks[index].mailbox.set_waker(Box::new(move || drop(waker.wake())));
+        let shard = Shard::new(index, Arc::clone(&shared), fastrand::Rng::new(), clock.now());
+        Ok(Self { index, shared, arriving, clock, poll, shard, listener: None, has_accepts: false })
+    }
+
+    /// The thread's work.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut has_more = false;
+        let shared = Arc::clone(&self.shared);
+        let mailbox = &shared.desks[self.index].mailbox;
+        while !self.shard.is_done() {
+            mailbox.fall_asleep();
+            let is_busy = has_more || self.has_accepts || mailbox.has_mail() || !self.arriving.is_empty();
+            let timeout = if is_busy { Some(Duration::ZERO) } else { self.until_due() };
+            let polled = self.poll.poll(&mut events, timeout);
+            mailbox.stay_awake();
+            match polled {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
+                Err(_) => break,
+            }
+            self.shard.set_now(self.clock.now());
+            for event in &events {
+                match event.token() {
+                    WAKE => {}
+                    LISTEN => self.has_accepts = true,
+                    Token(word) => {
+                        let key = ConnectionKey { place: word as u32, generation: (word >> 32) as u32 };
+                        let is_closed = event.is_read_closed() || event.is_error();
+                        self.shard.ready(key, event.is_readable() || is_closed, event.is_writable(), is_closed);
+                    }
+                }
+            }
+            self.receive();
+            if self.has_accepts {
+                self.accept();
+            }
+            if shared.is_closing() {
+                self.listener = None;
+                self.has_accepts = false;
+            }
+            has_more = self.shard.turn();
+        }
+        shared.reply(Reply::Closed);
+        shared.wake_host();
+    }
+
+    fn until_due(&self) -> Option<Duration> {
+        let due = self.shard.next_due()?;
+        // One millisecond more: the poll counts in whole ones, and a page never comes up early.
+        Some(Duration::from_millis((due + 1).saturating_sub(self.clock.now().millis)))
+    }
+
+    fn receive(&mut self) {
+        let adopted = std::mem::take(&mut *self.arriving.adopted.lock());
+        for adoption in adopted {
+            let socket = TcpStream::from_std(adoption.socket);
+            // A socket without a peer has been reset on its way here.
+            if let Ok(peer) = socket.peer_addr() {
+                self.add(socket, peer, adoption.head, adoption.identity);
+            }
+        }
+        let listeners = std::mem::take(&mut *self.arriving.listeners.lock());
+        for listener in listeners {
+            let mut listener = TcpListener::from_std(listener);
+            if self.poll.registry().register(&mut listener, LISTEN, Interest::READABLE).is_ok() {
+                self.listener = Some(listener);
+                self.has_accepts = true;
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..ACCEPTS {
+            let Some(listener) = &self.listener else { break };
+            match listener.accept() {
+                Ok((socket, peer)) => self.add(socket, peer, Vec::new(), None),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    // Out of descriptors: whoever waits in the backlog is accepted when the next one knocks.
+                    debug_assert!(error.kind() != ErrorKind::InvalidInput, "the socket listens");
+                    self.has_accepts = false;
+                    break;
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, socket: TcpStream, peer: SocketAddr, head: Vec<u8>, identity: Option<Identity>) {
+        let registry = self.poll.registry();
+        // Without a place, dropping the socket closes it.
+        let Some((key, socket)) = self.shard.accept(socket, peer.ip(), head, identity) else { return };
+        let token = Token(key.place as usize | (key.generation as usize) << 32);
+        if registry.register(socket, token, Interest::READABLE | Interest::WRITABLE).is_err() {
+            self.shard.ready(key, true, false, true);
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! The handle that everyone else holds.
+//!
+//! Every call hands something over and returns at once; what needs an answer gets it as a
+//! [`Reply`]. Calls on a closed engine do nothing, and say so.
+
+use crate::auth::Identity;
+use crate::config::Config;
+use crate::driver::{Adoption, Arriving, Clock, Driver};
+use crate::error::EngineError;
+use crate::frame::{Payload, ROOM};
+use crate::host::{Host, Reply};
+use crate::id::{ConnectionId, ConnectionKey, IdKey};
+use crate::inbound::Batch;
+use crate::metrics::count;
+use crate::shared::{Command, Desk, Shared};
+use crate::topics::Topic;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use uuid::Uuid;
+use wse_protocol::envelope::{self, Outcome, Timestamp};
+use wse_protocol::frame::OpCode;
+use wse_protocol::topic;
+
+/// Connections that wait to be accepted (PROTOCOL §2).
+const BACKLOG: i32 = 4_096;
+/// From this many shards on, each has a listening socket of its own.
+const LISTENERS_FROM: usize = 4;
+
+/// What an application publishes or sends.
+#[derive(Debug, Clone, Copy)]
+pub enum Content<'a> {
+    /// Text; an envelope is completed unless the engine is plain.
+    Text(&'a str),
+    /// Bytes, as they are.
+    Binary(&'a [u8]),
+}
+
+/// Bytes by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// The budget; zero: none.
+    pub budget_bytes: usize,
+    /// Publications and unicasts that wait, each counted once.
+    pub outbound_bytes: usize,
+    /// What waits for the application.
+    pub inbound_bytes: usize,
+    /// Commands that no shard has looked at yet.
+    pub waiting_commands: usize,
+    /// Messages of the longest outbound queue of a connection.
+    pub longest_outbound_messages: usize,
+    /// Bytes of the longest outbound queue of a connection.
+    pub longest_outbound_bytes: usize,
+}
+
+/// A running engine.
+pub struct Engine {
+    shared: Arc<Shared>,
+    arriving: Vec<Arc<Arriving>>,
+    clock: Clock,
+    next_shard: AtomicUsize,
+    random: parking_lot::Mutex<fastrand::Rng>,
+}
+
+impl Engine {
+    /// Starts the shards' threads.
+    pub fn start(config: Config, host: Box<dyn Host>) -> Result<Self, EngineError> {
+        let mut random = fastrand::Rng::new();
+        let ids = IdKey::new(random.u64(..), random.u64(..));
+        let shared = Arc::new(Shared::new(config, host, ids));
+        let clock = Clock::start();
+        let mut arriving = Vec::new();
+        for index in 0..shared.config.shards {
+            let sockets = Arc::new(Arriving::default());
+            arriving.push(Arc::clone(&sockets));
+            let driver = Driver::new(index, Arc::clone(&shared), sockets, clock).map_err(EngineError::Start)?;
+            let name = format!("wse-shard-{index}");
+            thread::Builder::new().name(name).spawn(move || driver.run()).map_err(EngineError::Start)?;
+        }
+        Ok(Self { shared, arriving, clock, next_shard: AtomicUsize::new(0), random: random.into() })
+    }
+
+    /// Listens on `host:port`; zero picks a port. Returns the address.
+    pub fn listen(&self, host: &str, port: u16) -> Result<SocketAddr, EngineError> {
+        if self.shared.is_closing() {
+            return Err(EngineError::Closed);
+        }
+        let failed = |source| EngineError::Listen { address: format!("{host}:{port}"), source };
+        let name = host.trim_start_matches('[').trim_end_matches(']');
+        let found = (name, port).to_socket_addrs().map_err(failed)?.next();
+        let address = found.ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))?;
+        // The first one binds alone, so that a port in use is an error; only then may others join it.
+        let first = bind(address, false).map_err(failed)?;
+        let bound = first.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
+        let joins = cfg!(target_os = "linux") && self.arriving.len() >= LISTENERS_FROM;
+        if joins {
+            share_port(&first).map_err(failed)?;
+        }
+        self.arriving[0].listen(first.into());
+        for sockets in self.arriving.iter().skip(1).filter(|_| joins) {
+            sockets.listen(bind(bound, true).map_err(failed)?.into());
+        }
+        self.wake_all();
+        Ok(bound)
+    }
+
+    /// Takes over a socket whose opening request the host has read.
+    pub fn adopt(&self, adoption: Adoption) -> Result<(), EngineError> {
+        if self.shared.is_closing() {
+            return Err(EngineError::Closed);
+        }
+        adoption.socket.set_nonblocking(true).map_err(EngineError::Adopt)?;
+        let shard = self.next_shard.fetch_add(1, Relaxed) % self.arriving.len();
+        self.arriving[shard].adopt(adoption);
+        self.shared.desks[shard].mailbox.wake();
+        Ok(())
+    }
+
+    /// Answers [`Reply::Authenticate`]; `None` refuses the connection.
+    pub fn decide(&self, key: ConnectionKey, identity: Option<Identity>) {
+        self.tell(key, Command::Decide(key, identity));
+        self.flush();
+    }
+
+    /// Publishes to everyone who holds `topic`; `false`: over the memory budget, nothing was queued.
+    ///
+    /// Shards learn of it with [`Engine::flush`], so that what is published in one go leaves in one write.
+    pub fn publish(&self, topic: &str, content: Content<'_>) -> Result<bool, EngineError> {
+        let Some(topic) = self.shared.topics.get(topic) else {
+            topic::validate(topic)?;
+            return self.check(content).map(|()| true);
+        };
+        let Some(payload) = self.payload(content)? else { return Ok(false) };
+        let frame = payload.into_frame(None);
+        for (shard, desk) in self.shared.desks.iter().enumerate() {
+            if topic.is_wanted(shard) {
+                desk.mailbox.push(Command::Publish(Arc::clone(&topic), frame.clone()));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sends to every connection; `false`: over the memory budget, nothing was queued.
+    pub fn publish_all(&self, content: Content<'_>) -> Result<bool, EngineError> {
+        let Some(payload) = self.payload(content)? else { return Ok(false) };
+        let frame = payload.into_frame(None);
+        for desk in &self.shared.desks {
+            desk.mailbox.push(Command::Everyone(frame.clone()));
+        }
+        Ok(true)
+    }
+
+    /// Sends to one connection; the bytes queued, zero: it is gone, its queue refuses, or over the budget.
+    pub fn send(&self, id: ConnectionId, content: Content<'_>) -> Result<usize, EngineError> {
+        let Some((key, desk)) = self.find(id) else { return self.check(content).map(|()| 0) };
+        self.send_to(key, desk, content)
+    }
+
+    /// Sends to each connection of `user`; how many of them it was queued for.
+    pub fn send_to_user(&self, user: &str, content: Content<'_>) -> Result<usize, EngineError> {
+        self.check(content)?;
+        let mut sent = 0;
+        for key in self.shared.users.connections(user) {
+            if let Some(desk) = self.shared.desk(key) {
+                sent += usize::from(self.send_to(key, desk, content)? > 0);
+            }
+        }
+        Ok(sent)
+    }
+
+    fn send_to(&self, key: ConnectionKey, desk: &Desk, content: Content<'_>) -> Result<usize, EngineError> {
+        if desk.seats.is_full(key) {
+            count(&self.shared.metrics.outbound_refused_total, 1);
+            return self.check(content).map(|()| 0);
+        }
+        let Some(payload) = self.payload(content)? else { return Ok(0) };
+        let length = payload.len();
+        desk.mailbox.push(Command::Send(key, payload));
+        Ok(length)
+    }
+
+    /// Wakes the shards that have mail.
+    pub fn flush(&self) {
+        for desk in &self.shared.desks {
+            if desk.mailbox.has_mail() {
+                desk.mailbox.wake();
+            }
+        }
+    }
+
+    /// Makes a connection hold topics; answered with [`Reply::Subscribed`]. `false`: it is gone.
+    pub fn subscribe(&self, id: ConnectionId, names: Vec<String>, request: u32) -> bool {
+        let Some((key, desk)) = self.find(id) else { return false };
+        let rules = &self.shared.config.topics;
+        let may = |name: &String| {
+            topic::validate(name).is_ok() && !topic::is_glob(name) && rules.application_may(name)
+        };
+        let (granted, refused): (Vec<_>, Vec<_>) = names.into_iter().partition(may);
+        // Announced before the command is queued: a publication right behind it finds the shard interested.
+        let topics = granted.iter().map(|name| self.shared.topics.want(name, key.shard())).collect::<Vec<Arc<Topic>>>();
+        desk.mailbox.push(Command::Subscribe { key, topics, refused, request });
+        self.flush();
+        true
+    }
+
+    /// Ends subscriptions of a connection, all of them for `None`. `false`: it is gone.
+    pub fn unsubscribe(&self, id: ConnectionId, topics: Option<Vec<String>>) -> bool {
+        let Some((key, desk)) = self.find(id) else { return false };
+        desk.mailbox.push(Command::Unsubscribe { key, topics });
+        self.flush();
+        true
+    }
+
+    /// Closes a connection. `false`: it is gone.
+    pub fn disconnect(&self, id: ConnectionId, code: u16, reason: &str) -> bool {
+        self.find(id).map(|(key, _)| self.disconnect_key(key, code, reason)).is_some()
+    }
+
+    /// Closes all connections of `user`; how many there were.
+    pub fn disconnect_user(&self, user: &str, code: u16, reason: &str) -> usize {
+        let keys = self.shared.users.connections(user);
+        keys.iter().for_each(|key| self.disconnect_key(*key, code, reason));
+        keys.len()
+    }
+
+    fn disconnect_key(&self, key: ConnectionKey, code: u16, reason: &str) {
+        self.tell(key, Command::Disconnect { key, code, reason: reason.into(), error: None });
+        self.flush();
+    }
+
+    /// Asks for what is known of a connection; answered with [`Reply::Info`]. `false`: it is gone.
+    pub fn ask_info(&self, id: ConnectionId, request: u32) -> bool {
+        let Some((key, _)) = self.find(id) else { return false };
+        self.tell(key, Command::Info { key, request });
+        self.flush();
+        true
+    }
+
+    /// The ids of all open connections.
+    pub fn connections(&self) -> Vec<ConnectionId> {
+        let desks = self.shared.desks.iter().enumerate();
+        let keys = desks.flat_map(|(shard, desk)| desk.seats.open_keys(shard));
+        keys.map(|(key, high)| self.shared.ids.id(high, key)).collect()
+    }
+
+    /// How many connections are open.
+    pub fn connection_count(&self) -> usize {
+        self.shared.metrics.connections.load(Relaxed)
+    }
+
+    /// Subscriptions to `topic`.
+    pub fn subscribers(&self, topic: &str) -> usize {
+        self.shared.topics.subscribers(topic)
+    }
+
+    /// The id of an open connection.
+    pub fn id(&self, key: ConnectionKey) -> Option<ConnectionId> {
+        let high = self.shared.desk(key)?.seats.high(key)?;
+        Some(self.shared.ids.id(high, key))
+    }
+
+    /// Takes the oldest batch of inbound events, shard by shard in turn.
+    pub fn take_batch(&self) -> Option<Batch> {
+        let shards = self.shared.desks.len();
+        let first = if shards == 1 { 0 } else { self.next_shard.fetch_add(1, Relaxed) };
+        let (desk, (batch, is_stalled)) = (0..shards).find_map(|step| {
+            let desk = &self.shared.desks[(first + step) % shards];
+            desk.inbound.take().map(|taken| (desk, taken))
+        })?;
+        self.shared.lifecycle_waiting.fetch_sub(batch.lifecycle, Relaxed);
+        if is_stalled {
+            desk.mailbox.wake();
+        }
+        Some(batch)
+    }
+
+    /// Takes what the engine answers and asks.
+    pub fn take_replies(&self) -> Vec<Reply> {
+        self.shared.take_replies()
+    }
+
+    /// To be called before taking anything: from now on the host is woken again.
+    pub fn disarm(&self) {
+        self.shared.disarm();
+    }
+
+    /// Says whether somebody takes inbound events. Without a consumer they are kept as far as the budget goes.
+    pub fn set_consumer(&self, present: bool) {
+        self.shared.set_consumer(present);
+    }
+
+    /// Events that wait for the application.
+    pub fn inbound_depth(&self) -> u64 {
+        self.shared.desks.iter().map(|desk| desk.inbound.depth()).sum()
+    }
+
+    /// The health snapshot as JSON.
+    pub fn health(&self) -> String {
+        self.shared.health(self.clock.now())
+    }
+
+    /// Bytes by kind.
+    pub fn memory(&self) -> Memory {
+        let desks = &self.shared.desks;
+        Memory {
+            budget_bytes: self.shared.budget.limit(),
+            outbound_bytes: self.shared.budget.used(),
+            inbound_bytes: desks.iter().map(|desk| desk.inbound.bytes()).sum(),
+            waiting_commands: desks.iter().map(|desk| desk.mailbox.len()).sum(),
+            longest_outbound_messages: desks.iter().map(|d| d.longest.messages.load(Relaxed)).max().unwrap_or(0),
+            longest_outbound_bytes: desks.iter().map(|d| d.longest.bytes.load(Relaxed)).max().unwrap_or(0),
+        }
+    }
+
+    /// All counters by name.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.shared.metrics.snapshot()
+    }
+
+    /// Closes every connection with 1012 and ends the shards; each answers with [`Reply::Closed`].
+    ///
+    /// Returns how many of those answers there will be; zero when the engine was closing already.
+    pub fn close(&self) -> usize {
+        if !self.shared.begin_closing() {
+            return 0;
+        }
+        for desk in &self.shared.desks {
+            desk.mailbox.push(Command::Close);
+        }
+        self.wake_all();
+        self.shared.desks.len()
+    }
+
+    fn find(&self, id: ConnectionId) -> Option<(ConnectionKey, &Desk)> {
+        let (key, high) = self.shared.ids.key(id);
+        let desk = self.shared.desk(key)?;
+        (desk.seats.high(key) == Some(high)).then_some((key, desk))
+    }
+
+    fn tell(&self, key: ConnectionKey, command: Command) {
+        if let Some(desk) = self.shared.desk(key) {
+            desk.mailbox.push(command);
+        }
+    }
+
+    fn wake_all(&self) {
+        self.shared.desks.iter().for_each(|desk| desk.mailbox.wake());
+    }
+
+    /// Whether `content` could be sent: a mistake is an error also where nobody listens.
+    fn check(&self, content: Content<'_>) -> Result<(), EngineError> {
+        self.build(content).map(drop)
+    }
+
+    fn payload(&self, content: Content<'_>) -> Result<Option<Payload>, EngineError> {
+        let (opcode, bytes, is_envelope) = self.build(content)?;
+        let charge = self.shared.budget.charge(bytes.len());
+        if charge.is_none() {
+            count(&self.shared.metrics.budget_refused_total, 1);
+        }
+        Ok(charge.map(|charge| Payload::new(opcode, bytes, is_envelope, Some(charge))))
+    }
+
+    fn build(&self, content: Content<'_>) -> Result<(OpCode, Vec<u8>, bool), EngineError> {
+        let (opcode, bytes, is_envelope) = match content {
+            Content::Binary(payload) => (OpCode::Binary, with_room(payload), false),
+            Content::Text(text) if !self.shared.config.envelope => (OpCode::Text, with_room(text.as_bytes()), false),
+            Content::Text(text) => {
+                let mut bytes = Payload::room(text.len() + envelope::MAX_OVERHEAD);
+                let at = self.clock.now().unix_ms;
+                match envelope::complete(text, &self.message_id(at), Timestamp(at), &mut bytes)? {
+                    Outcome::Envelope { has_seq, .. } => (OpCode::Text, bytes, !has_seq),
+                    Outcome::Verbatim => (OpCode::Text, with_room(text.as_bytes()), false),
+                }
+            }
+        };
+        let (length, limit) = (bytes.len() - ROOM, self.shared.config.frame.max_message_bytes);
+        if limit != 0 && length > limit {
+            return Err(EngineError::TooLarge { bytes: length, limit });
+        }
+        Ok((opcode, bytes, is_envelope))
+    }
+
+    fn message_id(&self, unix_ms: u64) -> Uuid {
+        let mut bytes = [0; 10];
+        self.random.lock().fill(&mut bytes);
+        uuid::Builder::from_unix_timestamp_millis(unix_ms, &bytes).into_uuid()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn with_room(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Payload::room(payload.len());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+fn bind(address: SocketAddr, shares_port: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if cfg!(unix) {
+        // A restarted server finds its port although old connections linger. On Windows it would mean theft.
+        socket.set_reuse_address(true)?;
+    }
+    if shares_port {
+        share_port(&socket)?;
+    }
+    // Accepted sockets inherit it, one system call less for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+#[cfg(unix)]
+fn share_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(not(unix))]
+fn share_port(_: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}

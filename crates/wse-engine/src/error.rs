@@ -1,0 +1,59 @@
+//! What can go wrong between an application and its engine.
+
+use std::io;
+
+/// A failed call. Match on [`EngineError::code`]; wording may change in any release.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address that was asked for.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A shard's thread or its poll could not be made.
+    #[error("cannot start the engine: {0}")]
+    Start(#[source] io::Error),
+    /// A handed-over socket could not be taken.
+    #[error("cannot adopt the socket: {0}")]
+    Adopt(#[source] io::Error),
+    /// The engine was closed.
+    #[error("the server is closed")]
+    Closed,
+    /// The message is larger than a frame may be.
+    #[error("a message of {bytes} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// Its size in the envelope.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The topic's name is not one.
+    #[error("{0}")]
+    Topic(#[from] wse_protocol::topic::TopicError),
+    /// The message cannot become an envelope.
+    #[error("{0}")]
+    Envelope(#[from] wse_protocol::envelope::EnvelopeError),
+    /// The key or the claims of a token are of no use.
+    #[error("{0}")]
+    Token(String),
+}
+
+impl EngineError {
+    /// The stable name of the fault (`spec/codes.json`, section `api`).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Listen { .. } => "WSE_LISTEN_FAILED",
+            Self::Start(_) => "WSE_START_FAILED",
+            Self::Adopt(_) => "WSE_ADOPT_FAILED",
+            Self::Closed => "WSE_SERVER_CLOSED",
+            Self::TooLarge { .. } => "WSE_MESSAGE_TOO_LARGE",
+            Self::Topic(_) => "WSE_TOPIC_INVALID",
+            Self::Envelope(_) => "WSE_RESERVED_MEMBER",
+            Self::Token(_) => "WSE_TOKEN_INVALID",
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What an engine needs from the program that it lives in, and what it answers to it.
+
+use crate::id::ConnectionKey;
+
+/// The program around an engine.
+pub trait Host: Send + Sync {
+    /// Something waits: inbound events or replies. Called from a shard, at most once until
+    /// [`crate::Engine::disarm`]; it must not block.
+    fn wake(&self);
+}
+
+/// An answer or a question for the host, taken with [`crate::Engine::take_replies`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// A subscription was worked on.
+    Subscribed {
+        /// The request's number.
+        request: u32,
+        /// Topics that the connection holds now.
+        granted: Vec<String>,
+        /// Topics that were refused.
+        refused: Vec<String>,
+    },
+    /// What is known of a connection, as JSON; `None`: it is gone.
+    Info {
+        /// The request's number.
+        request: u32,
+        /// The connection as JSON.
+        json: Option<String>,
+    },
+    /// Who is this? To be answered with [`crate::Engine::decide`] within the handshake time.
+    Authenticate {
+        /// The connection that waits.
+        key: ConnectionKey,
+        /// Its request as JSON: `headers`, `url`, `remoteAddress`.
+        request: String,
+    },
+    /// A shard has ended; the engine is closed when all have.
+    Closed,
+}

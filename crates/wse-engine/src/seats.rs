@@ -1,0 +1,129 @@
+//! Who sits where: what other threads may know about a shard's connections without asking it.
+//!
+//! The shard writes, everyone reads, nobody locks. A seat says whether its connection is open, which
+//! occupant it is, whether its outbound queue refuses, and whether its last ping is unanswered; nothing else about a connection is shared.
+
+use crate::id::ConnectionKey;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+const ROW: usize = 1024;
+
+#[derive(Debug, Default)]
+struct Seat {
+    /// The upper half of the connection's id.
+    high: AtomicU64,
+    /// Odd while its connection is open.
+    generation: AtomicU32,
+    full: AtomicBool,
+    silent: AtomicBool,
+}
+
+/// The seats of one shard, in rows that are made when they are first needed.
+#[derive(Debug)]
+pub struct Seats {
+    rows: Box<[OnceLock<Box<[Seat]>>]>,
+    reached: AtomicUsize,
+}
+
+impl Seats {
+    /// Room for `capacity` connections.
+    pub fn new(capacity: usize) -> Self {
+        let rows = capacity.div_ceil(ROW);
+        Self { rows: (0..rows).map(|_| OnceLock::new()).collect(), reached: AtomicUsize::new(0) }
+    }
+
+    /// How many seats there are: the slab never hands out a higher slot.
+    pub fn capacity(&self) -> usize {
+        self.rows.len() * ROW
+    }
+
+    fn seat(&self, slot: usize) -> Option<&Seat> {
+        self.rows.get(slot / ROW)?.get()?.get(slot % ROW)
+    }
+
+    /// The generation of the next occupant of `slot`: odd, and higher than all before it.
+    pub fn reserve(&self, slot: usize) -> u32 {
+        let row = self.rows[slot / ROW].get_or_init(|| (0..ROW).map(|_| Seat::default()).collect());
+        self.reached.fetch_max(slot + 1, Ordering::Relaxed);
+        row[slot % ROW].generation.load(Ordering::Relaxed).wrapping_add(1)
+    }
+
+    /// The connection is open: others may now send to it.
+    pub fn open(&self, key: ConnectionKey, high: u64) {
+        if let Some(seat) = self.seat(key.slot()) {
+            seat.high.store(high, Ordering::Relaxed);
+            seat.full.store(false, Ordering::Relaxed);
+            seat.silent.store(false, Ordering::Relaxed);
+            seat.generation.store(key.generation, Ordering::Release);
+        }
+    }
+
+    /// The connection is no longer open, or never was: its key finds nothing from now on.
+    pub fn leave(&self, key: ConnectionKey) {
+        if let Some(seat) = self.seat(key.slot()) {
+            seat.generation.store(key.generation.wrapping_add(1), Ordering::Release);
+        }
+    }
+
+    /// Notes whether the connection's outbound queue refuses newcomers.
+    pub fn set_full(&self, key: ConnectionKey, full: bool) {
+        if let Some(seat) = self.seat(key.slot()) {
+            seat.full.store(full, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes whether the connection owes an answer to a ping.
+    pub fn set_silent(&self, key: ConnectionKey, silent: bool) {
+        if let Some(seat) = self.seat(key.slot()) {
+            seat.silent.store(silent, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the connection owes an answer to a ping.
+    pub fn is_silent(&self, key: ConnectionKey) -> bool {
+        self.seat(key.slot()).is_some_and(|seat| seat.silent.load(Ordering::Relaxed))
+    }
+
+    /// The upper half of the id of an open connection.
+    pub fn high(&self, key: ConnectionKey) -> Option<u64> {
+        let seat = self.seat(key.slot())?;
+        let is_open = key.generation % 2 == 1 && seat.generation.load(Ordering::Acquire) == key.generation;
+        is_open.then(|| seat.high.load(Ordering::Relaxed))
+    }
+
+    /// Whether the connection's outbound queue refuses newcomers.
+    pub fn is_full(&self, key: ConnectionKey) -> bool {
+        self.seat(key.slot()).is_some_and(|seat| seat.full.load(Ordering::Relaxed))
+    }
+
+    /// The open connections of `shard`, which these seats belong to.
+    pub fn open_keys(&self, shard: usize) -> impl Iterator<Item = (ConnectionKey, u64)> + '_ {
+        (0..self.reached.load(Ordering::Relaxed)).filter_map(move |slot| {
+            let generation = self.seat(slot)?.generation.load(Ordering::Acquire);
+            let key = ConnectionKey::new(shard, slot, generation);
+            self.high(key).map(|high| (key, high))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_key_finds_nothing() {
+        let seats = Seats::new(10);
+        let first = ConnectionKey::new(0, 3, seats.reserve(3));
+        assert_eq!(seats.high(first), None, "not open yet");
+        seats.open(first, 77);
+        assert_eq!(seats.high(first), Some(77));
+        assert_eq!(seats.open_keys(0).collect::<Vec<_>>(), [(first, 77)]);
+        seats.leave(first);
+        assert_eq!(seats.high(first), None);
+        let second = ConnectionKey::new(0, 3, seats.reserve(3));
+        seats.open(second, 78);
+        assert_ne!(first, second);
+        assert_eq!((seats.high(first), seats.high(second)), (None, Some(78)));
+    }
+}

@@ -1,0 +1,273 @@
+//! What is said on an open connection: reading its messages, answering those that are the engine's own.
+//!
+//! Transport messages never wake JavaScript; everything else becomes an event (PROTOCOL §7). Decides nothing
+//! about when bytes leave.
+
+use crate::connection::{Connection, Socket};
+use crate::frame::Frame;
+use crate::handshake::Upgrade;
+use crate::inbound::Kind;
+use crate::metrics::count;
+use crate::outbound::Missed;
+use crate::rate_limit::Verdict;
+use crate::shard::{Core, control};
+use serde::Deserialize;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+use wse_protocol::codes::{Code, close};
+use wse_protocol::frame::{FrameReader, Message, OpCode};
+use wse_protocol::message::{
+    Action, Error, Gap, HelloLimits, Ping, Pong, RateLimitWarning, ServerHello, ServerMessage, ServerReady,
+    SubscriptionUpdate, write,
+};
+use wse_protocol::scan;
+
+/// A client's request for topics (PROTOCOL §8).
+#[derive(Deserialize)]
+struct SubscriptionRequest {
+    #[serde(default)]
+    action: serde_json::Value,
+    #[serde(default)]
+    topics: serde_json::Value,
+}
+
+impl Core {
+    /// Reads the frames of an open connection.
+    pub fn read_frames<S: Socket>(&mut self, conn: &mut Connection<S>, bytes: &mut [u8]) {
+        conn.last_seen = self.now.millis;
+        if std::mem::take(&mut conn.is_silent) {
+            self.shared.desks[self.index].seats.set_silent(conn.key, false);
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut reader = std::mem::replace(&mut conn.reader, FrameReader::new());
+        let outcome = reader.feed(bytes, &shared.config.frame, &mut |message| self.heard(conn, &message));
+        conn.reader = reader;
+        if let Err(error) = outcome {
+            count(&shared.metrics.protocol_errors_total, 1);
+            self.close(conn, error.close_code(), error.reason());
+            self.stop_listening(conn, false);
+        }
+    }
+
+    /// Reads on after our Close, for the peer's.
+    pub fn read_farewell<S: Socket>(&mut self, conn: &mut Connection<S>, bytes: &mut [u8]) {
+        let shared = Arc::clone(&self.shared);
+        let mut is_answered = false;
+        let outcome = conn.reader.feed(bytes, &shared.config.frame, &mut |message| match message {
+            Message::Close { .. } => {
+                is_answered = true;
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        });
+        if is_answered || outcome.is_err() {
+            self.stop_listening(conn, is_answered);
+        }
+    }
+
+    fn heard<S: Socket>(&mut self, conn: &mut Connection<S>, message: &Message<'_>) -> ControlFlow<()> {
+        if !conn.is_open() {
+            return ControlFlow::Break(());
+        }
+        count(&self.shared.metrics.messages_received_total, 1);
+        if let Message::Close { code, reason } = message {
+            // Echoed as RFC 6455 §5.5.1 wants it; an empty Close is answered with 1000.
+            let code = code.unwrap_or(close::NORMAL);
+            self.close(conn, code, reason);
+            self.stop_listening(conn, true);
+            return ControlFlow::Break(());
+        }
+        if !self.is_within_rate(conn) {
+            return if conn.is_open() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+        }
+        match *message {
+            Message::Ping(payload) => self.send_control(conn, control(OpCode::Pong, payload)),
+            Message::Pong(_) | Message::Close { .. } => {}
+            Message::Binary(payload) => self.event(conn, Kind::Binary, payload),
+            Message::Text(text) => self.heard_text(conn, text),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn is_within_rate<S: Socket>(&mut self, conn: &mut Connection<S>) -> bool {
+        let Some(rate) = self.shared.config.rate else { return true };
+        match conn.rate.take(rate, self.now.millis) {
+            Verdict::Pass => true,
+            Verdict::Warn { remaining } => {
+                let warning = RateLimitWarning {
+                    current_rate: rate.per_second,
+                    limit: rate.per_second,
+                    remaining,
+                    retry_after: Duration::from_secs_f32(rate.burst as f32 / rate.per_second.max(1) as f32),
+                };
+                self.say(conn, &warning);
+                true
+            }
+            Verdict::Drop { tell } => {
+                count(&self.shared.metrics.rate_dropped_total, 1);
+                if tell {
+                    self.say_error(conn, Code::RateLimited, "");
+                }
+                false
+            }
+            Verdict::Close => {
+                self.close(conn, close::RATE, "over the rate for five seconds");
+                self.stop_listening(conn, false);
+                false
+            }
+        }
+    }
+
+    fn heard_text<S: Socket>(&mut self, conn: &mut Connection<S>, text: &str) {
+        match scan::inbound(text) {
+            Ok(message) => {
+                let kind = message.kind.as_deref().filter(|_| self.shared.config.envelope);
+                match kind {
+                    Some("ping" | "PING") => self.pong(conn, message.payload),
+                    Some("pong" | "PONG" | "heartbeat") => {}
+                    Some("client_hello") => self.hello(conn),
+                    Some("subscription_update" | "subscription") => self.subscription(conn, message.payload),
+                    _ => self.event(conn, Kind::Message, message.json.as_bytes()),
+                }
+            }
+            Err(scan::ScanError::TooDeep) => {
+                count(&self.shared.metrics.protocol_errors_total, 1);
+                self.close(conn, close::INVALID_DATA, "JSON is nested too deeply");
+                self.stop_listening(conn, false);
+            }
+            Err(_) => self.event(conn, Kind::Raw, text.as_bytes()),
+        }
+    }
+
+    /// The 101, and the server's first message behind it in the same write.
+    pub fn greet<S: Socket>(&mut self, conn: &mut Connection<S>, upgrade: &Upgrade) {
+        let mut bytes = upgrade.response().into_bytes();
+        if self.shared.config.envelope {
+            let id = self.shared.ids.id(conn.high, conn.key).0;
+            let ready = ServerReady::new(id, conn.user.as_deref(), self.timestamp());
+            bytes.extend_from_slice(Frame::new(OpCode::Text, &self.text(&ready), None).bytes());
+        }
+        self.send_now(conn, Frame::ready(bytes));
+    }
+
+    fn hello<S: Socket>(&mut self, conn: &mut Connection<S>) {
+        conn.said_hello = true;
+        let shared = Arc::clone(&self.shared);
+        let config = &shared.config;
+        let id = shared.ids.id(conn.high, conn.key).0;
+        let rate = config.rate.unwrap_or_default();
+        let limits = HelloLimits {
+            max_message_size: config.frame.max_message_bytes,
+            rate_limit_capacity: rate.burst,
+            rate_limit_refill: rate.per_second,
+        };
+        let interval = Duration::from_millis(config.heartbeat.interval_ms);
+        let hello = ServerHello::new(env!("CARGO_PKG_VERSION"), limits, interval, id, self.timestamp());
+        self.say(conn, &hello);
+    }
+
+    fn pong<S: Socket>(&mut self, conn: &mut Connection<S>, payload: Option<&str>) {
+        let pong = Pong::answer(payload, self.timestamp());
+        self.say(conn, &pong);
+    }
+
+    /// Asks a silent connection for a sign of life, in its own language (PROTOCOL §14).
+    pub fn ping<S: Socket>(&mut self, conn: &mut Connection<S>) {
+        if conn.said_hello {
+            self.say(conn, &Ping { server_time: self.timestamp() });
+        } else {
+            self.send_control(conn, control(OpCode::Ping, b""));
+        }
+    }
+
+    fn subscription<S: Socket>(&mut self, conn: &mut Connection<S>, payload: Option<&str>) {
+        let request = payload.and_then(|json| serde_json::from_str::<SubscriptionRequest>(json).ok());
+        let Some(request) = request else {
+            return self.say_error(conn, Code::InvalidSubscription, "p is not an object with action and topics");
+        };
+        let action = match request.action.as_str() {
+            Some("subscribe") => Action::Subscribe,
+            Some("unsubscribe") => Action::Unsubscribe,
+            _ => return self.say_error(conn, Code::InvalidAction, "action is subscribe or unsubscribe"),
+        };
+        let topics = request.topics.as_array().map(Vec::as_slice).unwrap_or_default();
+        if topics.is_empty() {
+            return self.say_error(conn, Code::InvalidSubscription, "topics is a list of at least one topic");
+        }
+        let (mut succeeded, mut failed) = (Vec::new(), Vec::new());
+        for topic in topics {
+            let name = topic.as_str().unwrap_or_default();
+            let is_done = match action {
+                Action::Subscribe => self.subscribe(conn, name),
+                Action::Unsubscribe => self.unsubscribe(conn, name),
+            };
+            if is_done { succeeded.push(name) } else { failed.push(name) }
+        }
+        self.say(conn, &SubscriptionUpdate::new(action, &succeeded, &failed));
+        if !failed.is_empty() && action == Action::Subscribe {
+            let message = "these topics may not be subscribed to, or are no topics";
+            let error = Error::new(Code::SubscriptionFailed, message, self.timestamp());
+            self.say(conn, &error.with_topics(&failed));
+        }
+    }
+
+    /// Tells what a full queue refused, now that there is room again.
+    pub fn tell_gap<S>(&mut self, conn: &mut Connection<S>, missed: &Missed) {
+        if self.shared.config.envelope {
+            let topic = missed.topic.as_ref().map(|topic| topic.name());
+            self.say(conn, &Gap { topic, count: missed.count, reason: "slow" });
+        }
+    }
+
+    /// Says an error. Plain connections have none: they are told by the close code alone.
+    pub fn say_error<S>(&mut self, conn: &mut Connection<S>, code: Code, message: &str) {
+        let message = if message.is_empty() { explain(code) } else { message };
+        self.say(conn, &Error::new(code, message, self.timestamp()));
+    }
+
+    /// Queues a message of the server's own.
+    fn say<S>(&mut self, conn: &mut Connection<S>, message: &impl ServerMessage) {
+        if self.shared.config.envelope {
+            let text = self.text(message);
+            self.send_now(conn, Frame::new(OpCode::Text, &text, None));
+        }
+    }
+
+    fn text(&mut self, message: &impl ServerMessage) -> Vec<u8> {
+        let mut random = [0; 10];
+        self.random.fill(&mut random);
+        let id: Uuid = uuid::Builder::from_unix_timestamp_millis(self.now.unix_ms, &random).into_uuid();
+        let mut text = Vec::with_capacity(512);
+        write(message, &id, self.timestamp(), &mut text);
+        text
+    }
+
+    /// What is known of a connection, as JSON.
+    pub fn describe<S>(&self, conn: &Connection<S>) -> String {
+        let queue = conn.backlog.as_ref();
+        serde_json::json!({
+            "connId": self.shared.ids.id(conn.high, conn.key).to_string(),
+            "userId": conn.user.as_deref(),
+            "remoteAddress": conn.address.to_string(),
+            "connectedAt": conn.high >> 16,
+            "idleMs": self.now.millis.saturating_sub(conn.last_seen),
+            "topics": conn.topics.iter().map(|topic| topic.name()).collect::<Vec<_>>(),
+            "outboundMessages": queue.map_or(0, |queue| queue.len()),
+            "outboundBytes": queue.map_or(0, |queue| queue.bytes()),
+            "saidHello": conn.said_hello,
+        })
+        .to_string()
+    }
+}
+
+fn explain(code: Code) -> &'static str {
+    match code {
+        Code::AuthRequired => "a token is required",
+        Code::AuthFailed => "the token was not accepted",
+        Code::ConnectionLimit => "this user has too many connections",
+        Code::RateLimited => "too many messages: the rest of this second is dropped",
+        _ => code.as_str(),
+    }
+}

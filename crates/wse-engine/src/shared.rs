@@ -1,0 +1,366 @@
+//! What the shards of an engine share: settings, registries, mailboxes. Each lock is held alone and briefly.
+
+use crate::auth::Identity;
+use crate::budget::Budget;
+use crate::config::Config;
+use crate::frame::{Frame, Payload};
+use crate::host::{Host, Reply};
+use crate::id::{ConnectionKey, IdKey};
+use crate::inbound::Inbound;
+use crate::metrics::Metrics;
+use crate::seats::Seats;
+use crate::shard::Now;
+use crate::topics::{Topic, Topics};
+use crate::users::Users;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use wse_protocol::codes::{Code, close};
+
+/// A wish of another thread, carried out by the shard that owns the connection.
+#[derive(Debug)]
+pub enum Command {
+    /// To everyone on the shard who holds the topic.
+    Publish(Arc<Topic>, Frame),
+    /// To everyone on the shard.
+    Everyone(Frame),
+    /// To one connection.
+    Send(ConnectionKey, Payload),
+    /// Makes a connection hold topics that were announced (see [`Topics::want`]).
+    Subscribe {
+        /// The connection.
+        key: ConnectionKey,
+        /// Announced topics.
+        topics: Vec<Arc<Topic>>,
+        /// What was refused already.
+        refused: Vec<String>,
+        /// The request's number, for the reply.
+        request: u32,
+    },
+    /// Ends subscriptions; `None`: all.
+    Unsubscribe {
+        /// The connection.
+        key: ConnectionKey,
+        /// Topics by name.
+        topics: Option<Vec<String>>,
+    },
+    /// Closes a connection.
+    Disconnect {
+        /// The connection.
+        key: ConnectionKey,
+        /// The close code.
+        code: u16,
+        /// The close reason.
+        reason: String,
+        /// An `error` that precedes the close, by code.
+        error: Option<Code>,
+    },
+    /// The answer to [`Reply::Authenticate`]; `None`: refused.
+    Decide(ConnectionKey, Option<Identity>),
+    /// Asks for [`Reply::Info`].
+    Info {
+        /// The connection.
+        key: ConnectionKey,
+        /// The request's number.
+        request: u32,
+    },
+    /// The engine closes: everyone is told, and the shard ends.
+    Close,
+}
+
+/// Commands that wait for a shard.
+#[derive(Default)]
+pub struct Mailbox {
+    commands: Mutex<Vec<Command>>,
+    is_asleep: AtomicBool,
+    waker: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+/// Commands after which a shard is woken although its publisher has not finished its turn.
+const IMPATIENT: usize = 512;
+
+impl Mailbox {
+    /// Leaves a command. The shard finds it at its next turn, or after [`Mailbox::wake`].
+    pub fn push(&self, command: Command) {
+        let mut commands = self.commands.lock();
+        commands.push(command);
+        let is_long = commands.len() % IMPATIENT == 0;
+        drop(commands);
+        if is_long {
+            self.wake();
+        }
+    }
+
+    /// Takes all commands, in exchange for the empty `room`.
+    pub fn take(&self, room: Vec<Command>) -> Vec<Command> {
+        debug_assert!(room.is_empty(), "nothing is left behind");
+        std::mem::replace(&mut *self.commands.lock(), room)
+    }
+
+    /// Whether commands wait.
+    pub fn has_mail(&self) -> bool {
+        !self.commands.lock().is_empty()
+    }
+
+    /// Commands that wait.
+    pub fn len(&self) -> usize {
+        self.commands.lock().len()
+    }
+
+    /// Whether no command waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Says how the shard is woken; once, before the shard sleeps for the first time.
+    pub fn set_waker(&self, waker: Box<dyn Fn() + Send + Sync>) {
+        let is_first = self.waker.set(waker).is_ok();
+        debug_assert!(is_first, "a mailbox has one shard");
+    }
+
+    /// The shard is about to sleep. It must look for mail once more afterwards.
+    pub fn fall_asleep(&self) {
+        self.is_asleep.store(true, SeqCst);
+    }
+
+    /// The shard is awake.
+    pub fn stay_awake(&self) {
+        self.is_asleep.store(false, SeqCst);
+    }
+
+    /// Wakes the shard if it sleeps.
+    pub fn wake(&self) {
+        if self.is_asleep.swap(false, SeqCst) {
+            if let Some(waker) = self.waker.get() {
+                waker();
+            }
+        }
+    }
+}
+
+/// How long the longest outbound queue of a shard is.
+#[derive(Debug, Default)]
+pub struct Longest {
+    /// Messages.
+    pub messages: AtomicUsize,
+    /// Bytes.
+    pub bytes: AtomicUsize,
+}
+
+/// One shard, seen from other threads.
+pub struct Desk {
+    /// Who sits where.
+    pub seats: Seats,
+    /// What waits for the application.
+    pub inbound: Inbound,
+    /// What waits for the shard.
+    pub mailbox: Mailbox,
+    /// The longest outbound queue.
+    pub longest: Longest,
+}
+
+/// Everything that shards share.
+pub struct Shared {
+    /// Settings.
+    pub config: Config,
+    /// Bytes of all queues.
+    pub budget: Arc<Budget>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Who wants which topic.
+    pub topics: Topics,
+    /// Who has which connections.
+    pub users: Users,
+    /// Names of connections.
+    pub ids: IdKey,
+    /// The shards.
+    pub desks: Vec<Desk>,
+    host: Box<dyn Host>,
+    is_host_woken: AtomicBool,
+    replies: Mutex<Vec<Reply>>,
+    has_consumer: AtomicBool,
+    is_closing: AtomicBool,
+    /// Lifecycle events that wait for the application.
+    pub lifecycle_waiting: AtomicU64,
+}
+
+/// Slots beyond the open connections: handshakes, and connections that are closing.
+const SPARE_SLOTS: usize = 1_024;
+/// Connections of a shard when their number is unlimited.
+const MOST_SLOTS: usize = 1 << 20;
+
+impl Shared {
+    /// The shared part of an engine.
+    pub fn new(config: Config, host: Box<dyn Host>, ids: IdKey) -> Self {
+        let slots = match (config.max_connections, config.max_handshakes) {
+            (0, _) | (_, 0) => MOST_SLOTS,
+            (connections, handshakes) => (connections + handshakes + SPARE_SLOTS).min(MOST_SLOTS),
+        };
+        let desk = |_| Desk {
+            seats: Seats::new(slots),
+            inbound: Inbound::default(),
+            mailbox: Mailbox::default(),
+            longest: Longest::default(),
+        };
+        Self {
+            budget: Budget::new(config.memory_budget_bytes),
+            metrics: Metrics::default(),
+            topics: Topics::new(config.shards),
+            users: Users::default(),
+            ids,
+            desks: (0..config.shards).map(desk).collect(),
+            config,
+            host,
+            is_host_woken: AtomicBool::new(false),
+            replies: Mutex::default(),
+            has_consumer: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
+            lifecycle_waiting: AtomicU64::new(0),
+        }
+    }
+
+    /// Wakes the host, once until it disarms.
+    pub fn wake_host(&self) {
+        if !self.is_host_woken.swap(true, SeqCst) {
+            self.host.wake();
+        }
+    }
+
+    /// The host is about to take what waits: from now on it wants to be woken again.
+    pub fn disarm(&self) {
+        self.is_host_woken.store(false, SeqCst);
+    }
+
+    /// Leaves a reply; wake the host at the end of the turn.
+    pub fn reply(&self, reply: Reply) {
+        self.replies.lock().push(reply);
+    }
+
+    /// Takes all replies.
+    pub fn take_replies(&self) -> Vec<Reply> {
+        std::mem::take(&mut *self.replies.lock())
+    }
+
+    /// Whether somebody takes inbound events.
+    pub fn has_consumer(&self) -> bool {
+        self.has_consumer.load(Relaxed)
+    }
+
+    /// Somebody takes inbound events from now on, or nobody does.
+    pub fn set_consumer(&self, present: bool) {
+        self.has_consumer.store(present, Relaxed);
+    }
+
+    /// Whether the engine is closing, or closed.
+    pub fn is_closing(&self) -> bool {
+        self.is_closing.load(Relaxed)
+    }
+
+    /// Begins to close; `false` when that had begun before.
+    pub fn begin_closing(&self) -> bool {
+        !self.is_closing.swap(true, SeqCst)
+    }
+
+    /// Bytes that one connection may have waiting for the application.
+    ///
+    /// Shrinks with the room that is left for all, so that those that have most stop first.
+    pub fn inbound_share(&self) -> usize {
+        let limits = &self.config.inbound;
+        let waiting = || self.desks.iter().map(|desk| desk.inbound.bytes()).sum::<usize>();
+        let left = if limits.max_bytes == 0 { usize::MAX } else { limits.max_bytes.saturating_sub(waiting()) };
+        if limits.max_bytes_per_connection == 0 { left } else { left.min(limits.max_bytes_per_connection) }
+    }
+
+    /// Lifecycle events for which there is reserved room: each connection's beginning and end.
+    fn lifecycle_room(&self) -> u64 {
+        let connections = if self.config.max_connections == 0 { MOST_SLOTS } else { self.config.max_connections };
+        2 * (connections + SPARE_SLOTS) as u64
+    }
+
+    /// Makes room for a lifecycle event. `false`: nobody drains, and the room is used up.
+    pub fn reserve_lifecycle(&self) -> bool {
+        let waiting = self.lifecycle_waiting.fetch_add(1, Relaxed);
+        let is_lost = waiting >= self.lifecycle_room() && !self.has_consumer();
+        if is_lost {
+            self.lifecycle_waiting.fetch_sub(1, Relaxed);
+        }
+        !is_lost
+    }
+
+    /// Whether no connection may be added: every place is taken, or the application has not heard of so many
+    /// connections that came and went that it must catch up first.
+    pub fn is_full(&self) -> bool {
+        let most = self.config.max_connections;
+        let is_behind = self.has_consumer() && self.lifecycle_waiting.load(Relaxed) >= self.lifecycle_room();
+        is_behind || most != 0 && self.metrics.connections.load(Relaxed) >= most
+    }
+
+    /// Takes a place among the open connections; `false`: there is none.
+    pub fn take_place(&self) -> bool {
+        let most = self.config.max_connections;
+        let is_in = self.metrics.connections.fetch_add(1, Relaxed) < most || most == 0;
+        if !is_in {
+            self.give_place_back();
+        }
+        is_in
+    }
+
+    /// Gives a place among the open connections back.
+    pub fn give_place_back(&self) {
+        self.metrics.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// Tells a connection that a newer one of its user took its place.
+    pub fn replace(&self, key: ConnectionKey) {
+        let error = Some(Code::ConnectionReplaced);
+        let reason = "a newer connection of the same user took its place".into();
+        if let Some(desk) = self.desk(key) {
+            desk.mailbox.push(Command::Disconnect { key, code: close::NOT_ALLOWED, reason, error });
+            desk.mailbox.wake();
+        }
+    }
+
+    /// Answers `GET {path}/ready`: the status, and a body.
+    pub fn readiness(&self) -> (&'static str, &'static str) {
+        if self.is_closing() {
+            ("503 Service Unavailable", r#"{"ready":false}"#)
+        } else {
+            ("200 OK", r#"{"ready":true}"#)
+        }
+    }
+
+    /// The health snapshot as JSON, in the spelling of the reference: twenty fields, those of parts that are
+    /// not there are zero or false.
+    pub fn health(&self, now: Now) -> String {
+        let depth = self.desks.iter().map(|desk| desk.inbound.depth()).sum::<u64>();
+        serde_json::json!({
+            "connections": self.metrics.connections.load(Relaxed),
+            "inbound_queue_depth": depth,
+            "inbound_dropped": self.metrics.inbound_dropped_total.load(Relaxed),
+            "uptime_secs": now.millis as f64 / 1_000.0,
+            "recovery_enabled": false,
+            "recovery_topic_count": 0,
+            "recovery_total_bytes": 0,
+            "cluster_connected": false,
+            "cluster_peer_count": 0,
+            "cluster_messages_sent": 0,
+            "cluster_messages_delivered": 0,
+            "cluster_messages_dropped": 0,
+            "cluster_bytes_sent": 0,
+            "cluster_bytes_received": 0,
+            "cluster_reconnect_count": 0,
+            "cluster_unknown_message_types": 0,
+            "cluster_dlq_size": 0,
+            "presence_enabled": false,
+            "presence_topics": 0,
+            "presence_total_users": 0,
+        })
+        .to_string()
+    }
+
+    /// The desk of the shard that owns `key`.
+    pub fn desk(&self, key: ConnectionKey) -> Option<&Desk> {
+        self.desks.get(key.shard())
+    }
+}

@@ -1,0 +1,167 @@
+//! What leaves in one turn of a shard: each frame once, and for each connection which of them.
+//!
+//! A connection with something to send holds a chain of runs of frames instead of a queue, so that fan-out
+//! allocates nothing for each receiver, and receivers with the same chain share one joined buffer.
+
+use crate::frame::Frame;
+use crate::topics::Topic;
+use std::sync::Arc;
+
+const NONE: u32 = u32::MAX;
+
+/// A connection's part of the turn: the first and the last link of its chain.
+#[derive(Debug, Clone, Copy)]
+pub struct Pending {
+    first: u32,
+    last: u32,
+}
+
+impl Pending {
+    /// Nothing to send.
+    pub const NONE: Self = Self { first: NONE, last: NONE };
+
+    /// Whether the connection has nothing to send in this turn.
+    pub fn is_none(self) -> bool {
+        self.first == NONE
+    }
+}
+
+/// A run of frames that follow each other, and where the chain goes on.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    start: u32,
+    length: u32,
+    next: u32,
+}
+
+/// The frames of a turn and the chains through them. Reused from turn to turn.
+#[derive(Debug, Default)]
+pub struct Turn {
+    frames: Vec<(Frame, Option<Arc<Topic>>)>,
+    links: Vec<Link>,
+    joined: Vec<u8>,
+    /// The runs whose bytes `joined` holds.
+    joined_runs: Vec<(u32, u32)>,
+    runs: Vec<(u32, u32)>,
+}
+
+impl Turn {
+    /// Adds a frame to the turn; returns its number for [`Turn::queue`].
+    pub fn add(&mut self, frame: Frame, topic: Option<Arc<Topic>>) -> u32 {
+        self.frames.push((frame, topic));
+        self.frames.len() as u32 - 1
+    }
+
+    /// How many frames leave in this turn.
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Whether nothing leaves in this turn.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Appends frame `number` to a connection's chain.
+    pub fn queue(&mut self, pending: &mut Pending, number: u32) {
+        if let Some(last) = self.links.get_mut(pending.last as usize) {
+            if last.start + last.length == number {
+                last.length += 1;
+                return;
+            }
+        }
+        let link = self.links.len() as u32;
+        self.links.push(Link { start: number, length: 1, next: NONE });
+        match self.links.get_mut(pending.last as usize) {
+            Some(last) => last.next = link,
+            None => pending.first = link,
+        }
+        pending.last = link;
+    }
+
+    /// The frame `number` and its topic.
+    pub fn frame(&self, number: u32) -> (&Frame, Option<&Arc<Topic>>) {
+        let (frame, topic) = &self.frames[number as usize];
+        (frame, topic.as_ref())
+    }
+
+    /// The bytes of a chain: joined once for all connections in a row that have the same, and how many frames.
+    pub fn bytes(&mut self, pending: Pending) -> (&[u8], u64) {
+        self.runs.clear();
+        let mut link = pending.first;
+        while let Some(&Link { start, length, next }) = self.links.get(link as usize) {
+            self.runs.push((start, length));
+            link = next;
+        }
+        if let [(start, 1)] = self.runs[..] {
+            return (self.frames[start as usize].0.bytes(), 1);
+        }
+        if self.runs != self.joined_runs {
+            self.joined.clear();
+            for &(start, length) in &self.runs {
+                for (frame, _) in &self.frames[start as usize..(start + length) as usize] {
+                    self.joined.extend_from_slice(frame.bytes());
+                }
+            }
+            std::mem::swap(&mut self.runs, &mut self.joined_runs);
+            return (&self.joined, self.joined_runs.iter().map(|(_, length)| u64::from(*length)).sum());
+        }
+        (&self.joined, self.runs.iter().map(|(_, length)| u64::from(*length)).sum())
+    }
+
+    /// The frames of a chain, in order.
+    pub fn chain(&self, pending: Pending) -> impl Iterator<Item = &Frame> {
+        let mut link = pending.first;
+        let runs = std::iter::from_fn(move || {
+            let &Link { start, length, next } = self.links.get(link as usize)?;
+            link = next;
+            Some(start as usize..(start + length) as usize)
+        });
+        runs.flat_map(|run| self.frames[run].iter().map(|(frame, _)| frame))
+    }
+
+    /// Forgets the turn; its memory stays for the next one unless it was unusually large.
+    pub fn clear(&mut self) {
+        self.frames.clear();
+        self.links.clear();
+        self.joined_runs.clear();
+        self.joined.clear();
+        self.joined.shrink_to(256 << 10);
+        self.links.shrink_to(64 << 10);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use wse_protocol::frame::OpCode;
+
+    proptest! {
+        #[test]
+        fn each_connection_gets_its_frames_in_order(
+            sends in prop::collection::vec(prop::collection::vec(0usize..6, 0..6), 1..40),
+        ) {
+            let mut turn = Turn::default();
+            let mut pending = [Pending::NONE; 6];
+            let mut expected = vec![Vec::new(); 6];
+            for (n, receivers) in sends.iter().enumerate() {
+                let frame = Frame::new(OpCode::Text, n.to_string().as_bytes(), None);
+                let number = turn.add(frame.clone(), None);
+                for &receiver in receivers.iter().collect::<std::collections::BTreeSet<_>>() {
+                    turn.queue(&mut pending[receiver], number);
+                    expected[receiver].extend_from_slice(frame.bytes());
+                }
+            }
+            for (pending, expected) in pending.into_iter().zip(expected) {
+                if pending.is_none() {
+                    prop_assert!(expected.is_empty());
+                    continue;
+                }
+                let chain = turn.chain(pending).flat_map(|frame| frame.bytes().to_vec()).collect::<Vec<_>>();
+                prop_assert_eq!(&chain, &expected);
+                prop_assert_eq!(turn.bytes(pending).0, &expected[..]);
+            }
+        }
+    }
+}
