@@ -1,0 +1,184 @@
+import test from 'ava'
+import type { InboundEvent } from 'wse-server'
+import { Arrivals, within } from './harness/arrivals.js'
+import { connect } from './harness/connect.js'
+import { Application, startServer } from './harness/server.js'
+
+test('hands over connect, messages and disconnect of a connection in order', async (t) => {
+  const server = await startServer(t)
+  const application = new Application(server)
+  const connection = await connect(t, server, { headers: { 'x-tab': '7', cookie: 'theme=dark' } })
+  connection.send({ t: 'chat', p: { text: 'hello' } })
+  connection.send('no object')
+  connection.send(Buffer.from([1, 2, 255]))
+  connection.send('[1,2]')
+  connection.send({ t: 'chat', p: { text: '漢字' } })
+  await connection.close()
+  await application.next('disconnect').then((event) => t.like(event, { connId: connection.id, code: 1000 }))
+
+  const [first, ...rest] = application.waiting
+  t.is(first?.type, 'connect')
+  if (first?.type === 'connect') {
+    t.is(first.connId, connection.id)
+    t.is(first.headers['x-tab'], '7')
+    t.is(first.cookies.theme, 'dark')
+  }
+  t.deepEqual(
+    rest.map(({ type }) => type),
+    ['msg', 'raw', 'bin', 'raw', 'msg'],
+  )
+  t.true(rest.every(({ connId }) => connId === connection.id))
+  const [chat, raw, bin, list, words] = rest as Extract<InboundEvent, { data: unknown }>[]
+  t.deepEqual(chat?.data, { t: 'chat', p: { text: 'hello' } })
+  t.is(raw?.data, 'no object')
+  t.deepEqual(Buffer.from(bin?.data as Uint8Array), Buffer.from([1, 2, 255]))
+  t.is(list?.data, '[1,2]')
+  t.deepEqual(words?.data, { t: 'chat', p: { text: '漢字' } })
+})
+
+test('parses the data of a message once, when it is touched', async (t) => {
+  const server = await startServer(t)
+  const application = new Application(server)
+  const connection = await connect(t, server)
+  const text = '{"t":"chat", "p":{"n":1}}'
+  connection.send(text)
+  const event = await application.next('msg')
+  t.is(event.text, text)
+  const { data } = event
+  t.is(event.data, data)
+  t.deepEqual(data, { t: 'chat', p: { n: 1 } })
+})
+
+test('answers the protocol without the application', async (t) => {
+  const server = await startServer(t)
+  const application = new Application(server)
+  const connection = await connect(t, server)
+  await application.next('connect')
+  await connection.roundTrip()
+  connection.send({ t: 'client_hello', p: { client_version: '1', protocol_version: 2, features: {} } })
+  await connection.next('server_hello')
+  connection.send({ t: 'heartbeat', p: {} })
+  connection.send({ t: 'pong', p: {} })
+  connection.send({ t: 'chat', p: {} })
+  t.like((await application.next('msg')).data, { t: 'chat' })
+  t.deepEqual(application.waiting, [])
+})
+
+test('resolves an empty batch when nothing comes in time, and a full one as soon as there is something', async (t) => {
+  const server = await startServer(t)
+  t.deepEqual(await within(server.drainInbound(256, 1), 'an empty batch'), [])
+  const pending = server.drainInbound(256, 60_000)
+  const connection = await connect(t, server)
+  t.like(await within(pending, 'the connect event'), [{ type: 'connect', connId: connection.id }])
+})
+
+test('hands over at most as many events as were asked for', async (t) => {
+  const server = await startServer(t)
+  const connection = await connect(t, server)
+  for (let n = 0; n < 100; n++) connection.send({ t: 'n', p: { n } })
+  await connection.roundTrip()
+  const seen: InboundEvent[] = []
+  while (seen.length < 101) {
+    const batch = await within(server.drainInbound(7, 1_000), 'a batch')
+    t.true(batch.length <= 7)
+    seen.push(...batch)
+  }
+  t.deepEqual(
+    seen.slice(1).map((event) => (event as { data: { p: { n: number } } }).data.p.n),
+    Array.from({ length: 100 }, (_, n) => n),
+  )
+})
+
+test('keeps every message for a slow application, and slows the sender down meanwhile', async (t) => {
+  const server = await startServer(t, { rateLimit: false, inbound: { maxBytesPerConnection: 64 * 1024 } })
+  const [flooder, healthy] = [await connect(t, server), await connect(t, server)]
+  const count = 20_000
+  const padding = 'x'.repeat(1_000)
+  for (let n = 0; n < count; n++) flooder.send(`${n} ${padding}`)
+  // The other connection is served although nobody drains and the flooder is not read.
+  await healthy.roundTrip()
+  t.true(flooder.socket.bufferedAmount > 0)
+
+  let next = 0
+  await within(
+    (async () => {
+      for await (const batch of server.drain()) {
+        for (const event of batch) {
+          if (event.type !== 'raw') continue
+          if (!event.data.startsWith(`${next} `)) t.fail(`expected ${next}, got ${event.data.slice(0, 10)}`)
+          next += 1
+        }
+        if (next === count) return
+      }
+    })(),
+    'all messages of the flooder',
+  )
+  t.is(next, count)
+  t.is(server.inboundDroppedCount(), 0)
+})
+
+test('keeps lifecycle events when the inbound budget is full', async (t) => {
+  const server = await startServer(t, { inbound: { maxBytes: 4_096, maxBytesPerConnection: 1_024 } })
+  const flooder = await connect(t, server)
+  for (let n = 0; n < 50; n++) flooder.send('x'.repeat(500))
+  for (let n = 0; n < 20; n++) await (await connect(t, server)).close()
+  const application = new Application(server)
+  for (let n = 0; n < 20; n++) await application.next('disconnect')
+  for (let n = 0; n < 21; n++) await application.next('connect')
+  for (let n = 0; n < 50; n++) await application.next('raw')
+  t.is(server.inboundDroppedCount(), 0)
+})
+
+test('serves on and loses no promise when nobody ever drains', async (t) => {
+  const server = await startServer(t)
+  const connection = await connect(t, server)
+  for (let n = 0; n < 100; n++) connection.send({ t: 'chat', p: { n } })
+  await connection.roundTrip()
+  server.broadcastAll('still here')
+  t.is(await connection.nextText(), 'still here')
+})
+
+test('calls back instead of being drained when callbacks are set', async (t) => {
+  const server = await startServer(t)
+  const calls = new Arrivals<InboundEvent>()
+  server.setCallbacks({
+    onConnect: (event) => calls.push(event),
+    onMessage: (event) => calls.push(event),
+    onDisconnect: (event) => calls.push(event),
+  })
+  const connection = await connect(t, server)
+  connection.send({ t: 'chat', p: { n: 1 } })
+  connection.send('raw')
+  await connection.close()
+  const types: string[] = []
+  for (let n = 0; n < 4; n++) types.push((await calls.next('a call')).type)
+  t.deepEqual(types, ['connect', 'msg', 'raw', 'disconnect'])
+})
+
+test('lets the host work while messages pour in', async (t) => {
+  const server = await startServer(t, { rateLimit: false })
+  const application = new Application(server)
+  const connection = await connect(t, server)
+  let turns = 0
+  const count = 50_000
+  const ticking = setInterval(() => {
+    turns += 1
+  }, 1)
+  t.teardown(() => clearInterval(ticking))
+  for (let n = 0; n < count; n++) connection.send('x')
+  for (let n = 0; n < count; n++) await application.next('raw')
+  t.true(turns > 0)
+})
+
+test('ends a drain and resolves what waits when the engine closes', async (t) => {
+  const server = await startServer(t)
+  const pending = server.drainInbound(256, 60_000)
+  const application = server.drain()[Symbol.asyncIterator]()
+  await server.close()
+  t.deepEqual(await within(pending, 'the pending batch'), [])
+  const end = (async () => {
+    while (!(await application.next()).done) {}
+  })()
+  await within(end, 'the end of the drain')
+  t.false(server.isRunning())
+})

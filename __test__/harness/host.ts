@@ -1,0 +1,40 @@
+// Hosts for router mode: an HTTP server of the application with an engine attached to it.
+import { once } from 'node:events'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { ExecutionContext } from 'ava'
+import { type ServerOptions, WseServer } from 'wse-server'
+import { within } from './arrivals.js'
+
+export interface Host {
+  readonly http: Server
+  readonly wse: WseServer
+  readonly port: number
+}
+
+/** A listening HTTP server with this request listener, an engine attached; both closed when the test is over. */
+export async function startHost(
+  t: ExecutionContext,
+  options: ServerOptions = {},
+  listener: RequestListener = (_, response) => response.writeHead(404).end('host'),
+  prepare: (http: Server) => void = () => {},
+): Promise<Host> {
+  const http = createServer(listener)
+  prepare(http)
+  const wse = new WseServer(options)
+  wse.attach(http)
+  t.teardown(async () => {
+    await wse.close()
+    http.close()
+    http.closeAllConnections()
+  })
+  http.listen(0, '127.0.0.1')
+  await within(once(http, 'listening'), 'the host to listen')
+  return { http, wse, port: (http.address() as AddressInfo).port }
+}
+
+/** The answer to a plain request. */
+export async function get(host: { port: number }, path: string): Promise<{ status: number; body: string }> {
+  const response = await fetch(`http://127.0.0.1:${host.port}${path}`, { signal: AbortSignal.timeout(20_000) })
+  return { status: response.status, body: await response.text() }
+}

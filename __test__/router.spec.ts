@@ -1,0 +1,239 @@
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import test from 'ava'
+import express from 'express'
+import { WebSocketServer } from 'ws'
+import { within } from './harness/arrivals.js'
+import { connect, refused } from './harness/connect.js'
+import { get, startHost } from './harness/host.js'
+import { Application } from './harness/server.js'
+import { frameBytes, OP, openSocket, openUpgraded, upgradeRequest } from './harness/socket.js'
+import { secret, tokenOf } from './harness/tokens.js'
+
+test('shares the port of an Express service, whose routes stay its own', async (t) => {
+  const app = express()
+  app.get('/orders', (_, response) => void response.json([1, 2]))
+  app.get('/wse/reports', (_, response) => void response.send('reports'))
+  const host = await startHost(t, {}, app)
+  const application = new Application(host.wse)
+
+  const connection = await connect(t, host)
+  connection.send({ t: 'chat', p: { n: 1 } })
+  t.like((await application.next('msg')).data, { t: 'chat' })
+  host.wse.send(connection.id, JSON.stringify({ t: 'reply', p: {} }))
+  await connection.next('reply')
+
+  t.deepEqual(await get(host, '/orders'), { status: 200, body: '[1,2]' })
+  t.deepEqual(await get(host, '/wse/reports'), { status: 200, body: 'reports' })
+  t.is((await get(host, '/nowhere')).status, 404)
+  t.is((await get(host, '/wse')).status, 404)
+  await connection.roundTrip()
+})
+
+test('answers health and ready itself, once, and the host never sees them', async (t) => {
+  const seen: string[] = []
+  const host = await startHost(t, {}, (request, response) => {
+    seen.push(request.url ?? '')
+    response.end('host')
+  })
+  const health = await get(host, '/wse/health')
+  t.is(health.status, 200)
+  t.is(typeof JSON.parse(health.body), 'object')
+  t.is((await get(host, '/wse/ready')).status, 200)
+  t.is((await get(host, '/wse/health?probe=1')).status, 200)
+  t.is((await get(host, '/wse/healthy')).body, 'host')
+  t.deepEqual(seen, ['/wse/healthy'])
+})
+
+test('answers health and ready to listeners that were added later', async (t) => {
+  const host = await startHost(t)
+  let calls = 0
+  host.http.on('request', () => {
+    calls += 1
+  })
+  t.is((await get(host, '/wse/health')).status, 200)
+  t.is(calls, 0)
+  await get(host, '/other')
+  t.is(calls, 1)
+})
+
+test('loses no byte that came early, a thousand frames behind the handshake included', async (t) => {
+  const host = await startHost(t)
+  const application = new Application(host.wse)
+  const frames = Array.from({ length: 1_000 }, (_, n) => frameBytes(OP.text, JSON.stringify({ t: 'early', p: { n } })))
+  const socket = await openSocket(t, host)
+  socket.write(Buffer.concat([Buffer.from(upgradeRequest()), ...frames]))
+  for (let n = 0; n < 1_000; n++) {
+    t.deepEqual(((await application.next('msg')).data as { p: object }).p, { n })
+  }
+})
+
+test('loses no byte that came while the application authenticated', async (t) => {
+  let decide: (user: { userId: string; claims: object }) => void = () => {}
+  let isAsked: () => void = () => {}
+  const asked = new Promise<void>((resolve) => {
+    isAsked = resolve
+  })
+  const host = await startHost(t, {
+    authenticate: () =>
+      new Promise((resolve) => {
+        decide = resolve
+        isAsked()
+      }),
+  })
+  const application = new Application(host.wse)
+  const socket = await openSocket(t, host)
+  socket.write(Buffer.concat([Buffer.from(upgradeRequest()), frameBytes(OP.text, '{"t":"first","p":{}}')]))
+  await within(asked, 'the authenticate hook')
+  socket.write(frameBytes(OP.text, '{"t":"second","p":{}}'))
+  await new Promise((resolve) => setImmediate(resolve))
+  decide({ userId: 'anna', claims: {} })
+  t.is((await application.next('auth_connect')).userId, 'anna')
+  t.like((await application.next('msg')).data, { t: 'first' })
+  t.like((await application.next('msg')).data, { t: 'second' })
+})
+
+test('upgrades a kept-alive socket that has served requests before', async (t) => {
+  const host = await startHost(t, {}, (_, response) => response.end('ok'))
+  const socket = await openSocket(t, host)
+  socket.write('GET /page HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n')
+  t.is((await socket.head()).status, 200)
+  const application = new Application(host.wse)
+  socket.write(Buffer.concat([Buffer.from(upgradeRequest()), frameBytes(OP.text, 'after the page')]))
+  t.is((await application.next('raw')).data, 'after the page')
+})
+
+for (const [order, isFirst] of [
+  ['before', true],
+  ['after', false],
+] as const) {
+  test(`leaves other paths to an upgrade handler that was added ${order} it`, async (t) => {
+    const other = new WebSocketServer({ noServer: true })
+    other.on('connection', (socket) => socket.send('other'))
+    const handle = (http: import('node:http').Server) =>
+      http.on('upgrade', (request, socket, head) => {
+        if (request.url === '/other') other.handleUpgrade(request, socket, head, (ws) => other.emit('connection', ws))
+      })
+    const host = await startHost(t, {}, undefined, isFirst ? handle : undefined)
+    if (!isFirst) handle(host.http)
+    const connection = await connect(t, host, { path: '/other', greeted: false })
+    t.is(await connection.nextText(), 'other')
+    await (await connect(t, host)).roundTrip()
+  })
+}
+
+test('answers an upgrade of another path with 404 when nobody else wants it', async (t) => {
+  const host = await startHost(t)
+  const healthy = await connect(t, host)
+  t.is((await refused(t, host, { path: '/other' })).status, 404)
+  const socket = await openSocket(t, host)
+  socket.write(upgradeRequest({ path: '/other' }))
+  await socket.ended()
+  await healthy.roundTrip()
+})
+
+const badRequests: [title: string, request: string, status: number][] = [
+  ['another version', upgradeRequest({ headers: { 'Sec-WebSocket-Version': '8' } }), 426],
+  ['a missing key', upgradeRequest({ headers: { 'Sec-WebSocket-Key': undefined } }), 400],
+  ['another method', upgradeRequest({ method: 'POST' }), 405],
+]
+for (const [title, request, status] of badRequests) {
+  test(`refuses ${title} on a host, ends that socket and serves the others`, async (t) => {
+    const host = await startHost(t)
+    const healthy = await connect(t, host)
+    const socket = await openSocket(t, host)
+    socket.write(request)
+    t.is((await socket.head()).status, status)
+    await socket.ended()
+    await healthy.roundTrip()
+  })
+}
+
+test('refuses a foreign origin and a bad token on a host', async (t) => {
+  const host = await startHost(t, { jwt: { secret } })
+  const token = await tokenOf('anna')
+  const healthy = await connect(t, host, { token })
+  const headers = { cookie: `access_token=${token}`, origin: 'https://evil.example' }
+  t.is((await refused(t, host, { headers })).status, 403)
+  const offender = await connect(t, host, { token: 'nonsense', greeted: false })
+  t.is((await offender.next('error')).p.code, 'AUTH_FAILED')
+  t.is((await offender.closed()).code, 4401)
+  await healthy.roundTrip()
+})
+
+test('lets the host close at once while its connections live on', async (t) => {
+  const host = await startHost(t)
+  const connection = await connect(t, host)
+  await within(new Promise((resolve) => host.http.close(resolve)), 'the host to close')
+  await connection.roundTrip()
+  await host.wse.close()
+  t.is((await connection.closed()).code, 1012)
+})
+
+test('gives the upgrades back to the host when it closes', async (t) => {
+  const host = await startHost(t, {}, (_, response) => response.end('host'))
+  const connection = await connect(t, host)
+  await host.wse.close()
+  t.is((await connection.closed()).code, 1012)
+  t.is((await get(host, '/wse/health')).body, 'host')
+  t.is(host.http.listenerCount('upgrade'), 0)
+})
+
+test('moves large messages in both directions', async (t) => {
+  const host = await startHost(t)
+  const application = new Application(host.wse)
+  const connection = await connect(t, host)
+  const text = 'x'.repeat(1_000_000)
+  for (let n = 0; n < 20; n++) connection.send(`${n}${text}`)
+  for (let n = 0; n < 20; n++) {
+    const { data } = await application.next('raw')
+    t.is(data.length, text.length + `${n}`.length)
+    host.wse.send(connection.id, data.slice(0, 1_000_000))
+  }
+  for (let n = 0; n < 20; n++) t.is((await connection.nextText()).length, 1_000_000)
+})
+
+test('leaks no descriptor when connections come and go', async (t) => {
+  const host = await startHost(t)
+  const application = new Application(host.wse)
+  const comeAndGo = async () => {
+    for (let n = 0; n < 100; n++) {
+      await (await connect(t, host)).close()
+      await application.next('disconnect')
+    }
+  }
+  await comeAndGo()
+  const before = readdirSync('/proc/self/fd').length
+  await comeAndGo()
+  t.true(readdirSync('/proc/self/fd').length <= before)
+})
+
+test('ends the socket of a host on bad frames like on its own port', async (t) => {
+  const host = await startHost(t)
+  const healthy = await connect(t, host)
+  const socket = await openUpgraded(t, host)
+  socket.write(frameBytes(OP.text, 'x', { masked: false }))
+  t.is((await socket.closeFrame()).code, 1002)
+  await socket.ended()
+  await healthy.roundTrip()
+})
+
+test('outlives the timeouts of the host', async (t) => {
+  const host = await startHost(t, {}, undefined, (http) => http.setTimeout(100))
+  const connection = await connect(t, host)
+  const timedOut = await openSocket(t, host)
+  await timedOut.ended()
+  await connection.roundTrip()
+})
+
+test('lives through the end of a client that just disappears', async (t) => {
+  const host = await startHost(t)
+  const application = new Application(host.wse)
+  const socket = await openUpgraded(t, host)
+  await application.next('connect')
+  const closed = once(socket.tcp, 'close')
+  socket.tcp.resetAndDestroy()
+  await within(closed, 'the reset')
+  t.is((await application.next('disconnect')).code, 1006)
+  await (await connect(t, host)).roundTrip()
+})
