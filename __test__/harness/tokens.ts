@@ -7,12 +7,12 @@ export const secret = 'a secret of the tests, thirty-two bytes and more'
 /** A valid token of this user, unless the claims or the header say otherwise. */
 export function tokenOf(
   userId: string | undefined,
-  claims: JWTPayload = {},
+  claims: Record<string, unknown> = {},
   { header = {}, key = secret }: { header?: Record<string, unknown>; key?: string } = {},
 ): Promise<string> {
   const now = Math.floor(Date.now() / 1000)
   const subject = userId === undefined ? {} : { sub: userId }
-  return new SignJWT({ ...subject, iat: now, exp: now + 600, ...claims })
+  return new SignJWT({ ...subject, iat: now, exp: now + 600, ...claims } as JWTPayload)
     .setProtectedHeader({ alg: 'HS256', typ: 'JWT', ...header })
     .sign(new TextEncoder().encode(key))
 }
