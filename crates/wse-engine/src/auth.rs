@@ -161,7 +161,7 @@ fn has_critical(token: &str) -> bool {
 }
 
 /// Signs `claims` (a JSON object with `sub`, `iat` and `exp`, which have no defaults) with HS256.
-pub fn encode_jwt(claims: &str, secret: &[u8]) -> Result<String, EngineError> {
+pub fn encode_jwt(claims: &str, secret: &[u8], key_id: Option<String>) -> Result<String, EngineError> {
     let claims: Map<String, Value> = serde_json::from_str(claims)
         .map_err(|error| EngineError::Token(format!("claims are not a JSON object: {error}")))?;
     for name in ["iat", "exp"] {
@@ -178,7 +178,8 @@ pub fn encode_jwt(claims: &str, secret: &[u8]) -> Result<String, EngineError> {
             "an HS256 secret has at least {MIN_SECRET_BYTES} bytes, this one has {length}"
         )));
     }
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret))
+    let header = Header { kid: key_id, ..Header::new(Algorithm::HS256) };
+    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(secret))
         .map_err(|error| EngineError::Token(error.to_string()))
 }
 
@@ -264,10 +265,10 @@ mod tests {
 
     #[test]
     fn what_we_encode_we_accept_and_nothing_is_filled_in() {
-        let token = encode_jwt(r#"{"sub":"ann","iat":1,"exp":1800000000}"#, SECRET).expect("it signs");
+        let token = encode_jwt(r#"{"sub":"ann","iat":1,"exp":1800000000}"#, SECRET, None).expect("it signs");
         assert!(verifier(None, None).verify(&token, NOW).is_ok());
         for claims in [r#"{"sub":"ann","exp":2}"#, r#"{"sub":"ann","iat":1}"#, r#"{"iat":1,"exp":2}"#, "[]"] {
-            assert!(encode_jwt(claims, SECRET).is_err(), "{claims}");
+            assert!(encode_jwt(claims, SECRET, None).is_err(), "{claims}");
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::handshake::Upgrade;
 use crate::id::ConnectionKey;
 use crate::outbound::Outbound;
 use crate::rate_limit::RateLimit;
+use crate::seats::Caller;
 use crate::topics::Topic;
 use crate::turn::Pending;
 use std::io;
@@ -37,12 +38,14 @@ pub enum Phase {
 }
 
 /// A connection that is not open yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Handshake {
     /// What arrived of the head, and frames behind it.
     pub received: Vec<u8>,
     /// When it began, in milliseconds.
     pub began: u64,
+    /// Where the socket leads.
+    pub peer: IpAddr,
     /// Who it is, when the host decided that before it handed the socket over.
     pub identity: Option<Identity>,
     /// The request, once complete, while the application decides.
@@ -79,12 +82,10 @@ pub struct Connection<S> {
     pub pending: Pending,
     /// What the kernel has refused.
     pub backlog: Option<Box<Outbound>>,
-    /// Its user.
-    pub user: Option<Arc<str>>,
     /// The topics that it holds.
     pub topics: Vec<Arc<Topic>>,
-    /// The client's address.
-    pub address: IpAddr,
+    /// Who it belongs to, once it is open.
+    pub caller: Option<Arc<Caller>>,
     /// When something was last heard from it, in milliseconds.
     pub last_seen: u64,
     /// When it was last pinged, in milliseconds.
@@ -115,6 +116,19 @@ impl<S> Connection<S> {
     /// Whether the application knows of it.
     pub fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
+    }
+
+    /// Its user.
+    pub fn user(&self) -> Option<&Arc<str>> {
+        self.caller.as_ref()?.user.as_ref()
+    }
+
+    /// Where an unfinished handshake comes from.
+    pub fn handshake_peer(&self) -> Option<IpAddr> {
+        match &self.phase {
+            Phase::Handshake(handshake) => Some(handshake.peer),
+            Phase::Open | Phase::Closing(_) => None,
+        }
     }
 
     /// Everything that the kernel has refused.

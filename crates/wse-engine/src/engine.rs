@@ -12,6 +12,7 @@ use crate::host::{Host, Reply};
 use crate::id::{ConnectionId, ConnectionKey, IdKey};
 use crate::inbound::Batch;
 use crate::metrics::count;
+use crate::seats::Caller;
 use crate::shared::{Command, Desk, Shared};
 use crate::topics::Topic;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -231,12 +232,11 @@ impl Engine {
         self.flush();
     }
 
-    /// Asks for what is known of a connection; answered with [`Reply::Info`]. `false`: it is gone.
-    pub fn ask_info(&self, id: ConnectionId, request: u32) -> bool {
-        let Some((key, _)) = self.find(id) else { return false };
-        self.tell(key, Command::Info { key, request });
-        self.flush();
-        true
+    /// Who an open connection belongs to, and since when (Unix milliseconds).
+    pub fn info(&self, id: ConnectionId) -> Option<(Arc<Caller>, u64)> {
+        let (key, desk) = self.find(id)?;
+        let (high, _) = id.0.as_u64_pair();
+        desk.seats.caller(key).map(|caller| (caller, high >> 16))
     }
 
     /// The ids of all open connections.

@@ -21,13 +21,6 @@ pub enum Reply {
         /// Topics that were refused.
         refused: Vec<String>,
     },
-    /// What is known of a connection, as JSON; `None`: it is gone.
-    Info {
-        /// The request's number.
-        request: u32,
-        /// The connection as JSON.
-        json: Option<String>,
-    },
     /// Who is this? To be answered with [`crate::Engine::decide`] within the handshake time.
     Authenticate {
         /// The connection that waits.

@@ -1,13 +1,24 @@
 //! Who sits where: what other threads may know about a shard's connections without asking it.
 //!
 //! The shard writes, everyone reads, nobody locks. A seat says whether its connection is open, which
-//! occupant it is, whether its outbound queue refuses, and whether its last ping is unanswered; nothing else about a connection is shared.
+//! occupant it is and whose, whether its outbound queue refuses, and whether its last ping is unanswered; nothing else about a connection is shared.
 
 use crate::id::ConnectionKey;
-use std::sync::OnceLock;
+use parking_lot::Mutex;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 const ROW: usize = 1024;
+
+/// Who an open connection belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The user; `None`: anonymous.
+    pub user: Option<Arc<str>>,
+    /// The client's address.
+    pub address: IpAddr,
+}
 
 #[derive(Debug, Default)]
 struct Seat {
@@ -17,6 +28,8 @@ struct Seat {
     generation: AtomicU32,
     full: AtomicBool,
     silent: AtomicBool,
+    /// Locked when a connection opens, when it leaves, and when somebody asks.
+    caller: Mutex<Option<Arc<Caller>>>,
 }
 
 /// The seats of one shard, in rows that are made when they are first needed.
@@ -50,8 +63,9 @@ impl Seats {
     }
 
     /// The connection is open: others may now send to it.
-    pub fn open(&self, key: ConnectionKey, high: u64) {
+    pub fn open(&self, key: ConnectionKey, high: u64, caller: Arc<Caller>) {
         if let Some(seat) = self.seat(key.slot()) {
+            *seat.caller.lock() = Some(caller);
             seat.high.store(high, Ordering::Relaxed);
             seat.full.store(false, Ordering::Relaxed);
             seat.silent.store(false, Ordering::Relaxed);
@@ -63,6 +77,7 @@ impl Seats {
     pub fn leave(&self, key: ConnectionKey) {
         if let Some(seat) = self.seat(key.slot()) {
             seat.generation.store(key.generation.wrapping_add(1), Ordering::Release);
+            *seat.caller.lock() = None;
         }
     }
 
@@ -92,6 +107,12 @@ impl Seats {
         is_open.then(|| seat.high.load(Ordering::Relaxed))
     }
 
+    /// Who an open connection belongs to.
+    pub fn caller(&self, key: ConnectionKey) -> Option<Arc<Caller>> {
+        let caller = self.seat(key.slot())?.caller.lock().clone();
+        self.high(key).and(caller)
+    }
+
     /// Whether the connection's outbound queue refuses newcomers.
     pub fn is_full(&self, key: ConnectionKey) -> bool {
         self.seat(key.slot()).is_some_and(|seat| seat.full.load(Ordering::Relaxed))
@@ -114,15 +135,16 @@ mod tests {
     #[test]
     fn a_stale_key_finds_nothing() {
         let seats = Seats::new(10);
+        let caller = Arc::new(Caller { user: None, address: [127, 0, 0, 1].into() });
         let first = ConnectionKey::new(0, 3, seats.reserve(3));
         assert_eq!(seats.high(first), None, "not open yet");
-        seats.open(first, 77);
+        seats.open(first, 77, Arc::clone(&caller));
         assert_eq!(seats.high(first), Some(77));
         assert_eq!(seats.open_keys(0).collect::<Vec<_>>(), [(first, 77)]);
         seats.leave(first);
         assert_eq!(seats.high(first), None);
         let second = ConnectionKey::new(0, 3, seats.reserve(3));
-        seats.open(second, 78);
+        seats.open(second, 78, caller);
         assert_ne!(first, second);
         assert_eq!((seats.high(first), seats.high(second)), (None, Some(78)));
     }

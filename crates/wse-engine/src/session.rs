@@ -146,7 +146,7 @@ impl Core {
         let mut bytes = upgrade.response().into_bytes();
         if self.shared.config.envelope {
             let id = self.shared.ids.id(conn.high, conn.key).0;
-            let ready = ServerReady::new(id, conn.user.as_deref(), self.timestamp());
+            let ready = ServerReady::new(id, conn.user().map(|user| &**user), self.timestamp());
             bytes.extend_from_slice(Frame::new(OpCode::Text, &self.text(&ready), None).bytes());
         }
         self.send_now(conn, Frame::ready(bytes));
@@ -242,23 +242,6 @@ impl Core {
         let mut text = Vec::with_capacity(512);
         write(message, &id, self.timestamp(), &mut text);
         text
-    }
-
-    /// What is known of a connection, as JSON.
-    pub fn describe<S>(&self, conn: &Connection<S>) -> String {
-        let queue = conn.backlog.as_ref();
-        serde_json::json!({
-            "connId": self.shared.ids.id(conn.high, conn.key).to_string(),
-            "userId": conn.user.as_deref(),
-            "remoteAddress": conn.address.to_string(),
-            "connectedAt": conn.high >> 16,
-            "idleMs": self.now.millis.saturating_sub(conn.last_seen),
-            "topics": conn.topics.iter().map(|topic| topic.name()).collect::<Vec<_>>(),
-            "outboundMessages": queue.map_or(0, |queue| queue.len()),
-            "outboundBytes": queue.map_or(0, |queue| queue.bytes()),
-            "saidHello": conn.said_hello,
-        })
-        .to_string()
     }
 }
 

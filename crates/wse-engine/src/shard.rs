@@ -15,6 +15,7 @@ use crate::inbound::{Arrivals, Kind};
 use crate::metrics::count;
 use crate::rate_limit::RateLimit;
 use crate::shared::{Command, Shared};
+use crate::seats::Caller;
 use crate::slab::Slab;
 use crate::topics::Topic;
 use crate::turn::{Pending, Turn};
@@ -142,7 +143,7 @@ impl<S: Socket> Shard<S> {
         let config = &self.core.shared.config;
         let rate = RateLimit::new(config.rate.unwrap_or_default(), now);
         let has_head = !head.is_empty();
-        let handshake = Handshake { received: head, began: now, identity, upgrade: None };
+        let handshake = Handshake { received: head, began: now, peer, identity, upgrade: None };
         let conn = Connection {
             socket,
             key,
@@ -151,9 +152,8 @@ impl<S: Socket> Shard<S> {
             reader: FrameReader::new(),
             pending: Pending::NONE,
             backlog: None,
-            user: None,
             topics: Vec::new(),
-            address: peer,
+            caller: None,
             last_seen: now,
             last_ping: 0,
             page: 0,
@@ -190,12 +190,10 @@ impl<S: Socket> Shard<S> {
         if of_address != 0 {
             let slab = &mut self.slab;
             let is_unfinished = |key: &&ConnectionKey| {
-                slab.get_mut(key.slot()).is_some_and(|conn| {
-                    conn.key == **key && conn.address == peer && matches!(conn.phase, Phase::Handshake(_))
-                })
+                slab.get_mut(key.slot()).is_some_and(|conn| conn.key == **key && conn.handshake_peer() == Some(peer))
             };
             if self.core.handshakes.iter().filter(is_unfinished).count() > of_address {
-                self.drop_handshake(|conn| conn.address == peer);
+                self.drop_handshake(|from| from == peer);
             }
         }
         // Finished ones at the front are only names; they must not pile up.
@@ -207,11 +205,11 @@ impl<S: Socket> Shard<S> {
         }
     }
 
-    fn drop_handshake(&mut self, is_victim: impl Fn(&Connection<S>) -> bool) {
+    fn drop_handshake(&mut self, is_victim: impl Fn(IpAddr) -> bool) {
         let slab = &mut self.slab;
         let victim = self.core.handshakes.iter().find(|key| {
             slab.get_mut(key.slot()).is_some_and(|conn| {
-                conn.key == **key && matches!(conn.phase, Phase::Handshake(_)) && !conn.is_ended && is_victim(conn)
+                conn.key == **key && !conn.is_ended && conn.handshake_peer().is_some_and(&is_victim)
             })
         });
         if let Some(conn) = victim.copied().and_then(|key| self.slab.get_mut(key.slot())) {
@@ -372,11 +370,6 @@ impl<S: Socket> Shard<S> {
                     core.again.push(key);
                 }
             }
-            Command::Info { key, request } => {
-                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
-                let json = conn.map(|conn| core.describe(conn));
-                core.reply(Reply::Info { request, json });
-            }
             Command::Close => {
                 self.is_closing = true;
                 for slot in slab.slots() {
@@ -524,7 +517,7 @@ impl Core {
     fn read_head<S: Socket>(&mut self, conn: &mut Connection<S>, bytes: &[u8]) {
         let Phase::Handshake(handshake) = &mut conn.phase else { return };
         handshake.received.extend_from_slice(bytes);
-        match handshake::read(&handshake.received, conn.address, &self.shared.config) {
+        match handshake::read(&handshake.received, handshake.peer, &self.shared.config) {
             Head::Partial => {}
             Head::Answer(Answer::Refused(refusal)) => self.refuse(conn, refusal),
             Head::Answer(Answer::Health) => {
@@ -543,7 +536,6 @@ impl Core {
     fn upgrade<S: Socket>(&mut self, conn: &mut Connection<S>, upgrade: Box<Upgrade>) {
         let Phase::Handshake(handshake) = &mut conn.phase else { return };
         let config = &self.shared.config;
-        conn.address = upgrade.address;
         if self.shared.is_closing() {
             return self.refuse(conn, Refusal::Closing);
         }
@@ -600,12 +592,13 @@ impl Core {
         let Phase::Handshake(handshake) = std::mem::replace(&mut conn.phase, Phase::Open) else { return };
         self.unfinished -= 1;
         conn.high = shared.ids.high(self.now.unix_ms, self.random.u64(..), conn.key);
-        shared.desks[self.index].seats.open(conn.key, conn.high);
-        conn.user = user;
+        let caller = Arc::new(Caller { user, address: upgrade.address });
+        shared.desks[self.index].seats.open(conn.key, conn.high, Arc::clone(&caller));
+        conn.caller = Some(caller);
         conn.last_seen = self.now.millis;
         count(&shared.metrics.connections_total, 1);
         self.greet(conn, upgrade);
-        let (kind, event) = match &conn.user {
+        let (kind, event) = match conn.user() {
             Some(user) => {
                 let user_id = serde_json::Value::from(&**user);
                 (Kind::AuthConnect, format!(r#"{{"userId":{user_id},"claims":{}}}"#, identity.claims))
@@ -687,7 +680,7 @@ impl Core {
             return;
         }
         self.leave_topics(conn);
-        if let Some(user) = &conn.user {
+        if let Some(user) = conn.user() {
             self.shared.users.leave(user, conn.key);
         }
         self.shared.desks[self.index].seats.leave(conn.key);
@@ -965,7 +958,7 @@ impl Core {
     /// Subscribes a connection by its own wish; `false`: refused.
     pub fn subscribe<S>(&mut self, conn: &mut Connection<S>, name: &str) -> bool {
         let shared = Arc::clone(&self.shared);
-        if wse_protocol::topic::validate(name).is_err() || !shared.config.topics.client_may(conn.user.as_deref(), name) {
+        if wse_protocol::topic::validate(name).is_err() || !shared.config.topics.client_may(conn.user().map(|user| &**user), name) {
             return false;
         }
         let topic = shared.topics.want(name, self.index);

@@ -58,13 +58,6 @@ pub enum Command {
     },
     /// The answer to [`Reply::Authenticate`]; `None`: refused.
     Decide(ConnectionKey, Option<Identity>),
-    /// Asks for [`Reply::Info`].
-    Info {
-        /// The connection.
-        key: ConnectionKey,
-        /// The request's number.
-        request: u32,
-    },
     /// The engine closes: everyone is told, and the shard ends.
     Close,
 }
