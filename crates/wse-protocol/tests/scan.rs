@@ -1,0 +1,134 @@
+//! Verifies that the scanner accepts exactly the JSON that serde_json accepts, and finds the same
+//! members in it.
+
+use std::borrow::Cow;
+
+use proptest::prelude::*;
+use serde_json::{Map, Value};
+use wse_protocol::scan::{self, ScanError};
+
+/// JSON values, written with the whitespace and the escapes that other writers use.
+fn json() -> impl Strategy<Value = String> {
+    let space = || prop::sample::select(vec!["", "", "", " ", "\n\t", "\r  "]);
+    let string = || {
+        prop_oneof![
+            "[a-z]{0,12}".prop_map(|text| format!("\"{text}\"")),
+            "\\PC{0,20}".prop_map(|text| Value::from(text).to_string()),
+            r#"(\\["\\/bfnrt]|\\u[0-9a-fA-F]{4}|[a-zé😀 ]){0,12}"#.prop_map(|text| format!("\"{text}\"")),
+        ]
+    };
+    let number = "-?(0|[1-9][0-9]{0,12})(\\.[0-9]{1,6})?([eE][+-]?[0-9]{1,3})?";
+    let leaf = prop_oneof![
+        prop::sample::select(vec!["true", "false", "null", "{}", "[]"]).prop_map(str::to_owned),
+        number,
+        string(),
+    ];
+    let list = move |item: BoxedStrategy<String>, open: &'static str, close: &'static str| {
+        (prop::collection::vec((space(), item, space()), 0..5)).prop_map(move |items| {
+            let items: Vec<_> = items.into_iter().map(|(a, item, b)| format!("{a}{item}{b}")).collect();
+            format!("{open}{}{close}", items.join(","))
+        })
+    };
+    let name = move || {
+        prop_oneof![
+            prop::sample::select(vec!["\"t\"", "\"p\"", "\"\\u0074\""]).prop_map(str::to_owned),
+            string()
+        ]
+    };
+    leaf.prop_recursive(4, 40, 5, move |inner| {
+        let member = (name(), space(), space(), inner.clone())
+            .prop_map(|(name, a, b, value)| format!("{name}{a}:{b}{value}"));
+        prop_oneof![list(inner.boxed(), "[", "]"), list(member.boxed(), "{", "}")]
+    })
+}
+
+/// The same with something replaced, put in or left out.
+fn mutated() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        "", "\"", "\\", "{", "}", "[", "]", ",", ":", " ", "\u{1}", "\u{7f}", "0", "-", ".", "e", "NaN",
+        "nul", "é", "\\u12", "\\ud800", "\u{feff}", "\u{c}", "+1", "//", "'",
+    ]);
+    (json(), prop::collection::vec((any::<prop::sample::Index>(), 0..3_usize, piece), 1..4)).prop_map(
+        |(text, edits)| {
+            let mut characters: Vec<char> = text.chars().collect();
+            for (at, cut, piece) in edits {
+                let at = at.index(characters.len() + 1);
+                let end = (at + cut).min(characters.len());
+                characters.splice(at..end, piece.chars());
+            }
+            characters.into_iter().collect()
+        },
+    )
+}
+
+/// Whether `text` is a JSON object by serde_json, which checks the grammar and keeps nothing.
+fn is_object(text: &str) -> bool {
+    let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    is_json && text.trim_ascii_start().starts_with('{')
+}
+
+fn agrees(text: &str) -> Result<(), TestCaseError> {
+    let mut found = Vec::new();
+    let end = scan::members(text, &mut |member| found.push(member));
+    prop_assert_eq!(end.is_ok(), is_object(text), "{:?} {:?}", text, end);
+    if end.is_err() {
+        let not_object = end == Err(ScanError::NotAnObject);
+        prop_assert_eq!(not_object, !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{'));
+        return Ok(());
+    }
+    for member in &found {
+        prop_assert_eq!(
+            &text[member.start..member.start + member.key.len() + 2],
+            format!("\"{}\"", member.key)
+        );
+        prop_assert!(text[..member.end].ends_with(member.value));
+    }
+    // serde_json reads no half of a surrogate pair and no number beyond a double, so a tree exists only
+    // for some texts; where it does, it holds the last of each name's values.
+    if let Ok(tree) = serde_json::from_str::<Map<String, Value>>(text) {
+        let mut last = Map::new();
+        for member in &found {
+            let name = member.name().expect("serde_json read it").into_owned();
+            prop_assert!(scan::key_is(member.key, &name));
+            last.insert(name, serde_json::from_str(member.value).expect("serde_json read it"));
+        }
+        prop_assert_eq!(&last, &tree);
+        let kind =
+            ["t", "type", "event_type"].iter().find_map(|name| tree.get(*name)).and_then(Value::as_str);
+        let inbound = scan::inbound(text).expect("it is an object");
+        prop_assert_eq!(inbound.kind.as_deref(), kind);
+        let payload = inbound.payload.map(|raw| serde_json::from_str::<Value>(raw).expect("a value"));
+        prop_assert_eq!(payload.as_ref(), tree.get("p").or(tree.get("payload")));
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn objects_have_the_members_that_serde_json_finds(value in json()) {
+        agrees(&value)?;
+        agrees(&format!("{{\"p\":{value},\"t\":\"x\",\"p\": {value} }}"))?;
+    }
+
+    #[test]
+    fn broken_json_is_refused_where_serde_json_refuses_it(text in mutated(), inner in mutated()) {
+        agrees(&text)?;
+        agrees(&format!("{{\"a\":{inner}}}"))?;
+    }
+
+    #[test]
+    fn strings_have_the_text_that_serde_json_reads(raw in "\"(\\\\[\"\\\\/bfnrtux]|\\\\u[0-9a-fA-F]{4}|\\PC){0,10}\"?") {
+        let expected = serde_json::from_str::<String>(&raw).ok();
+        prop_assert_eq!(scan::string_value(&raw).map(Cow::into_owned), expected);
+    }
+
+    #[test]
+    fn noise_does_not_panic(text in any::<String>()) {
+        agrees(&text)?;
+        let _ = scan::string_value(&text);
+        let _ = scan::key_is(&text, &text);
+        let _ = scan::inbound(&text);
+    }
+}

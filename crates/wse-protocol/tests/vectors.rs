@@ -1,0 +1,146 @@
+//! Verifies that this implementation agrees with the vectors that every language reads.
+
+use std::ops::ControlFlow;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+use wse_protocol::envelope::{self, Outcome, Timestamp};
+use wse_protocol::frame::{self, FrameLimits, FrameReader, Message, OpCode};
+use wse_protocol::topic::{self, Rules};
+
+fn vectors(text: &str) -> Value {
+    serde_json::from_str(text).expect("vectors are JSON")
+}
+
+fn cases<'a>(vectors: &'a Value, section: &str) -> &'a [Value] {
+    vectors[section].as_array().expect("the section is a list")
+}
+
+fn text<'a>(case: &'a Value, member: &str) -> &'a str {
+    case[member].as_str().unwrap_or_else(|| panic!("{member} is text in {case}"))
+}
+
+fn texts(case: &Value, member: &str) -> Vec<String> {
+    cases(case, member).iter().map(|text| text.as_str().expect("text").to_owned()).collect()
+}
+
+#[test]
+fn envelopes_are_completed_as_the_vectors_say() {
+    let vectors = vectors(include_str!("../../../spec/vectors/envelope.json"));
+    let id = Uuid::parse_str(text(&vectors, "id")).expect("an id");
+    let at = Timestamp(vectors["at_ms"].as_u64().expect("a time"));
+    for case in cases(&vectors, "envelopes") {
+        let name = text(case, "name");
+        let mut out = Vec::new();
+        let outcome = envelope::complete(text(case, "text"), &id, at, &mut out);
+        let out = String::from_utf8(out).expect("UTF-8");
+        match outcome {
+            Ok(Outcome::Envelope { category, has_seq }) => {
+                assert_eq!(out, text(case, "envelope"), "{name}");
+                assert_eq!(
+                    (category.as_str(), json!(has_seq)),
+                    (text(case, "category"), case["has_seq"].clone())
+                );
+            }
+            Ok(Outcome::Verbatim) => {
+                assert_eq!((out.as_str(), &case["verbatim"]), (text(case, "text"), &json!(true)), "{name}");
+            }
+            Err(error) => {
+                assert_eq!(error.code().as_str(), text(case, "error"), "{name}");
+                let member = case["member"].as_str().unwrap_or_default();
+                assert!(error.to_string().contains(member) && out.is_empty(), "{name}");
+            }
+        }
+    }
+    for (kind, category) in vectors["categories"].as_object().expect("an object") {
+        assert_eq!(envelope::category(kind).as_str(), category, "{kind}");
+    }
+    for case in cases(&vectors, "timestamps") {
+        assert_eq!(Timestamp(case[0].as_u64().expect("a time")).to_string(), case[1]);
+    }
+}
+
+#[test]
+fn topics_are_judged_as_the_vectors_say() {
+    let vectors = vectors(include_str!("../../../spec/vectors/topic.json"));
+    assert!(texts(&vectors, "valid").iter().all(|topic| topic::validate(topic).is_ok()));
+    assert!(texts(&vectors, "invalid").iter().all(|topic| topic::validate(topic).is_err()));
+    for case in cases(&vectors, "globs") {
+        assert_eq!(topic::matches(text(case, "glob"), text(case, "topic")), case["matches"], "{case}");
+    }
+    for case in cases(&vectors, "own") {
+        assert_eq!(topic::own_topic(text(case, "user"), text(case, "topic")), case["own"], "{case}");
+    }
+    for case in cases(&vectors, "rules") {
+        let rules = Rules { allow: texts(case, "allow"), deny: texts(case, "deny") };
+        let topic = text(case, "topic");
+        assert_eq!(rules.client_may(case["user"].as_str(), topic), case["client"], "{case}");
+        assert_eq!(rules.application_may(topic), case["application"], "{case}");
+    }
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex digits");
+    (0..hex.len()).step_by(2).map(digit).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn described(message: Message<'_>) -> Value {
+    match message {
+        Message::Text(text) => json!({ "text": text }),
+        Message::Binary(bytes) => json!({ "binary": hex(bytes) }),
+        Message::Ping(bytes) => json!({ "ping": hex(bytes) }),
+        Message::Pong(bytes) => json!({ "pong": hex(bytes) }),
+        Message::Close { code, reason } => json!({ "close": code, "reason": reason }),
+    }
+}
+
+#[test]
+fn frames_are_read_as_the_vectors_say_in_pieces_of_any_size() {
+    let vectors = vectors(include_str!("../../../spec/vectors/frame.json"));
+    for case in cases(&vectors, "read") {
+        let name = text(case, "name");
+        let stream = bytes(text(case, "bytes"));
+        for size in 1..=stream.len() {
+            let mut reader = FrameReader::new();
+            let mut messages = Vec::new();
+            let mut refused = None;
+            for piece in stream.chunks(size) {
+                let end = reader.feed(&mut piece.to_vec(), &FrameLimits::default(), &mut |message| {
+                    messages.push(described(message));
+                    ControlFlow::Continue(())
+                });
+                match end {
+                    Ok(ControlFlow::Continue(())) => {}
+                    Ok(ControlFlow::Break(())) => break,
+                    Err(error) => {
+                        refused = Some(error.close_code());
+                        break;
+                    }
+                }
+            }
+            assert_eq!(json!(messages), case["messages"], "{name}, {size} bytes at a time");
+            assert_eq!(json!(refused), case["refused"], "{name}, {size} bytes at a time");
+        }
+    }
+}
+
+#[test]
+fn frames_are_written_as_the_vectors_say() {
+    let vectors = vectors(include_str!("../../../spec/vectors/frame.json"));
+    for case in cases(&vectors, "write") {
+        let opcode = [OpCode::Text, OpCode::Binary, OpCode::Ping, OpCode::Pong]
+            .into_iter()
+            .find(|opcode| case["opcode"] == opcode.bits())
+            .expect("an opcode that is written");
+        let frame = frame::encode(opcode, &bytes(text(case, "payload")));
+        assert_eq!(hex(&frame), text(case, "bytes"), "{}", text(case, "name"));
+    }
+    for case in cases(&vectors, "write_close") {
+        let code = case["code"].as_u64().and_then(|code| u16::try_from(code).ok()).expect("a code");
+        assert_eq!(hex(&frame::encode_close(code, text(case, "reason"))), text(case, "bytes"));
+    }
+}
