@@ -24,24 +24,36 @@ pub struct Member<'a> {
     pub start: usize,
     /// The first byte after the value.
     pub end: usize,
+    has_escapes: bool,
 }
 
 impl<'a> Member<'a> {
     /// The member's name; `None` when its escapes name no Unicode text (half a surrogate pair).
+    #[inline]
     pub fn name(&self) -> Option<Cow<'a, str>> {
-        decode(self.key)
+        if self.has_escapes { decode(self.key) } else { Some(Cow::Borrowed(self.key)) }
     }
 }
 
 /// Calls `visit` for each top-level member of the object `text`, in order, duplicates included.
 ///
 /// The members seen before an error were real, but a caller must forget them: `text` is no object.
+#[inline]
 pub fn members<'a>(text: &'a str, visit: &mut impl FnMut(Member<'a>)) -> Result<(), ScanError> {
     let mut grammar = Grammar::new(text);
     grammar.skip_whitespace();
     if grammar.next() != b'{' {
         return Err(ScanError::NotAnObject);
     }
+    read_members(text, &mut grammar, visit).ok_or_else(|| grammar.error())
+}
+
+#[inline]
+fn read_members<'a>(
+    text: &'a str,
+    grammar: &mut Grammar<'a>,
+    visit: &mut impl FnMut(Member<'a>),
+) -> Option<()> {
     grammar.step();
     grammar.skip_whitespace();
     if grammar.next() == b'}' {
@@ -50,13 +62,13 @@ pub fn members<'a>(text: &'a str, visit: &mut impl FnMut(Member<'a>)) -> Result<
     }
     loop {
         let start = grammar.at();
-        grammar.string()?;
-        let key_end = grammar.at() - 1;
+        let has_escapes = grammar.string()?;
+        let key = &text[start + 1..grammar.at() - 1];
         grammar.colon()?;
         let value = grammar.at();
         grammar.value()?;
         let end = grammar.at();
-        visit(Member { key: &text[start + 1..key_end], value: &text[value..end], start, end });
+        visit(Member { key, value: &text[value..end], start, end, has_escapes });
 
         grammar.skip_whitespace();
         match grammar.next() {
@@ -68,7 +80,7 @@ pub fn members<'a>(text: &'a str, visit: &mut impl FnMut(Member<'a>)) -> Result<
                 grammar.step();
                 return grammar.end();
             }
-            _ => return Err(grammar.malformed()),
+            _ => return None,
         }
     }
 }
@@ -83,12 +95,17 @@ pub fn key_is(raw: &str, name: &str) -> bool {
 /// `None` when `raw` is another value, or a string whose escapes name no Unicode text.
 pub fn string_value(raw: &str) -> Option<Cow<'_, str>> {
     let mut grammar = Grammar::new(raw);
-    grammar.string().ok()?;
-    grammar.end().ok()?;
-    decode(raw.trim_ascii_end().strip_prefix('"')?.strip_suffix('"')?)
+    grammar.string()?;
+    if grammar.at() == raw.len() { text_of(raw) } else { None }
+}
+
+/// The text of a valid JSON value, if it is a string.
+fn text_of(value: &str) -> Option<Cow<'_, str>> {
+    decode(value.strip_prefix('"')?.strip_suffix('"')?)
 }
 
 /// Undoes the escapes of what stands between the quotes of a valid JSON string.
+#[inline]
 fn decode(raw: &str) -> Option<Cow<'_, str>> {
     if !raw.contains('\\') {
         return Some(Cow::Borrowed(raw));
@@ -116,17 +133,18 @@ pub fn inbound(text: &str) -> Result<Inbound<'_>, ScanError> {
     let (mut short, mut long, mut event) = (None, None, None);
     let (mut p, mut payload) = (None, None);
     members(json, &mut |member| {
-        let slot = match member.name().as_deref() {
-            Some("t") => &mut short,
-            Some("p") => &mut p,
-            Some("type") => &mut long,
-            Some("event_type") => &mut event,
-            Some("payload") => &mut payload,
+        let Some(name) = member.name() else { return };
+        let slot = match name.as_bytes() {
+            b"t" => &mut short,
+            b"p" => &mut p,
+            b"type" => &mut long,
+            b"event_type" => &mut event,
+            b"payload" => &mut payload,
             _ => return,
         };
         *slot = Some(member.value);
     })?;
-    let kind = short.or(long).or(event).and_then(string_value);
+    let kind = short.or(long).or(event).and_then(text_of);
     Ok(Inbound { json, kind, payload: p.or(payload) })
 }
 

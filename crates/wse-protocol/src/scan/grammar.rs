@@ -4,10 +4,14 @@
 
 use super::{MAX_DEPTH, ScanError};
 
-/// A position in a text. Every method that succeeds leaves it behind what it read.
+/// A position in a text.
+///
+/// Each method reads one construct and leaves the position behind it, or returns `None` with the
+/// position where the grammar was broken.
 pub(super) struct Grammar<'a> {
     bytes: &'a [u8],
     at: usize,
+    is_too_deep: bool,
 }
 
 /// The objects and arrays around a position: the innermost is the lowest bit, set for an object.
@@ -20,14 +24,15 @@ struct Nesting {
 }
 
 impl Nesting {
-    fn enter(&mut self, is_object: bool) -> Result<(), ScanError> {
+    /// Whether one level more is allowed; it is entered then.
+    fn enter(&mut self, is_object: bool) -> bool {
         // The object around all members is not in here.
         if self.depth + 1 == MAX_DEPTH {
-            return Err(ScanError::TooDeep);
+            return false;
         }
         self.depth += 1;
         self.kinds = self.kinds << 1 | u128::from(is_object);
-        Ok(())
+        true
     }
 
     fn leave(&mut self) {
@@ -42,7 +47,7 @@ impl Nesting {
 
 impl<'a> Grammar<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { bytes: text.as_bytes(), at: 0 }
+        Self { bytes: text.as_bytes(), at: 0, is_too_deep: false }
     }
 
     pub(super) fn at(&self) -> usize {
@@ -60,8 +65,10 @@ impl<'a> Grammar<'a> {
         self.at += 1;
     }
 
-    pub(super) fn malformed(&self) -> ScanError {
-        ScanError::Malformed { at: self.at }
+    /// What is wrong, after a method returned `None`.
+    #[cold]
+    pub(super) fn error(&self) -> ScanError {
+        if self.is_too_deep { ScanError::TooDeep } else { ScanError::Malformed { at: self.at } }
     }
 
     #[inline]
@@ -72,36 +79,41 @@ impl<'a> Grammar<'a> {
     }
 
     /// Only whitespace may follow.
-    pub(super) fn end(&mut self) -> Result<(), ScanError> {
+    pub(super) fn end(&mut self) -> Option<()> {
         self.skip_whitespace();
-        if self.at == self.bytes.len() { Ok(()) } else { Err(self.malformed()) }
+        (self.at == self.bytes.len()).then_some(())
     }
 
     /// The colon between name and value, and the whitespace around it.
     #[inline]
-    pub(super) fn colon(&mut self) -> Result<(), ScanError> {
+    pub(super) fn colon(&mut self) -> Option<()> {
         self.skip_whitespace();
         if self.next() != b':' {
-            return Err(self.malformed());
+            return None;
         }
         self.step();
         self.skip_whitespace();
-        Ok(())
+        Some(())
     }
 
     /// One value with all that it contains.
-    pub(super) fn value(&mut self) -> Result<(), ScanError> {
+    pub(super) fn value(&mut self) -> Option<()> {
         let mut nesting = Nesting::default();
         loop {
             match self.next() {
-                b'"' => self.string()?,
+                b'"' => {
+                    self.string()?;
+                }
                 b'-' | b'0'..=b'9' => self.number()?,
                 b't' => self.literal(b"true")?,
                 b'f' => self.literal(b"false")?,
                 b'n' => self.literal(b"null")?,
                 open @ (b'{' | b'[') => {
                     let is_object = open == b'{';
-                    nesting.enter(is_object)?;
+                    if !nesting.enter(is_object) {
+                        self.is_too_deep = true;
+                        return None;
+                    }
                     self.step();
                     self.skip_whitespace();
                     if self.next() != if is_object { b'}' } else { b']' } {
@@ -113,12 +125,12 @@ impl<'a> Grammar<'a> {
                     nesting.leave();
                     self.step();
                 }
-                _ => return Err(self.malformed()),
+                _ => return None,
             }
             // A value is complete; so may be what contains it.
             loop {
                 if nesting.depth == 0 {
-                    return Ok(());
+                    return Some(());
                 }
                 self.skip_whitespace();
                 match self.next() {
@@ -132,7 +144,7 @@ impl<'a> Grammar<'a> {
                     }
                     b'}' if nesting.is_object() => nesting.leave(),
                     b']' if !nesting.is_object() => nesting.leave(),
-                    _ => return Err(self.malformed()),
+                    _ => return None,
                 }
                 self.step();
             }
@@ -140,28 +152,46 @@ impl<'a> Grammar<'a> {
     }
 
     /// The name of a nested member, with its colon.
-    fn name(&mut self) -> Result<(), ScanError> {
+    fn name(&mut self) -> Option<()> {
         self.string()?;
         self.colon()
     }
 
-    /// A string from its opening to its closing quote.
+    /// A string from its opening to its closing quote; says whether it has escapes.
     #[inline]
-    pub(super) fn string(&mut self) -> Result<(), ScanError> {
+    pub(super) fn string(&mut self) -> Option<bool> {
         if self.next() != b'"' {
-            return Err(self.malformed());
+            return None;
         }
         self.step();
+        // Names, and most values, end in the first eight bytes.
+        if let Some(bytes) = self.bytes[self.at..].first_chunk() {
+            self.at += plain_len(*bytes);
+            if self.next() == b'"' {
+                self.step();
+                return Some(false);
+            }
+        }
+        self.string_rest()
+    }
+
+    /// What is left of a string, from anywhere inside.
+    #[inline(never)]
+    fn string_rest(&mut self) -> Option<bool> {
+        let mut has_escapes = false;
         loop {
             self.skip_plain();
             match self.next() {
                 b'"' => {
                     self.step();
-                    return Ok(());
+                    return Some(has_escapes);
                 }
-                b'\\' => self.escape()?,
+                b'\\' => {
+                    has_escapes = true;
+                    self.escape()?;
+                }
                 // A control character, or the end of the text.
-                _ => return Err(self.malformed()),
+                _ => return None,
             }
         }
     }
@@ -169,27 +199,29 @@ impl<'a> Grammar<'a> {
     /// Skips what stands for itself in a string: all but quotes, backslashes and control characters.
     #[inline]
     fn skip_plain(&mut self) {
-        const ONES: u64 = u64::MAX / 255;
-        const HIGHS: u64 = ONES << 7;
-        // Set the high bit of each byte that is below `bound` (at most 0x80), or equal to `byte`. Bytes
-        // above the lowest such one may be wrong, because a subtraction borrows; only the lowest counts.
-        let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGHS;
-        let equal = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+        // A loop without branches inside, which compilers turn into vector instructions.
+        while let Some(block) = self.bytes[self.at..].first_chunk::<32>() {
+            let found = block.iter().fold(0, |found, &byte| {
+                found | u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\')
+            });
+            if found != 0 {
+                break;
+            }
+            self.at += block.len();
+        }
         while let Some(bytes) = self.bytes[self.at..].first_chunk() {
-            let word = u64::from_le_bytes(*bytes);
-            let special = below(word, 0x20) | equal(word, b'"') | equal(word, b'\\');
-            if special != 0 {
-                self.at += special.trailing_zeros() as usize / 8;
+            let len = plain_len(*bytes);
+            self.at += len;
+            if len < bytes.len() {
                 return;
             }
-            self.at += bytes.len();
         }
         while !matches!(self.next(), ..0x20 | b'"' | b'\\') {
             self.at += 1;
         }
     }
 
-    fn escape(&mut self) -> Result<(), ScanError> {
+    fn escape(&mut self) -> Option<()> {
         self.step();
         match self.next() {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.step(),
@@ -197,17 +229,17 @@ impl<'a> Grammar<'a> {
                 self.step();
                 for _ in 0..4 {
                     if !self.next().is_ascii_hexdigit() {
-                        return Err(self.malformed());
+                        return None;
                     }
                     self.step();
                 }
             }
-            _ => return Err(self.malformed()),
+            _ => return None,
         }
-        Ok(())
+        Some(())
     }
 
-    fn number(&mut self) -> Result<(), ScanError> {
+    fn number(&mut self) -> Option<()> {
         if self.next() == b'-' {
             self.step();
         }
@@ -226,25 +258,39 @@ impl<'a> Grammar<'a> {
             }
             self.digits()?;
         }
-        Ok(())
+        Some(())
     }
 
     /// One digit at least.
-    fn digits(&mut self) -> Result<(), ScanError> {
+    fn digits(&mut self) -> Option<()> {
         if !self.next().is_ascii_digit() {
-            return Err(self.malformed());
+            return None;
         }
         while self.next().is_ascii_digit() {
             self.step();
         }
-        Ok(())
+        Some(())
     }
 
-    fn literal(&mut self, word: &[u8]) -> Result<(), ScanError> {
+    fn literal(&mut self, word: &[u8]) -> Option<()> {
         if !self.bytes[self.at..].starts_with(word) {
-            return Err(self.malformed());
+            return None;
         }
         self.at += word.len();
-        Ok(())
+        Some(())
     }
+}
+
+/// How many of the bytes, from the first on, stand for themselves in a string.
+#[inline]
+fn plain_len(bytes: [u8; 8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    let word = u64::from_le_bytes(bytes);
+    // Set the high bit of each byte that is below `bound` (at most 0x80), or equal to `byte`. Bytes
+    // above the lowest such one may be wrong, because a subtraction borrows; only the lowest counts.
+    let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGHS;
+    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let special = below(word, 0x20) | equal(b'"') | equal(b'\\');
+    special.trailing_zeros() as usize / 8
 }
