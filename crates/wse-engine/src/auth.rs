@@ -30,6 +30,18 @@ pub struct Identity {
     pub claims: String,
 }
 
+/// What is decided about a connection before its request is read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Decision {
+    /// Nothing.
+    #[default]
+    Open,
+    /// The host knows who it is.
+    Granted(Identity),
+    /// The host does not let it in.
+    Refused,
+}
+
 /// Settings of a [`Verifier`].
 #[derive(Debug, Clone, Default)]
 pub struct JwtConfig {
@@ -147,7 +159,10 @@ impl Verifier {
         }
         let subject = data.claims.get("sub").and_then(Value::as_str).filter(|subject| !subject.is_empty());
         let Some(subject) = subject else { return Err(TokenError::NoSubject) };
-        Ok(Identity { user_id: Some(subject.to_owned()), claims: Value::Object(data.claims.clone()).to_string() })
+        Ok(Identity {
+            user_id: Some(subject.to_owned()),
+            claims: Value::Object(data.claims.clone()).to_string(),
+        })
     }
 }
 
@@ -206,7 +221,8 @@ mod tests {
     fn sign(header: &str, claims: &str) -> String {
         let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let key = EncodingKey::from_secret(SECRET);
-        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).expect("it signs");
+        let signature =
+            jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).expect("it signs");
         format!("{signed}.{signature}")
     }
 
@@ -228,7 +244,9 @@ mod tests {
         let exp = r#""sub":"ann","exp":1700000001"#;
         assert!(both.verify(&hs256(&format!(r#"{{{exp},"iss":"me","aud":"you"}}"#)), NOW).is_ok());
         assert!(both.verify(&hs256(&format!(r#"{{{exp},"iss":"me","aud":["else","you"]}}"#)), NOW).is_ok());
-        for rest in [r#""iss":"me""#, r#""aud":"you""#, r#""iss":"me","aud":"else""#, r#""iss":"x","aud":"you""#] {
+        for rest in
+            [r#""iss":"me""#, r#""aud":"you""#, r#""iss":"me","aud":"else""#, r#""iss":"x","aud":"you""#]
+        {
             assert!(both.verify(&hs256(&format!("{{{exp},{rest}}}")), NOW).is_err(), "{rest}");
         }
     }
@@ -248,7 +266,10 @@ mod tests {
     fn refuses_what_is_not_exactly_a_token_of_ours() {
         let plain = verifier(None, None);
         let claims = r#"{"sub":"ann","exp":1800000000}"#;
-        assert_eq!(plain.verify(&sign(r#"{"alg":"HS256","crit":["b64"]}"#, claims), NOW), Err(TokenError::Critical));
+        assert_eq!(
+            plain.verify(&sign(r#"{"alg":"HS256","crit":["b64"]}"#, claims), NOW),
+            Err(TokenError::Critical)
+        );
         assert!(plain.verify(&sign(r#"{"alg":"HS384"}"#, claims), NOW).is_err());
         assert!(plain.verify(&sign(r#"{"alg":"none"}"#, claims), NOW).is_err());
         assert!(plain.verify(&hs256(r#"{"sub":"ann"}"#), NOW).is_err(), "no exp");

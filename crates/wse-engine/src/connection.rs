@@ -2,7 +2,7 @@
 //!
 //! Plain data, about 250 bytes when idle; the shard and its session act on it.
 
-use crate::auth::Identity;
+use crate::auth::Decision;
 use crate::frame::Frame;
 use crate::handshake::Upgrade;
 use crate::id::ConnectionKey;
@@ -46,8 +46,8 @@ pub struct Handshake {
     pub began: u64,
     /// Where the socket leads.
     pub peer: IpAddr,
-    /// Who it is, when the host decided that before it handed the socket over.
-    pub identity: Option<Identity>,
+    /// What the host decided before it handed the socket over.
+    pub decision: Decision,
     /// The request, once complete, while the application decides.
     pub upgrade: Option<Box<Upgrade>>,
 }

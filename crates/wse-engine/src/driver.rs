@@ -3,7 +3,7 @@
 //! One thread, one poll, edge-triggered: a connection is registered once and costs nothing while it is idle.
 //! Its twin for tests is in `tests/simulation`.
 
-use crate::auth::Identity;
+use crate::auth::Decision;
 use crate::connection::Socket;
 use crate::host::Reply;
 use crate::id::ConnectionKey;
@@ -36,7 +36,8 @@ impl Clock {
 
     /// This moment; milliseconds begin at one, so that zero can mean never.
     pub fn now(&self) -> Now {
-        let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let unix_ms =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         Now { millis: self.0.elapsed().as_millis() as u64 + 1, unix_ms }
     }
 }
@@ -62,8 +63,8 @@ pub struct Adoption {
     pub socket: std::net::TcpStream,
     /// Everything that was read of it: the request's head, and what came behind it.
     pub head: Vec<u8>,
-    /// Who it is, when the host has decided.
-    pub identity: Option<Identity>,
+    /// Who it is, as far as the host knows.
+    pub decision: Decision,
 }
 
 /// Sockets on their way to a shard.
@@ -137,7 +138,12 @@ impl Driver {
                     Token(word) => {
                         let key = ConnectionKey { place: word as u32, generation: (word >> 32) as u32 };
                         let is_closed = event.is_read_closed() || event.is_error();
-                        self.shard.ready(key, event.is_readable() || is_closed, event.is_writable(), is_closed);
+                        self.shard.ready(
+                            key,
+                            event.is_readable() || is_closed,
+                            event.is_writable(),
+                            is_closed,
+                        );
                     }
                 }
             }
@@ -152,7 +158,7 @@ impl Driver {
             has_more = self.shard.turn();
         }
         shared.reply(Reply::Closed);
-        shared.wake_host();
+        shared.wake_for_replies();
     }
 
     fn until_due(&self) -> Option<Duration> {
@@ -167,7 +173,7 @@ impl Driver {
             let socket = TcpStream::from_std(adoption.socket);
             // A socket without a peer has been reset on its way here.
             if let Ok(peer) = socket.peer_addr() {
-                self.add(socket, peer, adoption.head, adoption.identity);
+                self.add(socket, peer, adoption.head, adoption.decision);
             }
         }
         let listeners = std::mem::take(&mut *self.arriving.listeners.lock());
@@ -184,7 +190,7 @@ impl Driver {
         for _ in 0..ACCEPTS {
             let Some(listener) = &self.listener else { break };
             match listener.accept() {
-                Ok((socket, peer)) => self.add(socket, peer, Vec::new(), None),
+                Ok((socket, peer)) => self.add(socket, peer, Vec::new(), Decision::Open),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     // Out of descriptors: whoever waits in the backlog is accepted when the next one knocks.
@@ -196,10 +202,10 @@ impl Driver {
         }
     }
 
-    fn add(&mut self, socket: TcpStream, peer: SocketAddr, head: Vec<u8>, identity: Option<Identity>) {
+    fn add(&mut self, socket: TcpStream, peer: SocketAddr, head: Vec<u8>, decision: Decision) {
         let registry = self.poll.registry();
         // Without a place, dropping the socket closes it.
-        let Some((key, socket)) = self.shard.accept(socket, peer.ip(), head, identity) else { return };
+        let Some((key, socket)) = self.shard.accept(socket, peer.ip(), head, decision) else { return };
         let token = Token(key.place as usize | (key.generation as usize) << 32);
         if registry.register(socket, token, Interest::READABLE | Interest::WRITABLE).is_err() {
             self.shard.ready(key, true, false, true);

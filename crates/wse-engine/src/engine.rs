@@ -77,7 +77,8 @@ impl Engine {
         for index in 0..shared.config.shards {
             let sockets = Arc::new(Arriving::default());
             arriving.push(Arc::clone(&sockets));
-            let driver = Driver::new(index, Arc::clone(&shared), sockets, clock).map_err(EngineError::Start)?;
+            let driver =
+                Driver::new(index, Arc::clone(&shared), sockets, clock).map_err(EngineError::Start)?;
             let name = format!("wse-shard-{index}");
             thread::Builder::new().name(name).spawn(move || driver.run()).map_err(EngineError::Start)?;
         }
@@ -154,9 +155,9 @@ impl Engine {
         Ok(true)
     }
 
-    /// Sends to one connection; the bytes queued, zero: it is gone, its queue refuses, or over the budget.
-    pub fn send(&self, id: ConnectionId, content: Content<'_>) -> Result<usize, EngineError> {
-        let Some((key, desk)) = self.find(id) else { return self.check(content).map(|()| 0) };
+    /// Sends to one connection; the bytes queued, or `None`: it is gone, its queue refuses, or over the budget.
+    pub fn send(&self, id: ConnectionId, content: Content<'_>) -> Result<Option<usize>, EngineError> {
+        let Some((key, desk)) = self.find(id) else { return self.check(content).map(|()| None) };
         self.send_to(key, desk, content)
     }
 
@@ -166,21 +167,26 @@ impl Engine {
         let mut sent = 0;
         for key in self.shared.users.connections(user) {
             if let Some(desk) = self.shared.desk(key) {
-                sent += usize::from(self.send_to(key, desk, content)? > 0);
+                sent += usize::from(self.send_to(key, desk, content)?.is_some());
             }
         }
         Ok(sent)
     }
 
-    fn send_to(&self, key: ConnectionKey, desk: &Desk, content: Content<'_>) -> Result<usize, EngineError> {
+    fn send_to(
+        &self,
+        key: ConnectionKey,
+        desk: &Desk,
+        content: Content<'_>,
+    ) -> Result<Option<usize>, EngineError> {
         if desk.seats.is_full(key) {
             count(&self.shared.metrics.outbound_refused_total, 1);
-            return self.check(content).map(|()| 0);
+            return self.check(content).map(|()| None);
         }
-        let Some(payload) = self.payload(content)? else { return Ok(0) };
+        let Some(payload) = self.payload(content)? else { return Ok(None) };
         let length = payload.len();
         desk.mailbox.push(Command::Send(key, payload));
-        Ok(length)
+        Ok(Some(length))
     }
 
     /// Wakes the shards that have mail.
@@ -201,7 +207,10 @@ impl Engine {
         };
         let (granted, refused): (Vec<_>, Vec<_>) = names.into_iter().partition(may);
         // Announced before the command is queued: a publication right behind it finds the shard interested.
-        let topics = granted.iter().map(|name| self.shared.topics.want(name, key.shard())).collect::<Vec<Arc<Topic>>>();
+        let topics = granted
+            .iter()
+            .map(|name| self.shared.topics.want(name, key.shard()))
+            .collect::<Vec<Arc<Topic>>>();
         desk.mailbox.push(Command::Subscribe { key, topics, refused, request });
         self.flush();
         true
@@ -256,10 +265,9 @@ impl Engine {
         self.shared.topics.subscribers(topic)
     }
 
-    /// The id of an open connection.
-    pub fn id(&self, key: ConnectionKey) -> Option<ConnectionId> {
-        let high = self.shared.desk(key)?.seats.high(key)?;
-        Some(self.shared.ids.id(high, key))
+    /// The id of a connection with this key and upper half, see [`crate::inbound::Entry`].
+    pub fn id(&self, key: ConnectionKey, high: u64) -> ConnectionId {
+        self.shared.ids.id(high, key)
     }
 
     /// Takes the oldest batch of inbound events, shard by shard in turn.
@@ -282,9 +290,10 @@ impl Engine {
         self.shared.take_replies()
     }
 
-    /// To be called before taking anything: from now on the host is woken again.
-    pub fn disarm(&self) {
-        self.shared.disarm();
+    /// Asks to be woken for the next batch; `true`: one waits already, and nobody will be woken for it.
+    pub fn wait(&self) -> bool {
+        self.shared.wait_for_events();
+        self.inbound_depth() > 0
     }
 
     /// Says whether somebody takes inbound events. Without a consumer they are kept as far as the budget goes.
@@ -310,7 +319,11 @@ impl Engine {
             outbound_bytes: self.shared.budget.used(),
             inbound_bytes: desks.iter().map(|desk| desk.inbound.bytes()).sum(),
             waiting_commands: desks.iter().map(|desk| desk.mailbox.len()).sum(),
-            longest_outbound_messages: desks.iter().map(|d| d.longest.messages.load(Relaxed)).max().unwrap_or(0),
+            longest_outbound_messages: desks
+                .iter()
+                .map(|d| d.longest.messages.load(Relaxed))
+                .max()
+                .unwrap_or(0),
             longest_outbound_bytes: desks.iter().map(|d| d.longest.bytes.load(Relaxed)).max().unwrap_or(0),
         }
     }
@@ -367,7 +380,9 @@ impl Engine {
     fn build(&self, content: Content<'_>) -> Result<(OpCode, Vec<u8>, bool), EngineError> {
         let (opcode, bytes, is_envelope) = match content {
             Content::Binary(payload) => (OpCode::Binary, with_room(payload), false),
-            Content::Text(text) if !self.shared.config.envelope => (OpCode::Text, with_room(text.as_bytes()), false),
+            Content::Text(text) if !self.shared.config.envelope => {
+                (OpCode::Text, with_room(text.as_bytes()), false)
+            }
             Content::Text(text) => {
                 let mut bytes = Payload::room(text.len() + envelope::MAX_OVERHEAD);
                 let at = self.clock.now().unix_ms;

@@ -162,7 +162,9 @@ pub fn read(head: &[u8], peer: IpAddr, config: &Config) -> Head {
     let length = match request.parse(&head[..head.len().min(MAX_HEAD)]) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if head.len() < MAX_HEAD => return Head::Partial,
-        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => return refused(Refusal::HeadTooLarge),
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            return refused(Refusal::HeadTooLarge);
+        }
         Err(_) => return refused(Refusal::Malformed),
     };
     match upgrade(&request, length, peer, config) {
@@ -171,7 +173,12 @@ pub fn read(head: &[u8], peer: IpAddr, config: &Config) -> Head {
     }
 }
 
-fn upgrade(request: &httparse::Request, length: usize, peer: IpAddr, config: &Config) -> Result<Upgrade, Answer> {
+fn upgrade(
+    request: &httparse::Request,
+    length: usize,
+    peer: IpAddr,
+    config: &Config,
+) -> Result<Upgrade, Answer> {
     let refused = |refusal| Err(Answer::Refused(refusal));
     let url = request.path.unwrap_or_default();
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
@@ -195,7 +202,8 @@ fn upgrade(request: &httparse::Request, length: usize, peer: IpAddr, config: &Co
     if fields.get("sec-websocket-version") != Some("13") {
         return refused(Refusal::Version);
     }
-    let key = fields.get("sec-websocket-key").filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16));
+    let key =
+        fields.get("sec-websocket-key").filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16));
     let Some(key) = key else { return refused(Refusal::Key) };
     if query_values(query, "protocol_version").any(|version| version != "2") {
         return refused(Refusal::Dialect);
@@ -236,7 +244,10 @@ fn upgrade(request: &httparse::Request, length: usize, peer: IpAddr, config: &Co
 fn is_origin_allowed(fields: &Fields, has_credentials: bool, config: &Config) -> bool {
     let Some(origin) = fields.get("origin") else { return true };
     if !config.allowed_origins.is_empty() {
-        return config.allowed_origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin));
+        return config
+            .allowed_origins
+            .iter()
+            .any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin));
     }
     if !has_credentials {
         return true;
@@ -279,7 +290,10 @@ fn topics(query: &str) -> Vec<String> {
 }
 
 fn query_values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
-    query.split('&').filter_map(move |pair| pair.split_once('=').filter(|(key, _)| *key == name)).map(|(_, v)| decode(v))
+    query
+        .split('&')
+        .filter_map(move |pair| pair.split_once('=').filter(|(key, _)| *key == name))
+        .map(|(_, v)| decode(v))
 }
 
 /// Percent-decoding of a query value; what is no escape, or no UTF-8, stays recognisably wrong.
@@ -315,7 +329,8 @@ fn describe(fields: &Fields, url: &str, address: IpAddr) -> String {
         }
     }
     let cookies = fields.get("cookie").unwrap_or_default();
-    json!({ "headers": headers, "cookies": cookies, "url": url, "remoteAddress": address.to_string() }).to_string()
+    json!({ "headers": headers, "cookies": cookies, "url": url, "remoteAddress": address.to_string() })
+        .to_string()
 }
 
 /// Header fields, looked up without regard to case.
@@ -332,12 +347,17 @@ impl<'a> Fields<'a> {
     }
 
     fn has_token(&self, name: &'a str, token: &str) -> bool {
-        self.values(name).flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+        self.values(name)
+            .flat_map(|value| value.split(','))
+            .any(|item| item.trim().eq_ignore_ascii_case(token))
     }
 
     /// A cookie's value; what scripts write for "none" counts as absent.
     fn cookie(&self, name: &str) -> Option<&'a str> {
-        let pairs = self.values("cookie").flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let pairs = self
+            .values("cookie")
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='));
         let value = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('"')).next()?;
         (!matches!(value, "" | "undefined" | "null")).then_some(value)
     }
@@ -358,7 +378,8 @@ mod tests {
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
     fn config() -> Config {
-        let jwt = JwtConfig { secret: vec![7; 32], cookie_name: "access_token".into(), ..JwtConfig::default() };
+        let jwt =
+            JwtConfig { secret: vec![7; 32], cookie_name: "access_token".into(), ..JwtConfig::default() };
         Config { auth: Auth::Jwt(Verifier::new(&jwt).expect("32 bytes")), ..Config::default() }
     }
 
@@ -389,7 +410,9 @@ mod tests {
 
     #[test]
     fn any_split_of_the_head_gives_the_same_answer() {
-        let head = format!("GET /wse HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n");
+        let head = format!(
+            "GET /wse HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+        );
         for end in 0..head.len() {
             let part = read(&head.as_bytes()[..end], IpAddr::from([127, 0, 0, 1]), &config());
             assert!(matches!(part, Head::Partial), "at {end}");
@@ -419,7 +442,8 @@ mod tests {
     fn a_foreign_page_with_the_cookie_is_refused() {
         let config = config();
         let cookie = "Cookie: access_token=c1\r\n";
-        let from = |origin: &str, cookie: &str| ask("/wse", &format!("Origin: {origin}\r\n{cookie}"), &config);
+        let from =
+            |origin: &str, cookie: &str| ask("/wse", &format!("Origin: {origin}\r\n{cookie}"), &config);
         assert!(from("https://here.example:444", cookie).is_ok(), "ports do not count");
         assert!(from("https://evil.example", "").is_ok(), "nothing to hijack");
         for origin in ["https://evil.example", "null", "https://here.example.evil"] {
@@ -447,7 +471,10 @@ mod tests {
         let upgrade = "GET /wse HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n";
         assert_eq!(status(&format!("{upgrade}Sec-WebSocket-Version: 8\r\n\r\n")), "426");
         assert_eq!(status(&format!("{upgrade}Sec-WebSocket-Version: 13\r\n\r\n")), "400");
-        assert_eq!(status(&format!("{upgrade}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n")), "400");
+        assert_eq!(
+            status(&format!("{upgrade}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n")),
+            "400"
+        );
         assert_eq!(refusal(ask("/wse?protocol_version=1", "", &config)), Refusal::Dialect);
         assert!(matches!(ask("/wse/health", "", &config), Err(Answer::Health)));
     }
@@ -468,6 +495,9 @@ mod tests {
             let extra = "X-Forwarded-For: 10.9.9.9, 10.1.1.1\r\n";
             ask("/wse", extra, &config).expect("no refusal").address.to_string()
         };
-        assert_eq!((address(0), address(1), address(2)), ("127.0.0.1".into(), "10.1.1.1".into(), "10.9.9.9".into()));
+        assert_eq!(
+            (address(0), address(1), address(2)),
+            ("127.0.0.1".into(), "10.1.1.1".into(), "10.9.9.9".into())
+        );
     }
 }

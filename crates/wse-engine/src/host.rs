@@ -4,8 +4,8 @@ use crate::id::ConnectionKey;
 
 /// The program around an engine.
 pub trait Host: Send + Sync {
-    /// Something waits: inbound events or replies. Called from a shard, at most once until
-    /// [`crate::Engine::disarm`]; it must not block.
+    /// Something waits: replies, or events that were waited for. Called from a shard, once for each
+    /// [`crate::Engine::wait`] and each [`crate::Engine::take_replies`]; it must not block.
     fn wake(&self);
 }
 

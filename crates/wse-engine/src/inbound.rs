@@ -43,6 +43,8 @@ pub struct Entry {
     pub is_ascii: bool,
     /// Whose it is.
     pub key: ConnectionKey,
+    /// The upper half of its id, which outlives it.
+    pub high: u64,
     /// Where its bytes end.
     pub end: u32,
 }
@@ -66,12 +68,12 @@ pub const BATCH_EVENTS: usize = 2_048;
 pub const BATCH_BYTES: usize = 256 << 10;
 
 impl Batch {
-    fn push(&mut self, kind: Kind, key: ConnectionKey, payload: &[u8]) {
+    fn push(&mut self, kind: Kind, (key, high): (ConnectionKey, u64), payload: &[u8]) {
         let is_ascii = kind != Kind::Binary && payload.is_ascii();
         let joined = if is_ascii { &mut self.text } else { &mut self.bytes };
         joined.extend_from_slice(payload);
         self.lifecycle += u64::from(kind.is_lifecycle());
-        self.entries.push(Entry { kind, is_ascii, key, end: joined.len() as u32 });
+        self.entries.push(Entry { kind, is_ascii, key, high, end: joined.len() as u32 });
     }
 
     fn size(&self) -> usize {
@@ -79,16 +81,19 @@ impl Batch {
     }
 
     fn has_room_for(&self, events: usize, bytes: usize) -> bool {
-        self.entries.is_empty() || self.entries.len() + events <= BATCH_EVENTS && self.size() + bytes <= BATCH_BYTES
+        self.entries.is_empty()
+            || self.entries.len() + events <= BATCH_EVENTS && self.size() + bytes <= BATCH_BYTES
     }
 
     /// Appends `other`, whose offsets move.
     fn append(&mut self, other: &Self) {
         let (text, bytes) = (self.text.len() as u32, self.bytes.len() as u32);
-        self.entries.extend(other.entries.iter().map(|entry| Entry {
-            end: entry.end + if entry.is_ascii { text } else { bytes },
-            ..*entry
-        }));
+        self.entries.extend(
+            other
+                .entries
+                .iter()
+                .map(|entry| Entry { end: entry.end + if entry.is_ascii { text } else { bytes }, ..*entry }),
+        );
         self.text.extend_from_slice(&other.text);
         self.bytes.extend_from_slice(&other.bytes);
         self.lifecycle += other.lifecycle;
@@ -156,12 +161,18 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Adds an event; returns its number, see [`Inbound::consumed`].
-    pub fn push(&mut self, inbound: &Inbound, kind: Kind, key: ConnectionKey, payload: &[u8]) -> u64 {
+    /// Adds an event of a connection, named by its key and the upper half of its id; returns its number, see [`Inbound::consumed`].
+    pub fn push(
+        &mut self,
+        inbound: &Inbound,
+        kind: Kind,
+        whose: (ConnectionKey, u64),
+        payload: &[u8],
+    ) -> u64 {
         if !self.batch.has_room_for(1, payload.len()) {
             self.deliver(inbound);
         }
-        self.batch.push(kind, key, payload);
+        self.batch.push(kind, whose, payload);
         self.produced += 1;
         self.produced
     }
@@ -192,12 +203,13 @@ impl Arrivals {
 mod tests {
     use super::*;
 
-    const KEY: ConnectionKey = ConnectionKey { place: 1, generation: 1 };
+    const KEY: (ConnectionKey, u64) = (ConnectionKey { place: 1, generation: 1 }, 7);
 
     fn texts(batch: &Batch) -> Vec<String> {
         let (mut text, mut bytes) = (0, 0);
         let piece = |entry: &Entry| {
-            let (joined, from) = if entry.is_ascii { (&batch.text, &mut text) } else { (&batch.bytes, &mut bytes) };
+            let (joined, from) =
+                if entry.is_ascii { (&batch.text, &mut text) } else { (&batch.bytes, &mut bytes) };
             let piece = &joined[*from..entry.end as usize];
             *from = entry.end as usize;
             String::from_utf8_lossy(piece).into_owned()
@@ -208,7 +220,9 @@ mod tests {
     #[test]
     fn small_turns_become_one_batch_in_order() {
         let (inbound, mut arrivals) = (Inbound::default(), Arrivals::default());
-        for (kind, payload) in [(Kind::Raw, "a"), (Kind::Raw, "ä"), (Kind::Binary, "b"), (Kind::Message, "{}")] {
+        for (kind, payload) in
+            [(Kind::Raw, "a"), (Kind::Raw, "ä"), (Kind::Binary, "b"), (Kind::Message, "{}")]
+        {
             arrivals.push(&inbound, kind, KEY, payload.as_bytes());
             assert!(arrivals.deliver(&inbound));
         }

@@ -68,7 +68,13 @@ impl Outbound {
     /// Queues `frame`, or refuses it when either bound is reached: arriving late is no reason to win.
     ///
     /// Returns whether it was queued. What was refused is remembered for [`Outbound::take_missed`].
-    pub fn push(&mut self, frame: &Frame, topic: Option<&Arc<Topic>>, limits: &OutboundLimits, now: u64) -> bool {
+    pub fn push(
+        &mut self,
+        frame: &Frame,
+        topic: Option<&Arc<Topic>>,
+        limits: &OutboundLimits,
+        now: u64,
+    ) -> bool {
         let over_messages = limits.max_messages != 0 && self.frames.len() >= limits.max_messages;
         let over_bytes = limits.max_bytes != 0 && self.bytes + frame.bytes().len() > limits.max_bytes;
         if over_messages || over_bytes {

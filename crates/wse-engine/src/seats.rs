@@ -6,8 +6,8 @@
 use crate::id::ConnectionKey;
 use parking_lot::Mutex;
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 const ROW: usize = 1024;
 

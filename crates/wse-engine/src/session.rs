@@ -185,7 +185,11 @@ impl Core {
     fn subscription<S: Socket>(&mut self, conn: &mut Connection<S>, payload: Option<&str>) {
         let request = payload.and_then(|json| serde_json::from_str::<SubscriptionRequest>(json).ok());
         let Some(request) = request else {
-            return self.say_error(conn, Code::InvalidSubscription, "p is not an object with action and topics");
+            return self.say_error(
+                conn,
+                Code::InvalidSubscription,
+                "p is not an object with action and topics",
+            );
         };
         let action = match request.action.as_str() {
             Some("subscribe") => Action::Subscribe,

@@ -3,7 +3,7 @@
 //! A plain state machine over sockets, a clock and a source of randomness, all of which it is given: a driver
 //! says which sockets are ready and when a turn ends. It never waits, and nothing of it is shared.
 
-use crate::auth::{Auth, Identity};
+use crate::auth::{Auth, Decision, Identity};
 use crate::calendar::Calendar;
 use crate::connection::{Closing, Connection, Handshake, Phase, Socket};
 use crate::frame::Frame;
@@ -14,8 +14,8 @@ use crate::id::ConnectionKey;
 use crate::inbound::{Arrivals, Kind};
 use crate::metrics::count;
 use crate::rate_limit::RateLimit;
-use crate::shared::{Command, Shared};
 use crate::seats::Caller;
+use crate::shared::{Command, Shared};
 use crate::slab::Slab;
 use crate::topics::Topic;
 use crate::turn::{Pending, Turn};
@@ -132,10 +132,16 @@ impl<S: Socket> Shard<S> {
         self.core.now = now;
     }
 
-    /// Takes a new socket. `head` is what was read of it already, `identity` what the host decided.
+    /// Takes a new socket. `head` is what was read of it already, `decision` what the host knows.
     ///
     /// The key is what the driver calls [`Shard::ready`] with; `None`: there was no place, the socket is closed.
-    pub fn accept(&mut self, socket: S, peer: IpAddr, head: Vec<u8>, identity: Option<Identity>) -> Option<(ConnectionKey, &mut S)> {
+    pub fn accept(
+        &mut self,
+        socket: S,
+        peer: IpAddr,
+        head: Vec<u8>,
+        decision: Decision,
+    ) -> Option<(ConnectionKey, &mut S)> {
         let slot = self.slab.vacant()?;
         let generation = self.core.shared.desks[self.core.index].seats.reserve(slot);
         let key = ConnectionKey::new(self.core.index, slot, generation);
@@ -143,7 +149,7 @@ impl<S: Socket> Shard<S> {
         let config = &self.core.shared.config;
         let rate = RateLimit::new(config.rate.unwrap_or_default(), now);
         let has_head = !head.is_empty();
-        let handshake = Handshake { received: head, began: now, peer, identity, upgrade: None };
+        let handshake = Handshake { received: head, began: now, peer, decision, upgrade: None };
         let conn = Connection {
             socket,
             key,
@@ -175,7 +181,10 @@ impl<S: Socket> Shard<S> {
             self.core.read_head(conn, &[]);
         }
         self.drop_oldest_handshakes(peer);
-        let conn = self.slab.get_mut(slot).expect("it was inserted above, and nothing is removed before the turn ends");
+        let conn = self
+            .slab
+            .get_mut(slot)
+            .expect("it was inserted above, and nothing is removed before the turn ends");
         Some((key, &mut conn.socket))
     }
 
@@ -190,7 +199,8 @@ impl<S: Socket> Shard<S> {
         if of_address != 0 {
             let slab = &mut self.slab;
             let is_unfinished = |key: &&ConnectionKey| {
-                slab.get_mut(key.slot()).is_some_and(|conn| conn.key == **key && conn.handshake_peer() == Some(peer))
+                slab.get_mut(key.slot())
+                    .is_some_and(|conn| conn.key == **key && conn.handshake_peer() == Some(peer))
             };
             if self.core.handshakes.iter().filter(is_unfinished).count() > of_address {
                 self.drop_handshake(|from| from == peer);
@@ -252,9 +262,11 @@ impl<S: Socket> Shard<S> {
         self.remove_ended();
         let core = &mut self.core;
         let shared = &core.shared;
-        let has_events = core.arrivals.deliver(&shared.desks[core.index].inbound);
-        if has_events || std::mem::take(&mut core.has_replies) {
-            shared.wake_host();
+        if core.arrivals.deliver(&shared.desks[core.index].inbound) {
+            shared.wake_for_events();
+        }
+        if std::mem::take(&mut core.has_replies) {
+            shared.wake_for_replies();
         }
         !self.inbox.is_empty() || !core.again.is_empty()
     }
@@ -342,7 +354,11 @@ impl<S: Socket> Shard<S> {
                 for topic in topics {
                     let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
                     let is_held = conn.is_some_and(|conn| core.hold(conn, &topic));
-                    if is_held { granted.push(topic.name().into()) } else { refused.push(topic.name().into()) }
+                    if is_held {
+                        granted.push(topic.name().into())
+                    } else {
+                        refused.push(topic.name().into())
+                    }
                 }
                 core.reply(Reply::Subscribed { request, granted, refused });
             }
@@ -357,7 +373,8 @@ impl<S: Socket> Shard<S> {
                 }
             }
             Command::Disconnect { key, code, reason, error } => {
-                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open()) {
+                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open())
+                {
                     if let Some(error) = error {
                         core.say_error(conn, error, &reason);
                     }
@@ -388,7 +405,9 @@ impl<S: Socket> Shard<S> {
     fn look_at_due(&mut self) {
         while let Some((page, slots)) = self.core.calendar.take_due(self.core.now.millis) {
             for slot in slots {
-                let Some(conn) = self.slab.get_mut(slot as usize).filter(|conn| conn.page == page) else { continue };
+                let Some(conn) = self.slab.get_mut(slot as usize).filter(|conn| conn.page == page) else {
+                    continue;
+                };
                 conn.page = 0;
                 self.core.due(conn);
             }
@@ -406,7 +425,9 @@ impl<S: Socket> Shard<S> {
             let consumed = inbound.consumed();
             let (slab, now) = (&mut self.slab, core.now.millis);
             core.stalled.retain(|key| {
-                let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == *key) else { return false };
+                let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == *key) else {
+                    return false;
+                };
                 let is_ready = conn.last_event <= consumed || !conn.is_open();
                 if is_ready {
                     conn.is_stalled = false;
@@ -542,15 +563,18 @@ impl Core {
         if self.shared.is_full() {
             return self.refuse(conn, Refusal::Full);
         }
-        match (&config.auth, handshake.identity.take()) {
-            (_, Some(identity)) => self.open(conn, &upgrade, identity),
-            (Auth::Anonymous, None) => self.open(conn, &upgrade, Identity { user_id: None, claims: "{}".into() }),
-            (Auth::Hook, None) => {
+        match (&config.auth, std::mem::take(&mut handshake.decision)) {
+            (_, Decision::Granted(identity)) => self.open(conn, &upgrade, identity),
+            (_, Decision::Refused) => self.turn_away(conn, &upgrade, Code::AuthFailed),
+            (Auth::Anonymous, Decision::Open) => {
+                self.open(conn, &upgrade, Identity { user_id: None, claims: "{}".into() })
+            }
+            (Auth::Hook, Decision::Open) => {
                 let request = upgrade.request.clone().unwrap_or_default();
                 handshake.upgrade = Some(upgrade);
                 self.reply(Reply::Authenticate { key: conn.key, request });
             }
-            (Auth::Jwt(verifier), None) => match &upgrade.token {
+            (Auth::Jwt(verifier), Decision::Open) => match &upgrade.token {
                 None => self.turn_away(conn, &upgrade, Code::AuthRequired),
                 Some(token) => match verifier.verify(token, self.now.unix_ms) {
                     Ok(identity) => self.open(conn, &upgrade, identity),
@@ -687,7 +711,8 @@ impl Core {
         self.shared.give_place_back();
         count(&self.shared.metrics.disconnections_total, 1);
         self.event(conn, Kind::Disconnect, format!("{code} {reason}").as_bytes());
-        conn.phase = Phase::Closing(Closing { deadline: 0, is_answered: false, is_deaf: true, is_shut: false });
+        conn.phase =
+            Phase::Closing(Closing { deadline: 0, is_answered: false, is_deaf: true, is_shut: false });
     }
 
     /// Drops the connection at the end of the turn.
@@ -894,7 +919,10 @@ impl Core {
         if conn.backlog.is_some() || !conn.pending.is_none() {
             return;
         }
-        if closing.is_deaf && !std::mem::replace(&mut closing.is_shut, true) && conn.socket.shutdown().is_err() {
+        if closing.is_deaf
+            && !std::mem::replace(&mut closing.is_shut, true)
+            && conn.socket.shutdown().is_err()
+        {
             return self.end(conn);
         }
         if closing.is_answered {
@@ -918,7 +946,7 @@ impl Core {
             if !shared.reserve_lifecycle() {
                 return count(&shared.metrics.inbound_dropped_total, 1);
             }
-            conn.last_event = self.arrivals.push(inbound, kind, conn.key, payload);
+            conn.last_event = self.arrivals.push(inbound, kind, (conn.key, conn.high), payload);
             return;
         }
         if conn.last_event <= inbound.consumed() {
@@ -929,7 +957,7 @@ impl Core {
             return count(&shared.metrics.inbound_dropped_total, 1);
         }
         conn.waiting += payload.len() + size_of::<crate::inbound::Entry>();
-        conn.last_event = self.arrivals.push(inbound, kind, conn.key, payload);
+        conn.last_event = self.arrivals.push(inbound, kind, (conn.key, conn.high), payload);
         if is_over && !std::mem::replace(&mut conn.is_stalled, true) {
             self.stalled.push(conn.key);
         }
@@ -958,7 +986,9 @@ impl Core {
     /// Subscribes a connection by its own wish; `false`: refused.
     pub fn subscribe<S>(&mut self, conn: &mut Connection<S>, name: &str) -> bool {
         let shared = Arc::clone(&self.shared);
-        if wse_protocol::topic::validate(name).is_err() || !shared.config.topics.client_may(conn.user().map(|user| &**user), name) {
+        if wse_protocol::topic::validate(name).is_err()
+            || !shared.config.topics.client_may(conn.user().map(|user| &**user), name)
+        {
             return false;
         }
         let topic = shared.topics.want(name, self.index);

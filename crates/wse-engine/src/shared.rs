@@ -170,7 +170,8 @@ pub struct Shared {
     /// The shards.
     pub desks: Vec<Desk>,
     host: Box<dyn Host>,
-    is_host_woken: AtomicBool,
+    is_host_waiting: AtomicBool,
+    is_host_called: AtomicBool,
     replies: Mutex<Vec<Reply>>,
     has_consumer: AtomicBool,
     is_closing: AtomicBool,
@@ -205,7 +206,8 @@ impl Shared {
             desks: (0..config.shards).map(desk).collect(),
             config,
             host,
-            is_host_woken: AtomicBool::new(false),
+            is_host_waiting: AtomicBool::new(false),
+            is_host_called: AtomicBool::new(false),
             replies: Mutex::default(),
             has_consumer: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
@@ -213,25 +215,33 @@ impl Shared {
         }
     }
 
-    /// Wakes the host, once until it disarms.
-    pub fn wake_host(&self) {
-        if !self.is_host_woken.swap(true, SeqCst) {
+    /// Events have been handed over: wakes the host if it waits for them.
+    pub fn wake_for_events(&self) {
+        if self.is_host_waiting.swap(false, SeqCst) {
             self.host.wake();
         }
     }
 
-    /// The host is about to take what waits: from now on it wants to be woken again.
-    pub fn disarm(&self) {
-        self.is_host_woken.store(false, SeqCst);
+    /// The host found no events and wants to be woken for the next ones. It must look once more afterwards.
+    pub fn wait_for_events(&self) {
+        self.is_host_waiting.store(true, SeqCst);
     }
 
-    /// Leaves a reply; wake the host at the end of the turn.
+    /// Leaves a reply; [`Shared::wake_for_replies`] follows at the end of the turn.
     pub fn reply(&self, reply: Reply) {
         self.replies.lock().push(reply);
     }
 
+    /// Replies have been left: wakes the host, unless it has been woken and has not taken them.
+    pub fn wake_for_replies(&self) {
+        if !self.is_host_called.swap(true, SeqCst) {
+            self.host.wake();
+        }
+    }
+
     /// Takes all replies.
     pub fn take_replies(&self) -> Vec<Reply> {
+        self.is_host_called.store(false, SeqCst);
         std::mem::take(&mut *self.replies.lock())
     }
 
@@ -261,13 +271,15 @@ impl Shared {
     pub fn inbound_share(&self) -> usize {
         let limits = &self.config.inbound;
         let waiting = || self.desks.iter().map(|desk| desk.inbound.bytes()).sum::<usize>();
-        let left = if limits.max_bytes == 0 { usize::MAX } else { limits.max_bytes.saturating_sub(waiting()) };
+        let left =
+            if limits.max_bytes == 0 { usize::MAX } else { limits.max_bytes.saturating_sub(waiting()) };
         if limits.max_bytes_per_connection == 0 { left } else { left.min(limits.max_bytes_per_connection) }
     }
 
     /// Lifecycle events for which there is reserved room: each connection's beginning and end.
     fn lifecycle_room(&self) -> u64 {
-        let connections = if self.config.max_connections == 0 { MOST_SLOTS } else { self.config.max_connections };
+        let connections =
+            if self.config.max_connections == 0 { MOST_SLOTS } else { self.config.max_connections };
         2 * (connections + SPARE_SLOTS) as u64
     }
 

@@ -85,7 +85,11 @@ impl<T> Slab<T> {
     pub fn slots(&self) -> Vec<usize> {
         let taken = |page: &Option<Box<Page<T>>>| page.as_ref().map_or(0, |page| page.taken);
         let bits = |taken: u64| (0..PAGE).filter(move |place| taken & 1 << place != 0);
-        self.pages.iter().enumerate().flat_map(|(i, page)| bits(taken(page)).map(move |p| i * PAGE + p)).collect()
+        self.pages
+            .iter()
+            .enumerate()
+            .flat_map(|(i, page)| bits(taken(page)).map(move |p| i * PAGE + p))
+            .collect()
     }
 }
 

@@ -140,7 +140,8 @@ impl Topics {
 
     /// Subscriptions to `name`, on all shards.
     pub fn subscribers(&self, name: &str) -> usize {
-        self.get(name).map_or(0, |topic| topic.shards.iter().map(|members| members.interest.load(Relaxed)).sum())
+        self.get(name)
+            .map_or(0, |topic| topic.shards.iter().map(|members| members.interest.load(Relaxed)).sum())
     }
 
     /// How many topics there are.

@@ -126,7 +126,10 @@ mod tests {
             users.join(&ann, member(slot, slot as u64), REPLACE, 0, |_| false);
         }
         assert_eq!(users.join(&ann, member(3, 0), REPLACE, REPLACED_MS - 1, |_| false), Seat::Refused);
-        assert!(matches!(users.join(&ann, member(4, 0), REPLACE, REPLACED_MS, |_| false), Seat::Replacing(_)));
+        assert!(matches!(
+            users.join(&ann, member(4, 0), REPLACE, REPLACED_MS, |_| false),
+            Seat::Replacing(_)
+        ));
     }
 
     #[test]

@@ -1,0 +1,95 @@
+//! What comes out of an engine: batches of events, and replies.
+//!
+//! A batch is one string and one table; binary and text that is not ASCII is one more buffer, asked for when
+//! the table says that there is any.
+
+use crate::instance;
+use napi::JsString;
+use napi::bindgen_prelude::{BufferSlice, Env, Result, Uint32ArraySlice};
+use napi_derive::napi;
+use wse_engine::{ConnectionKey, Reply};
+
+/// Words of the table before its rows: the number of events, and of bytes beside the string.
+const HEAD: usize = 2;
+/// Words of a row: kind (bit 8: its text is in the string), the connection in four words, where its bytes begin
+/// and end.
+const ROW: usize = 7;
+
+/// The length that the table must have.
+#[napi]
+pub const TABLE_LENGTH: u32 = (HEAD + ROW * wse_engine::inbound::BATCH_EVENTS) as u32;
+
+/// Asks to be woken for the next batch; true: one waits already.
+#[napi]
+pub fn wait(handle: u32) -> Result<bool> {
+    instance::with(handle, |it| Ok(it.engine.wait()))
+}
+
+/// Says whether somebody takes inbound events.
+#[napi]
+pub fn set_consumer(handle: u32, present: bool) -> Result<()> {
+    instance::with(handle, |it| {
+        it.engine.set_consumer(present);
+        Ok(())
+    })
+}
+
+/// Takes a batch: fills `table` and returns the ASCII texts of its events, one behind the other.
+/// Null: nothing waits.
+#[napi]
+pub fn drain<'a>(env: &'a Env, handle: u32, mut table: Uint32ArraySlice<'a>) -> Result<Option<JsString<'a>>> {
+    instance::with(handle, |it| {
+        let Some(batch) = it.engine.take_batch() else { return Ok(None) };
+        // SAFETY: the table is the facade's own and belongs to this environment, whose thread is the calling
+        // one, so JavaScript cannot touch it before this function returns; nothing else holds the slice.
+        let words = unsafe { table.as_mut() };
+        let (rows, _) = words[HEAD..].as_chunks_mut::<ROW>();
+        let (mut in_text, mut in_bytes) = (0, 0);
+        for (row, entry) in rows.iter_mut().zip(&batch.entries) {
+            let begin =
+                std::mem::replace(if entry.is_ascii { &mut in_text } else { &mut in_bytes }, entry.end);
+            let kind = entry.kind as u32 | u32::from(entry.is_ascii) << 8;
+            let (high, low) = ((entry.high >> 32) as u32, entry.high as u32);
+            *row = [kind, entry.key.place, entry.key.generation, high, low, begin, entry.end];
+        }
+        words[0] = batch.entries.len() as u32;
+        words[1] = batch.bytes.len() as u32;
+        let text = env.create_string_latin1(&batch.text)?;
+        if !batch.bytes.is_empty() {
+            *it.drained.borrow_mut() = batch;
+        }
+        Ok(Some(text))
+    })
+}
+
+/// The bytes of the batch that was drained last: binary, and UTF-8 that is not ASCII. Once.
+#[napi]
+pub fn drained_bytes<'a>(env: &'a Env, handle: u32) -> Result<BufferSlice<'a>> {
+    instance::with(handle, |it| {
+        BufferSlice::from_data(env, std::mem::take(&mut *it.drained.borrow_mut()).bytes)
+    })
+}
+
+/// The id of a connection, from its four words in the table; whether it is still open or not.
+#[napi]
+pub fn connection_id(handle: u32, place: u32, generation: u32, high: u32, low: u32) -> Result<String> {
+    let high = u64::from(high) << 32 | u64::from(low);
+    instance::with(handle, |it| Ok(it.engine.id(ConnectionKey { place, generation }, high).to_string()))
+}
+
+/// Takes the engine's answers and questions, as a JSON list.
+#[napi]
+pub fn replies(handle: u32) -> Result<String> {
+    instance::with(handle, |it| {
+        let replies = it.engine.take_replies().into_iter().map(|reply| match reply {
+            Reply::Subscribed { request, granted, refused } => {
+                serde_json::json!({ "type": "subscribed", "request": request, "granted": granted, "refused": refused })
+            }
+            Reply::Authenticate { key, request } => serde_json::json!({
+                "type": "authenticate", "place": key.place, "generation": key.generation, "request": request,
+            }),
+            Reply::Closed => serde_json::json!({ "type": "closed" }),
+        });
+        Ok(serde_json::Value::Array(replies.collect()).to_string())
+    })
+}

@@ -1,0 +1,270 @@
+//! An engine's life, its topics, and what is sent: one function for each call of the facade.
+
+use crate::error::from_engine;
+use crate::text::with_text;
+use crate::{config, instance};
+use napi::bindgen_prelude::{Env, Function, Result, Uint8ArraySlice};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{JsString, Status, Unknown};
+use napi_derive::napi;
+use uuid::Uuid;
+use wse_engine::auth::Identity;
+use wse_engine::engine::Content;
+use wse_engine::{ConnectionId, ConnectionKey, Engine, Host};
+
+/// Wakes the JavaScript thread: weak, so that it keeps no process alive, and of queue size one, because one
+/// wake-up is as good as many.
+type WakeUp = ThreadsafeFunction<(), Unknown<'static>, (), Status, false, true, 1>;
+
+struct Facade(WakeUp);
+
+impl Host for Facade {
+    fn wake(&self) {
+        // A full queue means that a wake-up is under way; a closing one, that nobody is left to wake.
+        let _ = self.0.call((), ThreadsafeFunctionCallMode::NonBlocking);
+    }
+}
+
+/// Starts an engine with the options `config` (JSON, complete); returns its handle.
+#[napi]
+pub fn start(env: Env, config: String, wake: Function<'_, (), Unknown<'static>>) -> Result<u32> {
+    let config = config::read(&config)?;
+    let wake_up: WakeUp = wake
+        .build_threadsafe_function()
+        .weak::<true>()
+        .callee_handled::<false>()
+        .max_queue_size::<1>()
+        .build()?;
+    let engine = Engine::start(config, Box::new(Facade(wake_up))).map_err(from_engine)?;
+    instance::add(&env, engine)
+}
+
+/// Listens; returns the port.
+#[napi]
+pub fn listen(handle: u32, host: String, port: u16) -> Result<u16> {
+    instance::with(handle, |it| {
+        it.engine.listen(&host, port).map(|address| address.port()).map_err(from_engine)
+    })
+}
+
+/// Begins to close; returns how many `closed` replies will follow.
+#[napi]
+pub fn close(handle: u32) -> Result<u32> {
+    instance::with(handle, |it| Ok(it.engine.close() as u32))
+}
+
+/// Forgets a closed engine.
+#[napi]
+pub fn release(handle: u32) {
+    instance::remove(handle);
+}
+
+/// Lets the shards know of everything that was handed over.
+#[napi]
+pub fn flush(handle: u32) -> Result<()> {
+    instance::with(handle, |it| {
+        it.engine.flush();
+        Ok(())
+    })
+}
+
+/// Publishes text to a topic; false: over the budget.
+#[napi]
+pub fn broadcast(handle: u32, topic: JsString<'_>, text: JsString<'_>) -> Result<bool> {
+    instance::with(handle, |it| {
+        let topic = Name::read(&topic)?;
+        with_text(&text, |text| it.engine.publish(topic.as_str(), Content::Text(text)).map_err(from_engine))
+    })
+}
+
+/// Sends text to everyone; false: over the budget.
+#[napi]
+pub fn broadcast_all(handle: u32, text: JsString<'_>) -> Result<bool> {
+    instance::with(handle, |it| {
+        with_text(&text, |text| it.engine.publish_all(Content::Text(text)).map_err(from_engine))
+    })
+}
+
+/// Sends bytes to everyone; false: over the budget.
+#[napi]
+pub fn broadcast_all_bytes(handle: u32, bytes: Uint8ArraySlice<'_>) -> Result<bool> {
+    instance::with(handle, |it| it.engine.publish_all(Content::Binary(&bytes)).map_err(from_engine))
+}
+
+/// Sends text to one connection; the bytes queued, or -1: it is gone, or its queue refuses.
+#[napi]
+pub fn send(handle: u32, id: JsString<'_>, text: JsString<'_>) -> Result<i32> {
+    instance::with(handle, |it| {
+        let Some(id) = connection_id(&id)? else { return Ok(-1) };
+        let queued = |sent: Option<usize>| sent.map_or(-1, |bytes| bytes as i32);
+        with_text(&text, |text| it.engine.send(id, Content::Text(text)).map(queued).map_err(from_engine))
+    })
+}
+
+/// Sends bytes to one connection; false: it is gone, or its queue refuses.
+#[napi]
+pub fn send_bytes(handle: u32, id: JsString<'_>, bytes: Uint8ArraySlice<'_>) -> Result<bool> {
+    instance::with(handle, |it| {
+        let Some(id) = connection_id(&id)? else { return Ok(false) };
+        it.engine.send(id, Content::Binary(&bytes)).map(|sent| sent.is_some()).map_err(from_engine)
+    })
+}
+
+/// Sends text to each connection of a user; how many.
+#[napi]
+pub fn send_to_user(handle: u32, user: String, text: JsString<'_>) -> Result<u32> {
+    instance::with(handle, |it| {
+        with_text(&text, |text| {
+            it.engine.send_to_user(&user, Content::Text(text)).map(|sent| sent as u32).map_err(from_engine)
+        })
+    })
+}
+
+/// Makes a connection hold topics, answered by a `subscribed` reply; false: it is gone.
+#[napi]
+pub fn subscribe(handle: u32, id: JsString<'_>, topics: Vec<String>, request: u32) -> Result<bool> {
+    instance::with(handle, |it| {
+        Ok(connection_id(&id)?.is_some_and(|id| it.engine.subscribe(id, topics, request)))
+    })
+}
+
+/// Ends subscriptions of a connection; false: it is gone.
+#[napi]
+pub fn unsubscribe(handle: u32, id: JsString<'_>, topics: Option<Vec<String>>) -> Result<bool> {
+    instance::with(handle, |it| Ok(connection_id(&id)?.is_some_and(|id| it.engine.unsubscribe(id, topics))))
+}
+
+/// Closes a connection; false: it is gone.
+#[napi]
+pub fn disconnect(handle: u32, id: JsString<'_>, code: u16, reason: String) -> Result<bool> {
+    instance::with(handle, |it| {
+        Ok(connection_id(&id)?.is_some_and(|id| it.engine.disconnect(id, code, &reason)))
+    })
+}
+
+/// Closes all connections of a user; how many.
+#[napi]
+pub fn disconnect_user(handle: u32, user: String, code: u16, reason: String) -> Result<u32> {
+    instance::with(handle, |it| Ok(it.engine.disconnect_user(&user, code, &reason) as u32))
+}
+
+/// Answers an `authenticate` reply: `claims` as JSON, or none to refuse.
+#[napi]
+pub fn decide(
+    handle: u32,
+    place: u32,
+    generation: u32,
+    user_id: Option<String>,
+    claims: Option<String>,
+) -> Result<()> {
+    instance::with(handle, |it| {
+        let identity = claims.map(|claims| Identity { user_id, claims });
+        it.engine.decide(ConnectionKey { place, generation }, identity);
+        Ok(())
+    })
+}
+
+/// The ids of all open connections.
+#[napi]
+pub fn connections(handle: u32) -> Result<Vec<String>> {
+    instance::with(handle, |it| Ok(it.engine.connections().iter().map(ToString::to_string).collect()))
+}
+
+/// How many connections are open.
+#[napi]
+pub fn connection_count(handle: u32) -> Result<u32> {
+    instance::with(handle, |it| Ok(it.engine.connection_count() as u32))
+}
+
+/// What is known of an open connection, as JSON.
+#[napi]
+pub fn connection_info(handle: u32, id: JsString<'_>) -> Result<Option<String>> {
+    instance::with(handle, |it| {
+        let Some(id) = connection_id(&id)? else { return Ok(None) };
+        Ok(it.engine.info(id).map(|(caller, connected_at)| {
+            serde_json::json!({
+                "connId": id.to_string(),
+                "userId": caller.user.as_deref(),
+                "remoteAddress": caller.address.to_string(),
+                "connectedAt": connected_at,
+            })
+            .to_string()
+        }))
+    })
+}
+
+/// Subscriptions to a topic.
+#[napi]
+pub fn subscriber_count(handle: u32, topic: String) -> Result<u32> {
+    instance::with(handle, |it| Ok(it.engine.subscribers(&topic) as u32))
+}
+
+/// Events that wait for the application.
+#[napi]
+pub fn inbound_depth(handle: u32) -> Result<f64> {
+    instance::with(handle, |it| Ok(it.engine.inbound_depth() as f64))
+}
+
+/// The health snapshot as JSON.
+#[napi]
+pub fn health(handle: u32) -> Result<String> {
+    instance::with(handle, |it| Ok(it.engine.health()))
+}
+
+/// Bytes by kind, as JSON.
+#[napi]
+pub fn memory(handle: u32) -> Result<String> {
+    instance::with(handle, |it| {
+        let memory = it.engine.memory();
+        Ok(serde_json::json!({
+            "budgetBytes": memory.budget_bytes,
+            "totalBytes": memory.outbound_bytes + memory.inbound_bytes,
+            "outboundBytes": memory.outbound_bytes,
+            "inboundBytes": memory.inbound_bytes,
+            "waitingCommands": memory.waiting_commands,
+            "longestOutboundMessages": memory.longest_outbound_messages,
+            "longestOutboundBytes": memory.longest_outbound_bytes,
+        })
+        .to_string())
+    })
+}
+
+/// All counters, as JSON.
+#[napi]
+pub fn counters(handle: u32) -> Result<String> {
+    instance::with(handle, |it| {
+        let counters = it.engine.counters();
+        let json = counters.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+        Ok(serde_json::Value::Object(json.collect()).to_string())
+    })
+}
+
+/// Signs claims (JSON) with HS256.
+#[napi]
+pub fn encode_jwt(claims: String, secret: String, key_id: Option<String>) -> Result<String> {
+    wse_engine::auth::encode_jwt(&claims, secret.as_bytes(), key_id).map_err(from_engine)
+}
+
+/// A connection's id; what is none finds no connection.
+fn connection_id(id: &JsString<'_>) -> Result<Option<ConnectionId>> {
+    Ok(Uuid::try_parse(Name::read(id)?.as_str()).ok().map(ConnectionId))
+}
+
+/// A topic or an id: read into a buffer on the stack, because it is short.
+struct Name {
+    bytes: [u8; 260],
+    length: usize,
+}
+
+impl Name {
+    fn read(value: &JsString<'_>) -> Result<Self> {
+        let mut name = Self { bytes: [0; 260], length: 0 };
+        name.length = crate::text::read(value, &mut name.bytes)?;
+        Ok(name)
+    }
+
+    fn as_str(&self) -> &str {
+        // Only whole characters are written, so this cannot fail; empty is no topic and no id.
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}

@@ -1,0 +1,9 @@
+/**
+ * wse-server: a real-time engine for Node.js services.
+ *
+ * @module
+ */
+export { type ErrorCode, WseError } from './lib/errors.js'
+export { encodeJwt, type JwtClaims } from './lib/jwt.js'
+export { WseServer } from './lib/server.js'
+export type * from './lib/types.js'

@@ -1,0 +1,148 @@
+/**
+ * One schema for the options: their defaults, and an error for each mistake that names the option.
+ *
+ * @module
+ */
+import { WseError } from './errors.js'
+import type { ServerOptions } from './types.js'
+
+/** Checks a value and returns it, or its default. `path` names the option. */
+type Field = (value: unknown, path: string) => unknown
+type Schema = Record<string, Field>
+
+const invalid = (path: string, expected: string): WseError =>
+  new WseError('WSE_OPTION_INVALID', `option ${path}: expected ${expected}`)
+
+/** A count or a time: a whole number, zero for off. */
+const whole =
+  (initial: number, { max = Number.MAX_SAFE_INTEGER, min = 0 } = {}): Field =>
+  (value = initial, path) => {
+    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max) return value
+    throw invalid(path, `a whole number from ${min}${max < Number.MAX_SAFE_INTEGER ? ` to ${max}` : ''}`)
+  }
+
+const flag =
+  (initial: boolean): Field =>
+  (value = initial, path) => {
+    if (typeof value === 'boolean') return value
+    throw invalid(path, 'true or false')
+  }
+
+const text =
+  (initial: string | null, isGood: (value: string) => boolean = (value) => value !== '', expected = 'text'): Field =>
+  (value, path) => {
+    if (value === undefined) return initial
+    if (typeof value === 'string' && isGood(value)) return value
+    throw invalid(path, expected)
+  }
+
+const oneOf =
+  (...choices: string[]): Field =>
+  (value = choices[0], path) => {
+    if (choices.includes(value as string)) return value
+    throw invalid(path, choices.map((choice) => `'${choice}'`).join(' or '))
+  }
+
+const texts: Field = (value = [], path) => {
+  if (Array.isArray(value) && value.every((item) => typeof item === 'string' && item !== '')) return value
+  throw invalid(path, 'a list of texts')
+}
+
+const group =
+  (schema: Schema): Field =>
+  (value = {}, path) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(path, 'an object')
+    return read(schema, value as Record<string, unknown>, `${path}.`)
+  }
+
+const optional =
+  (field: Field): Field =>
+  (value, path) =>
+    value === undefined ? null : field(value, path)
+
+const U32 = 0xffff_ffff
+
+const secret: Field = (value, path) => {
+  if (typeof value === 'string' && Buffer.byteLength(value) >= 32) return value
+  throw invalid(path, 'a text of at least 32 bytes')
+}
+
+const rateLimit = group({ perSecond: whole(10_000, { min: 1, max: U32 }), burst: whole(100_000, { min: 1, max: U32 }) })
+
+const jwt = group({
+  secret,
+  algorithm: oneOf('HS256'),
+  issuer: text(null),
+  audience: text(null),
+  cookieName: text('access_token', (name) => /^[\w!#$%&'*+.^`|~-]+$/.test(name), "a cookie's name"),
+  leewaySeconds: whole(30),
+})
+
+const schema: Schema = {
+  path: text('/wse', (path) => /^\/[^\s?#]*$/.test(path), 'a path that begins with /'),
+  jwt: optional(jwt),
+  authenticate: (value, path) => {
+    if (value === undefined || typeof value === 'function') return value !== undefined
+    throw invalid(path, 'a function')
+  },
+  allowedOrigins: texts,
+  trustProxy: (value = false, path) =>
+    typeof value === 'boolean' ? Number(value) : whole(0, { max: 32 })(value, path),
+  maxConnections: whole(10_000, { max: 1 << 20 }),
+  maxConnectionsPerUser: whole(5),
+  connectionLimitPolicy: oneOf('replace', 'refuse'),
+  handshakeTimeoutMs: whole(10_000),
+  maxHandshakes: whole(4_096, { max: 1 << 20 }),
+  maxHandshakesPerAddress: whole(0),
+  heartbeatIntervalMs: whole(25_000),
+  idleTimeoutMs: whole(60_000),
+  rateLimit: (value, path) => (value === false ? null : rateLimit(value, path)),
+  maxMessageBytes: whole(1 << 20, { max: 1 << 30 }),
+  maxFragments: whole(65_537, { max: U32 }),
+  outbound: group({ maxMessages: whole(1_000), maxBytes: whole(16 << 20), slowTimeoutMs: whole(10_000) }),
+  inbound: group({ maxBytes: whole(64 << 20), maxBytesPerConnection: whole(256 << 10) }),
+  memoryBudgetBytes: whole(512 << 20),
+  topics: group({ allow: texts, deny: texts }),
+  envelope: flag(true),
+  shards: optional(whole(1, { min: 1, max: 255 })),
+}
+
+function read(fields: Schema, values: Record<string, unknown>, prefix: string): Record<string, unknown> {
+  for (const name of Object.keys(values)) {
+    if (Object.hasOwn(fields, name)) continue
+    const known = Object.keys(fields).map((field) => `${prefix}${field}`)
+    throw new WseError('WSE_OPTION_UNKNOWN', `option ${prefix}${name} is unknown; known are ${known.join(', ')}`)
+  }
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, field]) => [name, field(values[name], `${prefix}${name}`)]),
+  )
+}
+
+/** Options that the facade itself needs. */
+export interface Settings {
+  /** The options as the addon reads them: JSON, complete. */
+  readonly json: string
+  readonly path: string
+  readonly handshakeTimeoutMs: number
+  readonly trustProxy: number
+  readonly envelope: boolean
+  readonly authenticate: ServerOptions['authenticate']
+}
+
+/** Validates `options`. Throws `WSE_OPTION_INVALID` or `WSE_OPTION_UNKNOWN`, which name the option. */
+export function settings(options: ServerOptions): Settings {
+  if (typeof options !== 'object' || options === null) throw invalid('options', 'an object')
+  const { jwt: tokens, ...complete } = read(schema, options as Record<string, unknown>, '')
+  if (tokens && complete['authenticate']) {
+    throw new WseError('WSE_OPTION_INVALID', 'options jwt and authenticate both say who connects: give one of them')
+  }
+  const { algorithm: _, ...verifier } = (tokens ?? {}) as Record<string, unknown>
+  return {
+    json: JSON.stringify({ ...complete, jwt: tokens ? verifier : null }),
+    path: complete['path'] as string,
+    handshakeTimeoutMs: complete['handshakeTimeoutMs'] as number,
+    trustProxy: complete['trustProxy'] as number,
+    envelope: complete['envelope'] as boolean,
+    authenticate: options.authenticate,
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * Errors of the API. Match on {@link WseError.code}; wording may change in any release.
+ *
+ * @module
+ */
+
+/** The codes of the API's errors, see docs/reference/errors.md. */
+export type ErrorCode =
+  | 'WSE_ADOPT_FAILED'
+  | 'WSE_ATTACH_UNSUPPORTED'
+  | 'WSE_CONNECTION_GONE'
+  | 'WSE_DRAIN_BUSY'
+  | 'WSE_INTERNAL'
+  | 'WSE_LISTEN_FAILED'
+  | 'WSE_MESSAGE_INVALID'
+  | 'WSE_MESSAGE_TOO_LARGE'
+  | 'WSE_OPTION_INVALID'
+  | 'WSE_OPTION_UNKNOWN'
+  | 'WSE_PATH_TAKEN'
+  | 'WSE_RESERVED_MEMBER'
+  | 'WSE_SERVER_CLOSED'
+  | 'WSE_SERVER_STARTED'
+  | 'WSE_START_FAILED'
+  | 'WSE_TOKEN_INVALID'
+  | 'WSE_TOPIC_INVALID'
+
+/** Everything that this package throws. */
+export class WseError extends Error {
+  override readonly name = 'WseError'
+
+  constructor(
+    /** The stable name of the fault. */
+    readonly code: ErrorCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
+  }
+}
+
+/** Rebuilds the error that the addon folded into one string: `WSE_CODE: message`. */
+export function fromNative(cause: unknown): WseError {
+  const text = cause instanceof Error ? cause.message : String(cause)
+  const parts = /^(WSE_[A-Z0-9_]+): (.*)$/s.exec(text)
+  return new WseError((parts?.[1] ?? 'WSE_INTERNAL') as ErrorCode, parts?.[2] ?? text, { cause })
+}
+
+/** Runs `call`; what the addon throws comes out as a {@link WseError}. */
+export function translated<T>(call: () => T): T {
+  try {
+    return call()
+  } catch (cause) {
+    throw fromNative(cause)
+  }
+}

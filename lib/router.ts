@@ -1,0 +1,162 @@
+/**
+ * Router mode: takes over the upgrades of an existing HTTP server, and releases them on close.
+ *
+ * Reads nothing of the WebSocket: it hands the socket's descriptor to the engine together with every byte that
+ * the client sent early, and forgets it.
+ *
+ * @module
+ */
+import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { Server as TlsServer } from 'node:tls'
+import { WseError } from './errors.js'
+import type { AuthenticateRequest, HealthSnapshot, Identity } from './types.js'
+
+/** What the router needs of its engine. */
+export interface Engine {
+  readonly path: string
+  readonly handshakeTimeoutMs: number
+  readonly trustProxy: number
+  /** Asks the application who it is; null refuses. It never rejects. */
+  readonly authenticate: ((request: AuthenticateRequest) => Promise<Identity | null>) | undefined
+  /** Takes a duplicate of the descriptor, with what was read. `undefined`: nothing is decided. */
+  readonly adopt: (descriptor: number, head: Buffer, identity: Identity | null | undefined) => void
+  readonly health: () => { isReady: boolean; snapshot: HealthSnapshot }
+}
+
+type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
+
+/** The upgrade listeners that are ours, to tell them from the host's. */
+const ours = new WeakSet<UpgradeListener>()
+/** The paths that engines have taken, by server. */
+const taken = new WeakMap<HttpServer, Set<string>>()
+
+/** The part of Node.js's TCP handle that the hand-over needs. */
+interface TcpHandle {
+  readonly fd: number
+  readStop(): void
+}
+
+/** One engine on one HTTP server. */
+export class Router {
+  readonly #host: HttpServer
+  readonly #engine: Engine
+  readonly #emit: HttpServer['emit']
+
+  constructor(host: HttpServer, engine: Engine) {
+    if (host instanceof TlsServer || process.platform === 'win32') {
+      throw new WseError(
+        'WSE_ATTACH_UNSUPPORTED',
+        'this version attaches to plain HTTP servers on Linux and macOS: end TLS in a proxy, or use listen()',
+      )
+    }
+    const paths = taken.get(host) ?? new Set()
+    if (paths.has(engine.path)) {
+      throw new WseError('WSE_PATH_TAKEN', `another server is attached at ${engine.path}: give one of them another path`)
+    }
+    taken.set(host, paths.add(engine.path))
+    this.#host = host
+    this.#engine = engine
+    this.#emit = host.emit
+    ours.add(this.#upgrade)
+    host.on('upgrade', this.#upgrade)
+    // Listeners that the host adds later are behind this too, so that nothing is answered twice.
+    host.emit = ((event: string, ...args: unknown[]) => {
+      if (event === 'request' && this.#answer(args[0] as IncomingMessage, args[1] as ServerResponse)) return true
+      return Reflect.apply(this.#emit, host, [event, ...args])
+    }) as HttpServer['emit']
+  }
+
+  /** Gives the server back as it was. Connections that were handed over live on. */
+  detach(): void {
+    this.#host.off('upgrade', this.#upgrade)
+    this.#host.emit = this.#emit
+    taken.get(this.#host)?.delete(this.#engine.path)
+  }
+
+  readonly #upgrade: UpgradeListener = (request, socket, head) => {
+    if (pathOf(request) !== this.#engine.path) {
+      // The host's own listeners have the first word; without any, the last of ours answers.
+      const listeners = this.#host.listeners('upgrade') as UpgradeListener[]
+      const isLast = listeners.every((listener) => ours.has(listener)) && listeners.at(-1) === this.#upgrade
+      if (isLast) refuse(socket, '404 Not Found')
+      return
+    }
+    socket.on('error', () => socket.destroy())
+    const { authenticate } = this.#engine
+    if (!authenticate) {
+      this.#handOver(request, socket, head, undefined)
+      return
+    }
+    void this.#askFirst(authenticate(this.#describe(request)), request, socket, head)
+  }
+
+  async #askFirst(answer: Promise<Identity | null>, request: IncomingMessage, socket: Duplex, head: Buffer) {
+    const { handshakeTimeoutMs } = this.#engine
+    const timer = handshakeTimeoutMs > 0 ? setTimeout(() => refuse(socket, '408 Request Timeout'), handshakeTimeoutMs) : undefined
+    const identity = await answer
+    clearTimeout(timer)
+    this.#handOver(request, socket, head, identity)
+  }
+
+  #handOver(request: IncomingMessage, socket: Duplex, head: Buffer, identity: Identity | null | undefined): void {
+    if (socket.destroyed) return
+    if (socket.writableLength > 0) {
+      // An answer to an earlier request on this socket is still leaving.
+      socket.once('drain', () => this.#handOver(request, socket, head, identity))
+      return
+    }
+    const handle = socket instanceof Socket ? (socket as unknown as { _handle: TcpHandle | null })._handle : null
+    if (!handle || handle.fd < 0) {
+      refuse(socket, '501 Not Implemented')
+      return
+    }
+    ;(socket as Socket).setTimeout(0)
+    handle.readStop()
+    const early = [headOf(request), head]
+    for (let chunk = socket.read() as Buffer | null; chunk !== null; chunk = socket.read()) early.push(chunk)
+    try {
+      this.#engine.adopt(handle.fd, Buffer.concat(early), identity)
+    } catch {
+      // The engine is closing, or out of descriptors.
+      refuse(socket, '503 Service Unavailable')
+      return
+    }
+    // Closes this side's descriptor without shutdown(2): the connection lives on in the engine.
+    socket.destroy()
+  }
+
+  #describe(request: IncomingMessage): AuthenticateRequest {
+    const entries = Object.entries(request.headers)
+    const headers = Object.fromEntries(entries.map(([name, value]) => [name, [value].flat().join(', ')]))
+    const hops = (headers['x-forwarded-for'] ?? '').split(',').map((hop) => hop.trim())
+    const { trustProxy } = this.#engine
+    const forwarded = trustProxy > 0 ? hops.at(-trustProxy) : undefined
+    return { headers, url: request.url ?? '/', remoteAddress: forwarded || (request.socket.remoteAddress ?? '') }
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): boolean {
+    const path = pathOf(request)
+    const { path: base, health } = this.#engine
+    if (request.method !== 'GET' || (path !== `${base}/health` && path !== `${base}/ready`)) return false
+    const { isReady, snapshot } = health()
+    const body = path === `${base}/ready` ? { ready: isReady } : snapshot
+    response.writeHead(isReady ? 200 : 503, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+    return true
+  }
+}
+
+const pathOf = (request: IncomingMessage): string => (request.url ?? '').split('?', 1)[0] as string
+
+/** The request's head as it was on the wire, for the engine, which reads it like its own. */
+function headOf({ method, url, httpVersion, rawHeaders }: IncomingMessage): Buffer {
+  const lines = [`${method} ${url} HTTP/${httpVersion}`]
+  for (let n = 0; n < rawHeaders.length; n += 2) lines.push(`${rawHeaders[n]}: ${rawHeaders[n + 1]}`)
+  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
+}
+
+function refuse(socket: Duplex, status: string): void {
+  if (socket.destroyed) return
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => socket.destroy())
+}

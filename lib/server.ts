@@ -1,0 +1,413 @@
+/**
+ * The engine as a class: its life, its topics, and what is sent.
+ *
+ * Calls that only hand bytes over are synchronous; what was handed over in one go leaves in one write,
+ * because the shards learn of it when the calling code has finished its turn.
+ *
+ * @module
+ */
+import type { Server as HttpServer } from 'node:http'
+import { type Settings, settings } from './config.js'
+import { Drain } from './drain.js'
+import { translated, WseError } from './errors.js'
+import { native } from './native.js'
+import { Router } from './router.js'
+import type {
+  AuthenticateRequest,
+  ConnectionInfo,
+  HealthSnapshot,
+  Identity,
+  InboundEvent,
+  JsonObject,
+  Memory,
+  OutboundEvent,
+  ServerOptions,
+  SubscribeResult,
+} from './types.js'
+
+/** What the addon answers and asks. */
+type Reply =
+  | { type: 'subscribed'; request: number; granted: string[]; refused: string[] }
+  | { type: 'authenticate'; place: number; generation: number; request: string }
+  | { type: 'closed' }
+
+/** The longest time that a timer takes: a listening server keeps its process alive with one. */
+const FOR_EVER_MS = 2 ** 31 - 1
+/** The close code of {@link WseServer.disconnect} without one: not allowed, clients do not come back. */
+const NOT_ALLOWED = 4403
+
+/**
+ * A real-time server: sockets, heartbeats, limits and fan-out on Rust threads, events in batches.
+ *
+ * @example
+ * const wse = new WseServer({ jwt: { secret } })
+ * wse.attach(httpServer) // or: await wse.listen({ port: 8000 })
+ * for await (const batch of wse.drain()) {
+ *   for (const event of batch) {
+ *     if (event.type === 'auth_connect') wse.subscribeConnection(event.connId, ['chat'])
+ *   }
+ * }
+ */
+export class WseServer {
+  readonly #settings: Settings
+  readonly #handle: number
+  readonly #drain: Drain
+  readonly #subscriptions = new Map<number, (result: SubscribeResult) => void>()
+  #requests = 0
+  #isFlushing = false
+  #state: 'new' | 'running' | 'closing' | 'closed' = 'new'
+  #keepAlive: NodeJS.Timeout | undefined
+  #router: Router | undefined
+  #shardsToClose = 0
+  #closed: Promise<void> | undefined
+  #onClosed: (() => void) | undefined
+
+  /** Throws `WSE_OPTION_INVALID` or `WSE_OPTION_UNKNOWN`, which name the option. */
+  constructor(options: ServerOptions = {}) {
+    this.#settings = settings(options)
+    this.#handle = translated(() => native.start(this.#settings.json, () => this.#wake()))
+    this.#drain = new Drain(this.#handle)
+  }
+
+  // ---- life ----
+
+  /**
+   * Listens on a port of its own; port 0 picks one. Resolves with the port.
+   *
+   * Rejects with `WSE_LISTEN_FAILED` when the address is taken, `WSE_SERVER_STARTED` when the server listens or
+   * is attached already, `WSE_SERVER_CLOSED`.
+   */
+  async listen({ host = '0.0.0.0', port }: { host?: string; port: number }): Promise<{ port: number }> {
+    this.#begin()
+    try {
+      return { port: translated(() => native.listen(this.#handle, host, port)) }
+    } catch (error) {
+      this.#state = 'new'
+      this.#release()
+      throw error
+    }
+  }
+
+  /**
+   * Router mode: serves the option `path` on the port of an existing HTTP server, and `{path}/health` and
+   * `{path}/ready`. Everything else stays the host's. The sockets are handed to Rust and answer also while
+   * JavaScript is busy.
+   *
+   * Throws `WSE_ATTACH_UNSUPPORTED` for HTTPS servers and on Windows, `WSE_PATH_TAKEN`, `WSE_SERVER_STARTED`,
+   * `WSE_SERVER_CLOSED`.
+   */
+  attach(host: HttpServer): void {
+    this.#begin()
+    try {
+      this.#router = new Router(host, {
+        path: this.#settings.path,
+        handshakeTimeoutMs: this.#settings.handshakeTimeoutMs,
+        trustProxy: this.#settings.trustProxy,
+        authenticate: this.#settings.authenticate && ((request) => this.#authenticate(request)),
+        adopt: (descriptor, head, identity) => {
+          const claims = identity && JSON.stringify(identity.claims ?? {})
+          const isDecided = identity !== undefined
+          translated(() => native.adopt(this.#handle, descriptor, head, isDecided, identity?.userId, claims))
+        },
+        health: () => ({ isReady: this.isRunning(), snapshot: this.healthSnapshot() }),
+      })
+    } catch (error) {
+      this.#state = 'new'
+      this.#release()
+      throw error
+    }
+  }
+
+  /** Whether the server listens or is attached, and is not closing. */
+  isRunning(): boolean {
+    return this.#state === 'running'
+  }
+
+  /**
+   * Tells every connection that the server restarts (1012) and ends. Resolves when the last one is gone, after
+   * two seconds at most; the process then exits by itself.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    this.#state = 'closing'
+    this.#router?.detach()
+    await new Promise<void>((resolve) => {
+      this.#onClosed = resolve
+      this.#hold()
+      this.#shardsToClose = native.close(this.#handle)
+    })
+    this.#state = 'closed'
+    this.#drain.close()
+    native.release(this.#handle)
+    this.#release()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #begin(): void {
+    this.#ensureOpen()
+    if (this.#state === 'running') {
+      throw new WseError('WSE_SERVER_STARTED', 'the server listens or is attached already: one server, one entrance')
+    }
+    this.#state = 'running'
+    this.#hold()
+  }
+
+  #ensureOpen(): void {
+    if (this.#state === 'closing' || this.#state === 'closed') {
+      throw new WseError('WSE_SERVER_CLOSED', 'the server is closed')
+    }
+  }
+
+  #hold(): void {
+    this.#keepAlive ??= setInterval(() => {}, FOR_EVER_MS)
+  }
+
+  #release(): void {
+    clearInterval(this.#keepAlive)
+    this.#keepAlive = undefined
+  }
+
+  // ---- what comes in ----
+
+  /**
+   * Up to `batchSize` events, in order for each connection. Waits up to `timeoutMs` for the first one; an empty
+   * list means that none came, or that the server is closed.
+   */
+  drainInbound(batchSize = 256, timeoutMs = 50): Promise<InboundEvent[]> {
+    return this.#drain.take(batchSize, timeoutMs)
+  }
+
+  /**
+   * Batches of events until the server is closed.
+   *
+   * A slow loop slows the clients down, through TCP: nothing is lost, and memory stays within the option
+   * `inbound`. Leaving the loop means that nobody drains: from then on what does not fit is dropped and counted.
+   */
+  drain(): AsyncIterableIterator<InboundEvent[]> {
+    return this.#drain[Symbol.asyncIterator]()
+  }
+
+  /** Events that wait for the application. */
+  inboundQueueDepth(): number {
+    return this.#isGone ? 0 : native.inboundDepth(this.#handle) + this.#drain.left
+  }
+
+  /** Events that were dropped because nobody drains. */
+  inboundDroppedCount(): number {
+    return this.#isGone ? 0 : this.healthSnapshot().inbound_dropped
+  }
+
+  // ---- what goes out ----
+
+  /**
+   * Sends text to one connection. False: it is gone, or its queue is full (then it is told with `gap`).
+   *
+   * A JSON object becomes an envelope; other text goes out as it is. Throws `WSE_RESERVED_MEMBER`,
+   * `WSE_MESSAGE_TOO_LARGE`.
+   */
+  send(connId: string, text: string): boolean {
+    return this.#send(connId, text) >= 0
+  }
+
+  /** Sends bytes to one connection. False: it is gone, or its queue is full. */
+  sendBytes(connId: string, bytes: Uint8Array): boolean {
+    if (this.#isGone) return false
+    return this.#handedOver(() => native.sendBytes(this.#handle, connId, bytes))
+  }
+
+  /** Sends an event to one connection; the bytes of JSON queued, 0 when it is gone or its queue is full. */
+  sendEvent(connId: string, event: OutboundEvent): number {
+    return Math.max(0, this.#send(connId, JSON.stringify(event)))
+  }
+
+  /** Sends an event, or text, to each connection of a user; how many took it. */
+  sendToUser(userId: string, event: OutboundEvent | string): number {
+    if (this.#isGone) return 0
+    return this.#handedOver(() => native.sendToUser(this.#handle, userId, asText(event)))
+  }
+
+  /** Sends text to every connection. False: over the memory budget, nothing was queued. */
+  broadcastAll(text: string): boolean {
+    if (this.#isGone) return false
+    return this.#handedOver(() => native.broadcastAll(this.#handle, text))
+  }
+
+  /** Sends bytes to every connection. False: over the memory budget, nothing was queued. */
+  broadcastAllBytes(bytes: Uint8Array): boolean {
+    if (this.#isGone) return false
+    return this.#handedOver(() => native.broadcastAllBytes(this.#handle, bytes))
+  }
+
+  /**
+   * Publishes to everyone who holds `topic`. False: over the memory budget, nothing was queued.
+   *
+   * Throws `WSE_TOPIC_INVALID`, `WSE_RESERVED_MEMBER`, `WSE_MESSAGE_TOO_LARGE`, also where nobody listens.
+   */
+  broadcast(topic: string, event: OutboundEvent | string): boolean {
+    if (this.#isGone) return false
+    return this.#handedOver(() => native.broadcast(this.#handle, topic, asText(event)))
+  }
+
+  /** The same as {@link WseServer.broadcast}, on this instance only. */
+  broadcastLocal(topic: string, event: OutboundEvent | string): boolean {
+    return this.broadcast(topic, event)
+  }
+
+  #send(connId: string, text: string): number {
+    if (this.#isGone) return -1
+    return this.#handedOver(() => native.send(this.#handle, connId, text))
+  }
+
+  #handedOver<T>(call: () => T): T {
+    if (!this.#isFlushing) {
+      this.#isFlushing = true
+      queueMicrotask(this.#flush)
+    }
+    return translated(call)
+  }
+
+  readonly #flush = (): void => {
+    this.#isFlushing = false
+    if (!this.#isGone) native.flush(this.#handle)
+  }
+
+  // ---- topics ----
+
+  /**
+   * Makes a connection hold topics: exact ones, bound by `topics.deny` only, 1 024 at most.
+   *
+   * What is published after the call reaches the connection, also before the promise resolves. Rejects with
+   * `WSE_CONNECTION_GONE`.
+   */
+  async subscribeConnection(connId: string, topics: readonly string[]): Promise<SubscribeResult> {
+    const request = this.#requests++
+    if (this.#isGone || !translated(() => native.subscribe(this.#handle, connId, [...topics], request))) {
+      throw new WseError('WSE_CONNECTION_GONE', `there is no connection ${connId}`)
+    }
+    return new Promise((resolve) => this.#subscriptions.set(request, resolve))
+  }
+
+  /** Ends subscriptions; null: all of the connection's. False: it is gone. */
+  unsubscribeConnection(connId: string, topics: readonly string[] | null): boolean {
+    if (this.#isGone) return false
+    return translated(() => native.unsubscribe(this.#handle, connId, topics && [...topics]))
+  }
+
+  /** Subscriptions to a topic on this instance. */
+  getTopicSubscriberCount(topic: string): number {
+    return this.#isGone ? 0 : native.subscriberCount(this.#handle, topic)
+  }
+
+  // ---- looking ----
+
+  /** The ids of all open connections: a snapshot. */
+  getConnections(): string[] {
+    return this.#isGone ? [] : native.connections(this.#handle)
+  }
+
+  /** How many connections are open. */
+  getConnectionCount(): number {
+    return this.#isGone ? 0 : native.connectionCount(this.#handle)
+  }
+
+  /** What is known of an open connection; null: it is gone. */
+  getConnectionInfo(connId: string): ConnectionInfo | null {
+    const json = this.#isGone ? null : native.connectionInfo(this.#handle, connId)
+    if (json === null) return null
+    const info = JSON.parse(json) as JsonObject
+    return { ...info, connectedAt: new Date(info['connectedAt']) } as ConnectionInfo
+  }
+
+  /** Closes a connection. False: it was gone. Default: 4403, after which clients do not come back. */
+  disconnect(connId: string, code = NOT_ALLOWED, reason = ''): boolean {
+    checkCode(code)
+    return !this.#isGone && translated(() => native.disconnect(this.#handle, connId, code, reason))
+  }
+
+  /** Closes all connections of a user; how many. Default: 4403, after which clients do not come back. */
+  disconnectUser(userId: string, code = NOT_ALLOWED, reason = ''): number {
+    checkCode(code)
+    return this.#isGone ? 0 : translated(() => native.disconnectUser(this.#handle, userId, code, reason))
+  }
+
+  /** The engine's state, in the spelling of its HTTP endpoint. Throws `WSE_SERVER_CLOSED`. */
+  healthSnapshot(): HealthSnapshot {
+    return JSON.parse(translated(() => native.health(this.#handle))) as HealthSnapshot
+  }
+
+  /** Bytes by kind, and what a publisher paces itself by. Throws `WSE_SERVER_CLOSED`. */
+  memory(): Memory {
+    return JSON.parse(translated(() => native.memory(this.#handle))) as Memory
+  }
+
+  /** After the end the addon knows the handle no more, and nothing is there to be told. */
+  get #isGone(): boolean {
+    return this.#state === 'closed'
+  }
+
+  // ---- what the addon answers and asks ----
+
+  #wake(): void {
+    if (this.#isGone) return
+    for (const reply of JSON.parse(native.replies(this.#handle)) as Reply[]) this.#answer(reply)
+    this.#drain.wake()
+  }
+
+  #answer(reply: Reply): void {
+    switch (reply.type) {
+      case 'subscribed': {
+        const resolve = this.#subscriptions.get(reply.request)
+        this.#subscriptions.delete(reply.request)
+        const { granted, refused } = reply
+        resolve?.({ success: granted.length > 0, successTopics: granted, failedTopics: refused })
+        break
+      }
+      case 'authenticate':
+        void this.#decide(reply)
+        break
+      case 'closed':
+        this.#shardsToClose -= 1
+        if (this.#shardsToClose === 0) this.#onClosed?.()
+        break
+    }
+  }
+
+  async #decide({ place, generation, request }: Extract<Reply, { type: 'authenticate' }>): Promise<void> {
+    const { headers, url, remoteAddress } = JSON.parse(request) as AuthenticateRequest
+    const identity = await this.#authenticate({ headers, url, remoteAddress })
+    if (this.#isGone) return
+    const claims = identity && JSON.stringify(identity.claims ?? {})
+    native.decide(this.#handle, place, generation, identity?.userId, claims)
+  }
+
+  /** Asks the application. A hook that fails refuses: a fault must not open the door. */
+  async #authenticate(request: AuthenticateRequest): Promise<Identity | null> {
+    try {
+      const identity = (await this.#settings.authenticate?.(request)) ?? null
+      if (identity !== null && (typeof identity.userId !== 'string' || identity.userId === '')) {
+        throw new WseError('WSE_OPTION_INVALID', 'authenticate resolves to { userId, claims } or null')
+      }
+      return identity
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : String(error), { type: 'WseAuthenticateWarning' })
+      return null
+    }
+  }
+}
+
+const asText = (event: OutboundEvent | string): string => (typeof event === 'string' ? event : JSON.stringify(event))
+
+/** RFC 6455 §7.4: what a program may send. */
+function checkCode(code: number): void {
+  const isGood = Number.isInteger(code) && ((code >= 3000 && code <= 4999) || SENDABLE.has(code))
+  if (!isGood) throw new WseError('WSE_OPTION_INVALID', `${code} is no close code: use one from 3000 to 4999`)
+}
+
+const SENDABLE = new Set([1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014])

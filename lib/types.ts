@@ -1,0 +1,243 @@
+/**
+ * Options and events, documented where an editor shows them.
+ *
+ * @module
+ */
+
+/** JSON object. */
+// biome-ignore lint/suspicious/noExplicitAny: a message's shape is the application's to know.
+export type JsonObject = Record<string, any>
+
+/** An event to be sent: `t` is its type, `p` its payload; what an envelope needs besides is filled in. */
+export interface OutboundEvent {
+  /** The type, in snake case by convention. */
+  t: string
+  /** The payload, an object. Default: `{}`. */
+  p?: JsonObject
+  [member: string]: unknown
+}
+
+/** What the `authenticate` hook sees of a connection's request. */
+export interface AuthenticateRequest {
+  /** Headers, names in lower case. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Path and query. */
+  readonly url: string
+  /** The client's address; behind trusted proxies the one that they saw. */
+  readonly remoteAddress: string
+}
+
+/** Who a connection belongs to. */
+export interface Identity {
+  /** The user id: owns the topics `user:{id}` and `user:{id}:…`. */
+  userId: string
+  /** Anything else that is known; comes back in the event `auth_connect`. Default: `{}`. */
+  claims?: JsonObject
+}
+
+/** JSON Web Tokens (HS256), from the cookie, the `Authorization` header or the subprotocol `wse.token.<jwt>`. */
+export interface JwtOptions {
+  /** The secret, at least 32 bytes. */
+  secret: string
+  /** The only algorithm that is accepted. Default: `HS256`. */
+  algorithm?: 'HS256'
+  /** Required in `iss` and equal, when set. */
+  issuer?: string
+  /** Required in `aud` (a string or a list), when set. */
+  audience?: string
+  /** The cookie that carries the token. Default: `access_token`. */
+  cookieName?: string
+  /** Clock skew that `exp` and `nbf` are forgiven, in seconds. Default: 30. */
+  leewaySeconds?: number
+}
+
+/** Options of a server. Zero means off wherever a limit is a number; an unknown option is an error. */
+export interface ServerOptions {
+  /** The path of the upgrade. Default: `/wse`. */
+  path?: string
+  /** Tokens that say who connects. Not together with {@link ServerOptions.authenticate}. */
+  jwt?: JwtOptions
+  /** Says who connects, for services without JWT; null refuses with 4401. It has the handshake time. */
+  authenticate?: (request: AuthenticateRequest) => Identity | null | Promise<Identity | null>
+  /** Origins that may connect, `*` for all. Default: any, but with credentials only the page's own host. */
+  allowedOrigins?: string[]
+  /** Proxies that may append to `X-Forwarded-For`: how many, or true for one. Default: false. */
+  trustProxy?: boolean | number
+  /** Open connections in all; beyond: HTTP 503. Default: 10 000. */
+  maxConnections?: number
+  /** Open connections of one user. Default: 5. */
+  maxConnectionsPerUser?: number
+  /** At that limit a connection of the user makes room (4403), or the new one is refused (4429). Default: `replace`. */
+  connectionLimitPolicy?: 'replace' | 'refuse'
+  /** Time for a handshake, in milliseconds. Default: 10 000. */
+  handshakeTimeoutMs?: number
+  /** Unfinished handshakes; over it the oldest is dropped. Default: 4 096. */
+  maxHandshakes?: number
+  /** Unfinished handshakes of one address; over it its oldest is dropped. Default: 0, off. */
+  maxHandshakesPerAddress?: number
+  /** Silence after which a connection is pinged, in milliseconds. Default: 25 000. */
+  heartbeatIntervalMs?: number
+  /** Silence after which a connection is closed with 4408, in milliseconds. Default: 60 000. */
+  idleTimeoutMs?: number
+  /** Messages that one connection may send; beyond they are dropped, after 5 s of excess: 4429. */
+  rateLimit?:
+    | false
+    | {
+        /** Messages a second that may come for ever. Default: 10 000. */
+        perSecond?: number
+        /** Messages that may come in one burst. Default: 100 000. */
+        burst?: number
+      }
+  /** Largest message in either direction, in bytes; beyond: 1009, and an error to a publisher. Default: 1 MiB. */
+  maxMessageBytes?: number
+  /** Most fragments of one message. Default: 65 537. */
+  maxFragments?: number
+  /** One connection's outbound queue: what the kernel has refused. Newcomers are refused and told as `gap`. */
+  outbound?: {
+    /** Messages. Default: 1 000. */
+    maxMessages?: number
+    /** Bytes. Default: 16 MiB. */
+    maxBytes?: number
+    /** How long it may stay full before the connection is closed with 4503, in milliseconds. Default: 10 000. */
+    slowTimeoutMs?: number
+  }
+  /** What waits for the application; beyond, connections are not read until it has caught up. */
+  inbound?: {
+    /** Bytes in all. Default: 64 MiB. */
+    maxBytes?: number
+    /** Bytes of one connection. Default: 256 KiB. */
+    maxBytesPerConnection?: number
+  }
+  /** Bytes of all outbound queues; beyond, `broadcast` and `send` return false. Default: 512 MiB. */
+  memoryBudgetBytes?: number
+  /** Topics that clients may subscribe to beside their own, as globs (`*` any run, `?` one character). */
+  topics?: {
+    /** Granted to everyone. Default: none. */
+    allow?: string[]
+    /** Granted to nobody, not even by the application. Default: none. */
+    deny?: string[]
+  }
+  /** Messages are v2 envelopes; false: plain WebSocket, nothing added, no messages of ours. Default: true. */
+  envelope?: boolean
+  /** Threads that own connections. Default: cores − 1, at least 1. */
+  shards?: number
+}
+
+interface InboundEventBase {
+  /** The connection's UUIDv7, the same as on the wire. */
+  readonly connId: string
+}
+
+/** A connection without a user is open. */
+export interface ConnectEvent extends InboundEventBase {
+  readonly type: 'connect'
+  /** The `Cookie` header as it came. */
+  readonly cookies: string
+  /** Headers, names in lower case. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Path and query. */
+  readonly url: string
+  /** The client's address. */
+  readonly remoteAddress: string
+}
+
+/** A connection of a user is open. */
+export interface AuthConnectEvent extends InboundEventBase {
+  readonly type: 'auth_connect'
+  /** The user: the token's `sub`, or what `authenticate` said. */
+  readonly userId: string
+  /** The token's claims, or what `authenticate` said. */
+  readonly claims: JsonObject
+}
+
+/** A JSON object arrived that the engine does not answer itself. */
+export interface MessageEvent extends InboundEventBase {
+  readonly type: 'msg'
+  /** The message, parsed when first touched. */
+  readonly data: JsonObject
+  /** The message as it came. */
+  readonly text: string
+}
+
+/** Text arrived that is not a JSON object. */
+export interface RawEvent extends InboundEventBase {
+  readonly type: 'raw'
+  readonly text: string
+}
+
+/** A binary message arrived. */
+export interface BinaryEvent extends InboundEventBase {
+  readonly type: 'bin'
+  /** A view of the batch's buffer: copy what is to be kept for long. */
+  readonly bytes: Uint8Array
+}
+
+/** A connection ended. */
+export interface DisconnectEvent extends InboundEventBase {
+  readonly type: 'disconnect'
+  /** The close code of whoever closed first; 1006 when the connection was cut. */
+  readonly code: number
+  readonly reason: string
+}
+
+/** What comes out of the engine; each connection's events in order, beginning and end never lost. */
+export type InboundEvent = ConnectEvent | AuthConnectEvent | MessageEvent | RawEvent | BinaryEvent | DisconnectEvent
+
+/** What became of a subscription. */
+export interface SubscribeResult {
+  /** Whether any topic succeeded. */
+  readonly success: boolean
+  /** Topics that the connection holds now. */
+  readonly successTopics: string[]
+  /** Topics that were denied, or are none, or are too many. */
+  readonly failedTopics: string[]
+}
+
+/** What is known of an open connection. */
+export interface ConnectionInfo {
+  readonly connId: string
+  /** Null: anonymous. */
+  readonly userId: string | null
+  readonly remoteAddress: string
+  readonly connectedAt: Date
+}
+
+/** Bytes by kind, and what a publisher paces itself by. */
+export interface Memory {
+  /** The option `memoryBudgetBytes`. */
+  readonly budgetBytes: number
+  readonly totalBytes: number
+  /** Publications and unicasts that wait, each counted once however many wait for it. */
+  readonly outboundBytes: number
+  /** What waits for the application. */
+  readonly inboundBytes: number
+  /** Calls that no shard has looked at yet. */
+  readonly waitingCommands: number
+  /** The longest outbound queue of a connection: what the kernel has refused. */
+  readonly longestOutboundMessages: number
+  readonly longestOutboundBytes: number
+}
+
+/** The engine's state, in the spelling of its HTTP endpoint; parts that this version lacks are zero or false. */
+export interface HealthSnapshot {
+  readonly connections: number
+  readonly inbound_queue_depth: number
+  readonly inbound_dropped: number
+  readonly uptime_secs: number
+  readonly recovery_enabled: boolean
+  readonly recovery_topic_count: number
+  readonly recovery_total_bytes: number
+  readonly cluster_connected: boolean
+  readonly cluster_peer_count: number
+  readonly cluster_messages_sent: number
+  readonly cluster_messages_delivered: number
+  readonly cluster_messages_dropped: number
+  readonly cluster_bytes_sent: number
+  readonly cluster_bytes_received: number
+  readonly cluster_reconnect_count: number
+  readonly cluster_unknown_message_types: number
+  readonly cluster_dlq_size: number
+  readonly presence_enabled: boolean
+  readonly presence_topics: number
+  readonly presence_total_users: number
+}
