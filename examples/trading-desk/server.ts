@@ -65,6 +65,7 @@ async function stop(): Promise<void> {
   const closed = once(http, 'close')
   http.close()
   await wse.close()
+  http.closeAllConnections() // A browser may hold some on which it has asked nothing yet.
   await closed
   log.close()
 }

@@ -63,7 +63,7 @@ async function call(method, path, body) {
   if (!response.ok) throw new Error((await response.json()).error)
   return response.json()
 }
-/** Writes values into the parts of `root` that carry their names. */
+/** Writes values into the parts of `root` that carry their names; their first characters are for the style sheet. */
 function write(root, values) {
   for (const part of root.querySelectorAll('[data-field]')) {
     const { field, form, flash } = part.dataset
@@ -71,7 +71,7 @@ function write(root, values) {
     if (!(field in values) || part.textContent === text) continue
     if (flash && part.textContent) part.animate({ backgroundColor: ['var(--flash)', 'transparent'] }, 900)
     part.textContent = text
-    part.dataset.sign = Math.sign(values[field])
+    part.dataset.sign = text[0]
   }
 }
 /** Writes one entry of a list, made from the list's template when its key is new. */
