@@ -107,8 +107,14 @@ impl Connection {
         }
     }
 
-    /// Reads all that the socket has; an error when the connection is over.
-    pub fn read(&mut self, buffer: &mut [u8], target: &Target, shared: &mut Shared) -> io::Result<()> {
+    /// Reads all that the socket has, to its end when that `is_last`; an error when the connection is over.
+    pub fn read(
+        &mut self,
+        buffer: &mut [u8],
+        is_last: bool,
+        target: &Target,
+        shared: &mut Shared,
+    ) -> io::Result<()> {
         loop {
             let length = match self.socket.read(buffer) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
@@ -124,7 +130,7 @@ impl Connection {
                 self.receive(&buffer[..length], target, shared);
             }
             // A read that did not fill the buffer emptied the socket; the next bytes bring an event.
-            if length < buffer.len() {
+            if length < buffer.len() && !is_last {
                 return Ok(());
             }
         }

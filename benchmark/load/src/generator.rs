@@ -9,6 +9,7 @@ use crate::control::{self, Command};
 use crate::latency::Latency;
 use crate::target::Target;
 use crate::work::{Batch, Work, single};
+use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use serde_json::json;
@@ -29,6 +30,23 @@ enum Wait {
     Opened,
     Closed,
     Quiet,
+}
+
+/// What an event says about the receiving half of a socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Incoming {
+    Nothing,
+    Bytes,
+    /// The server sends no more; what it sent may still be there.
+    End,
+}
+
+fn incoming(event: &Event) -> Incoming {
+    match (event.is_read_closed() || event.is_error(), event.is_readable()) {
+        (true, _) => Incoming::End,
+        (false, true) => Incoming::Bytes,
+        (false, false) => Incoming::Nothing,
+    }
 }
 
 /// The load generator.
@@ -93,12 +111,12 @@ impl Generator {
                 match event.token() {
                     COMMANDS if !self.obey()? => return Ok(()),
                     COMMANDS => {}
-                    Token(slot) => self.serve(slot, event.is_readable() || event.is_read_closed())?,
+                    Token(slot) => self.serve(slot, incoming(event))?,
                 }
             }
             for _ in 0..self.eager.len() {
                 if let Some(slot) = self.eager.pop_front() {
-                    self.serve(slot, false)?;
+                    self.serve(slot, Incoming::Nothing)?;
                 }
             }
             self.open_wanted()?;
@@ -205,14 +223,16 @@ impl Generator {
     }
 
     /// Lets one connection write and, when there is something, read.
-    fn serve(&mut self, slot: usize, is_readable: bool) -> io::Result<()> {
+    fn serve(&mut self, slot: usize, incoming: Incoming) -> io::Result<()> {
         let (Some(target), Some(connection)) = (&self.target, &mut self.connections[slot]) else {
             return Ok(());
         };
         let before = connection.stage();
         let mut outcome = Ok(Written::Settled);
-        if is_readable {
-            outcome = connection.read(&mut self.buffer, target, &mut self.shared).map(|()| Written::Settled);
+        if incoming != Incoming::Nothing {
+            let is_last = incoming == Incoming::End;
+            let read = connection.read(&mut self.buffer, is_last, target, &mut self.shared);
+            outcome = read.map(|()| Written::Settled);
         }
         let has_opened = before != Stage::Open && connection.stage() == Stage::Open;
         if has_opened {

@@ -1,0 +1,81 @@
+/**
+ * Writes a result where people read it: the tables in `docs/benchmarks.md` and a chart for each scenario.
+ *
+ * Owns only what stands between the two marks of that page; the words around them are written by hand.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { barChart } from './chart.mjs'
+import { figure, summarize } from './measure.mjs'
+
+const PAGE = new URL('../docs/benchmarks.md', import.meta.url)
+const ASSETS = new URL('../docs/assets/', import.meta.url)
+const BEGIN = '<!-- results: written by benchmark/run.mjs -->'
+const END = '<!-- end of results -->'
+
+/** Rewrites the tables of the page and the charts. */
+export function writeReport(result) {
+  const [before, rest] = readFileSync(PAGE, 'utf8').split(BEGIN)
+  const after = rest?.split(END)[1]
+  if (after === undefined) throw new Error(`docs/benchmarks.md has lost its marks: ${BEGIN} … ${END}`)
+  const parts = [machineLine(result), ...result.scenarios.map(section)]
+  writeFileSync(PAGE, `${before}${BEGIN}\n\n${parts.join('\n\n')}\n\n${END}${after}`)
+  mkdirSync(ASSETS, { recursive: true })
+  for (const scenario of result.scenarios) {
+    const bars = scenario.peers.map((peer) => ({
+      label: peer.label,
+      isOurs: peer.name.startsWith('wse'),
+      ...row(peer),
+    }))
+    const measured = bars.filter(({ value }) => value)
+    writeFileSync(new URL(`bench-${scenario.name}.svg`, ASSETS), barChart(scenario, measured))
+  }
+}
+
+function machineLine({ machine, rounds, timing, started, command, scenarios }) {
+  const versions = Object.assign({}, ...scenarios.flatMap(({ peers }) => peers.map((peer) => peer.versions)))
+  const list = Object.entries(versions).map(([name, version]) => `${name} ${version}`)
+  return [
+    `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}. ${list.join(', ')}.`,
+    `${rounds} rounds of ${timing.measureMs / 1000} s after ${timing.warmupMs / 1000} s of warm-up,`,
+    `${started.slice(0, 10)}: \`${command}\`. Medians, with the least and the most of all rounds.`,
+  ].join(' ')
+}
+
+function section(scenario) {
+  const lines = scenario.peers.map((peer) => {
+    const { value, cpu, framesPerRead, notes } = row(peer)
+    const spread = value ? `${figure(value.median)} (${figure(value.least)}–${figure(value.most)})` : 'not measured'
+    return `| ${peer.label} | ${spread} | ${figure(cpu?.median)} | ${figure(framesPerRead?.median)} | ${notes} |`
+  })
+  return [
+    `### ${scenario.title}`,
+    `![${scenario.title}: ${scenario.isHigherBetter ? 'more' : 'less'} is better](assets/bench-${scenario.name}.svg)`,
+    [
+      `| | ${scenario.unit} | server CPU, µs each | frames a read | |`,
+      '| --- | --- | --- | --- | --- |',
+      ...lines,
+    ].join('\n'),
+  ].join('\n\n')
+}
+
+/** What one peer's rounds come to. */
+function row({ rounds }) {
+  const of = (name) => summarize(rounds, name)
+  const lost = of('lost')?.most ?? 0
+  const left = of('leftMb')
+  const p50 = of('p50')
+  const notes = [
+    rounds.some(({ loadIsLimit }) => loadIsLimit) && 'the load was the limit',
+    lost > 0 && `lost up to ${figure(lost)}`,
+    left &&
+      `${figure(left.median)} MB left after the close, ${figure(of('addedBySecondMb').median)} MB more after a second cycle`,
+    p50 && `median ${figure(p50.median)} ms`,
+    of('idleP99') && `idle ${figure(of('idleP99').median)} ms`,
+  ]
+  return {
+    value: of('value'),
+    cpu: of('cpuUsPerMessage'),
+    framesPerRead: of('framesPerRead'),
+    notes: notes.filter(Boolean).join('; '),
+  }
+}

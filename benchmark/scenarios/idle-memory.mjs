@@ -1,0 +1,36 @@
+/** What a connection weighs that only waits, and what is left of it when it has gone. */
+import { setTimeout as pause } from 'node:timers/promises'
+
+const CONNECTIONS = 10_000
+const CYCLES = 2
+const SETTLE_MS = 1000
+const AFTER_CLOSE_MS = 5000
+
+export default {
+  name: 'idle-memory',
+  title: 'Idle connection with a user and a topic, 10 000 of them',
+  unit: 'KiB',
+  isHigherBetter: false,
+  peers: ['wse', 'ws', 'socketio', 'bun', 'tokio'],
+  descriptors: CONNECTIONS + 100,
+  async run(session, tokens) {
+    await session.listen({}, session.peer.name === 'wse' ? tokens : null)
+    const empty = await session.memory()
+    const cycles = []
+    for (let cycle = 0; cycle < CYCLES; cycle++) {
+      await session.connect(CONNECTIONS)
+      await pause(SETTLE_MS)
+      const open = await session.memory()
+      await session.disconnect()
+      await pause(AFTER_CLOSE_MS)
+      cycles.push({ open, left: (await session.memory()) - empty })
+    }
+    const [first, second] = cycles
+    return {
+      value: (first.open - empty) / CONNECTIONS / 1024,
+      leftMb: first.left / 1e6,
+      addedBySecondMb: (second.left - first.left) / 1e6,
+      emptyMb: empty / 1e6,
+    }
+  },
+}

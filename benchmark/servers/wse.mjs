@@ -1,0 +1,68 @@
+/**
+ * The benchmark's application on wse-server: its own port, or with `express` the port of an Express service.
+ */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { createRequire } from 'node:module'
+import { WseServer } from 'wse-server'
+import { Application } from './application.mjs'
+
+const require = createRequire(import.meta.url)
+/** Messages that one connection's queue may hold before the sender waits, as for the other servers. */
+const MAX_QUEUED = 64
+let wse
+/** Turns that the sender may be ahead of the engine's threads. */
+let ahead
+
+await new Application({
+  open,
+  subscribers: () => wse.getTopicSubscriberCount('bench'),
+  publish: (text) => wse.broadcast('bench', text),
+  backlog(perTurn) {
+    const { waitingCommands, longestOutboundMessages } = wse.memory()
+    return Math.max(waitingCommands / (ahead * perTurn), longestOutboundMessages / MAX_QUEUED)
+  },
+  now: () => process.hrtime.bigint(),
+  collect: () => globalThis.gc(),
+}).run()
+
+async function open({ mode, envelope, secret, express, aheadTurns = 1 }, application) {
+  ahead = aheadTurns
+  wse = new WseServer({
+    envelope,
+    rateLimit: false,
+    maxConnections: 20_000,
+    ...(secret && { jwt: { secret } }),
+  })
+  const port = express ? await attach() : (await wse.listen({ host: '127.0.0.1', port: 0 })).port
+  serve(mode, application)
+  return {
+    port,
+    path: '/wse',
+    greeting: envelope ? 1 : 0,
+    versions: { node: process.versions.node, 'wse-server': require('wse-server/package.json').version },
+    options: `envelope: ${envelope}, rateLimit: false, maxConnections: 20000`,
+  }
+}
+
+async function attach() {
+  const { default: express } = await import('express')
+  const http = createServer(express())
+  wse.attach(http)
+  http.listen({ host: '127.0.0.1', port: 0, backlog: 4096 })
+  await once(http, 'listening')
+  return http.address().port
+}
+
+async function serve(mode, application) {
+  for await (const batch of wse.drain()) {
+    for (const event of batch) {
+      if (event.type === 'msg') {
+        if (mode === 'echo') wse.send(event.connId, event.text)
+        else application.receive(event.text)
+      } else if (mode !== 'churn' && (event.type === 'connect' || event.type === 'auth_connect')) {
+        wse.subscribeConnection(event.connId, ['bench'])
+      }
+    }
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * One peer under one scenario, once: a fresh server, a fresh load generator, and what both say.
+ *
+ * Owns the two processes and ends them with itself. Knows no scenario.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { LineProcess } from './line-process.mjs'
+import { difference } from './measure.mjs'
+import { cpuTime, residentBytes } from './process-usage.mjs'
+
+const SERVER_CORE = 0
+const LOAD_CORE = 1
+/** Bytes of every message. */
+export const MESSAGE_BYTES = 128
+/** How long a server may take until it has seen what the load did. */
+const AGREEMENT_MS = 15_000
+
+export class Session {
+  #target
+
+  /** `isPinned`: whether server and load keep to a core each. */
+  constructor(peer, { loadProgram, timing, isPinned = true }) {
+    this.peer = peer
+    this.timing = timing
+    this.server = new LineProcess(peer.name, peer.command, { core: isPinned ? SERVER_CORE : null })
+    this.load = new LineProcess('load', [loadProgram], { core: isPinned ? LOAD_CORE : null })
+  }
+
+  /** Makes the server listen; `tokens` are what its clients show, when it asks for one. */
+  async listen(options = {}, tokens = null) {
+    const wanted = { ...this.peer.options, ...options, ...(tokens && { secret: tokens.secret }) }
+    const { port, path, greeting = 0, engineIo = false, ...about } = await this.server.call('open', wanted)
+    this.#target = { port, path, greeting, engineIo, ...(tokens && { tokenFile: tokens.file }) }
+    this.about = about
+  }
+
+  /** Opens so many connections and waits until the server has subscribed them all. */
+  async connect(connections, concurrency = 64) {
+    const opened = await this.load.call('connect', { ...this.#target, connections, concurrency })
+    if (opened.live !== connections) throw new Error(`${opened.live} of ${connections} connected: ${opened.failure}`)
+    await this.agree(connections)
+  }
+
+  /** Closes all connections and waits until the server has noticed. */
+  async disconnect() {
+    await this.load.call('close')
+    await this.agree(0)
+  }
+
+  /** Waits until the server counts so many subscribers. */
+  async agree(connections) {
+    const deadline = performance.now() + AGREEMENT_MS
+    let count
+    while (performance.now() < deadline) {
+      count = (await this.server.call('count')).subscribers
+      if (count === connections) return
+      await pause(20)
+    }
+    throw new Error(`${this.peer.name} has ${count} subscribers, not ${connections}`)
+  }
+
+  /** Opens and closes connections without end. */
+  churn(concurrency) {
+    return this.load.call('churn', { ...this.#target, concurrency })
+  }
+
+  /** The text that the load sends so that this server hears `text`. */
+  wire(text) {
+    return this.#target.engineIo ? `42${JSON.stringify(['m', text])}` : text
+  }
+
+  async mark() {
+    const load = await this.load.call('mark')
+    return { load, serverCpu: cpuTime(this.server.pid), loadCpu: cpuTime(this.load.pid) }
+  }
+
+  /** What happens in the time of one measurement, after the warm-up. */
+  async measure() {
+    await pause(this.timing.warmupMs)
+    const before = await this.mark()
+    await pause(this.timing.measureMs)
+    return difference(before, await this.mark())
+  }
+
+  /** Waits until the load has received `frames` or nothing more comes; resolves to the last mark. */
+  async drained(frames) {
+    let last = await this.load.call('mark')
+    for (let idle = 0; idle < 10 && last.counters.frames < frames; ) {
+      await pause(100)
+      const next = await this.load.call('mark')
+      idle = next.counters.frames === last.counters.frames ? idle + 1 : 0
+      last = next
+    }
+    return last
+  }
+
+  /** The server's resident memory, after a collection of its garbage. */
+  async memory() {
+    await this.server.call('collect')
+    await this.server.call('collect')
+    return residentBytes(this.server.pid)
+  }
+
+  async close() {
+    // The load first: to it, a server that goes away is a failure.
+    await this.load.close()
+    await this.server.close()
+  }
+}
