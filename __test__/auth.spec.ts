@@ -152,6 +152,24 @@ test('refuses a connection whose authenticate hook throws, and goes on', async (
   await (await connect(t, server, { headers: { 'x-api-key': 'key' } })).roundTrip()
 })
 
+test('refuses a connection whose authenticate hook answers nonsense, and goes on', async (t) => {
+  const answers: Record<string, unknown> = {
+    empty: { userId: '' },
+    number: { userId: 7 },
+    text: 'anna',
+    claims: { userId: 'anna', claims: { big: 1n } },
+    list: { userId: 'anna', claims: [] },
+  }
+  const server = await startServer(t, {
+    authenticate: ({ headers }) => answers[headers['x-case'] ?? ''] as never,
+  })
+  for (const name of Object.keys(answers)) {
+    const offender = await connect(t, server, { headers: { 'x-case': name }, greeted: false })
+    t.is((await offender.next('error')).p.code, 'AUTH_FAILED', name)
+    t.is((await offender.closed()).code, 4401, name)
+  }
+})
+
 test('ends a connection whose authenticate hook does not decide within the handshake time', async (t) => {
   const server = await startServer(t, { handshakeTimeoutMs: 200, authenticate: () => new Promise(() => {}) })
   new Application(server)

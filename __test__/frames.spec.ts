@@ -85,7 +85,7 @@ test('takes a message of exactly the limit', async (t) => {
   const connection = await connect(t, server)
   connection.send('x'.repeat(1_048_576))
   const event = await application.next('raw')
-  t.is(event.data.length, 1_048_576)
+  t.is(event.text.length, 1_048_576)
 })
 
 test('puts fragments together around the control frames between them, split anywhere', async (t) => {

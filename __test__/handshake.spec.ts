@@ -65,27 +65,27 @@ test('reads a request that comes byte by byte', async (t) => {
   t.is((await socket.head()).status, 101)
 })
 
-const badRequests: [title: string, request: string, statuses: number[]][] = [
-  ['another path', upgradeRequest({ path: '/other' }), [404]],
-  ['a path that only begins like ours', upgradeRequest({ path: '/wsevil' }), [404]],
-  ['another version', upgradeRequest({ headers: { 'Sec-WebSocket-Version': '8' } }), [426]],
-  ['another method', upgradeRequest({ method: 'POST' }), [405]],
-  ['HTTP/1.0', upgradeRequest({ version: '1.0' }), [400, 505]],
-  ['a missing key', upgradeRequest({ headers: { 'Sec-WebSocket-Key': undefined } }), [400]],
-  ['a key of the wrong size', upgradeRequest({ headers: { 'Sec-WebSocket-Key': 'c2hvcnQ=' } }), [400]],
-  ['a missing Upgrade', upgradeRequest({ headers: { Upgrade: undefined } }), [400, 426]],
-  ['a Connection without upgrade', upgradeRequest({ headers: { Connection: 'keep-alive' } }), [400, 426]],
-  ['a missing Host', upgradeRequest({ headers: { Host: undefined } }), [400]],
-  ['an oversize head', upgradeRequest({ headers: { 'X-Long': 'x'.repeat(17 * 1024) } }), [431]],
+const badRequests: [title: string, request: string, status: number][] = [
+  ['another path', upgradeRequest({ path: '/other' }), 404],
+  ['a path that only begins like ours', upgradeRequest({ path: '/wsevil' }), 404],
+  ['another version', upgradeRequest({ headers: { 'Sec-WebSocket-Version': '8' } }), 426],
+  ['another method', upgradeRequest({ method: 'POST' }), 405],
+  ['HTTP/1.0', upgradeRequest({ version: '1.0' }), 400],
+  ['a missing key', upgradeRequest({ headers: { 'Sec-WebSocket-Key': undefined } }), 400],
+  ['a key of the wrong size', upgradeRequest({ headers: { 'Sec-WebSocket-Key': 'c2hvcnQ=' } }), 400],
+  ['a missing Upgrade', upgradeRequest({ headers: { Upgrade: undefined } }), 426],
+  ['a Connection without upgrade', upgradeRequest({ headers: { Connection: 'keep-alive' } }), 426],
+  ['a missing Host', upgradeRequest({ headers: { Host: undefined } }), 400],
+  ['an oversize head', upgradeRequest({ headers: { 'X-Long': 'x'.repeat(17 * 1024) } }), 431],
   [
     'more than a hundred headers',
     upgradeRequest({ headers: Object.fromEntries(Array.from({ length: 101 }, (_, n) => [`X-${n}`, 'x'])) }),
-    [431],
+    431,
   ],
-  ['no HTTP at all', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n', [400]],
+  ['no HTTP at all', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n', 400],
 ]
 
-for (const [title, request, statuses] of badRequests) {
+for (const [title, request, status] of badRequests) {
   test(`refuses ${title}, ends that socket and serves the others`, async (t) => {
     const server = await startServer(t)
     const application = new Application(server)
@@ -93,7 +93,7 @@ for (const [title, request, statuses] of badRequests) {
     await application.next('connect')
     const socket = await openSocket(t, server)
     socket.write(request)
-    t.true(statuses.includes((await socket.head()).status))
+    t.is((await socket.head()).status, status)
     await socket.ended()
     await healthy.roundTrip()
     t.deepEqual(application.waiting, [])

@@ -121,7 +121,9 @@ test('refuses to start twice, and to be used after close', async (t) => {
   await t.throwsAsync(server.listen({ host: '127.0.0.1', port: 0 }), { code: 'WSE_SERVER_STARTED' })
   await server.close()
   await t.throwsAsync(server.listen({ host: '127.0.0.1', port: 0 }), { code: 'WSE_SERVER_CLOSED' })
-  t.throws(() => server.broadcast('chat', 'x'), { code: 'WSE_SERVER_CLOSED' })
+  t.false(server.broadcast('chat', 'x'))
+  t.deepEqual(server.getConnections(), [])
+  t.throws(() => server.healthSnapshot(), { code: 'WSE_SERVER_CLOSED' })
 })
 
 test('says that a port is in use, and starts on another one after that', async (t) => {

@@ -55,6 +55,7 @@ test('takes zero as off wherever a limit is a number', (t) => {
     maxHandshakes: 0,
     heartbeatIntervalMs: 0,
     idleTimeoutMs: 0,
+    rateLimit: { perSecond: 0, burst: 0 },
     maxMessageBytes: 0,
     maxFragments: 0,
     memoryBudgetBytes: 0,

@@ -1,8 +1,10 @@
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
+import { createServer as createTlsServer } from 'node:https'
 import test from 'ava'
 import express from 'express'
 import { WebSocketServer } from 'ws'
+import { type Identity, WseServer } from 'wse-server'
 import { within } from './harness/arrivals.js'
 import { connect, refused } from './harness/connect.js'
 import { get, startHost } from './harness/host.js'
@@ -69,7 +71,7 @@ test('loses no byte that came early, a thousand frames behind the handshake incl
 })
 
 test('loses no byte that came while the application authenticated', async (t) => {
-  let decide: (user: { userId: string; claims: object }) => void = () => {}
+  let decide: (user: Identity) => void = () => {}
   let isAsked: () => void = () => {}
   const asked = new Promise<void>((resolve) => {
     isAsked = resolve
@@ -100,7 +102,55 @@ test('upgrades a kept-alive socket that has served requests before', async (t) =
   t.is((await socket.head()).status, 200)
   const application = new Application(host.wse)
   socket.write(Buffer.concat([Buffer.from(upgradeRequest()), frameBytes(OP.text, 'after the page')]))
-  t.is((await application.next('raw')).data, 'after the page')
+  t.is((await application.next('raw')).text, 'after the page')
+})
+
+test('upgrades a socket on which an earlier answer is still leaving', async (t) => {
+  const body = 'x'.repeat(8 << 20)
+  const host = await startHost(t, {}, (_, response) => response.end(body))
+  const application = new Application(host.wse)
+  const socket = await openSocket(t, host)
+  socket.tcp.pause()
+  socket.write(
+    Buffer.concat([
+      Buffer.from('GET /page HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'),
+      Buffer.from(upgradeRequest()),
+      frameBytes(OP.text, 'after the page'),
+    ]),
+  )
+  await new Promise((resolve) => setImmediate(resolve))
+  socket.tcp.resume()
+  t.is((await application.next('raw')).text, 'after the page')
+})
+
+test('lets two engines share a host by path, and one outlive the other', async (t) => {
+  const host = await startHost(t, { path: '/first' }, (_, response) => response.end('host'))
+  const second = new WseServer({ path: '/second' })
+  t.teardown(() => second.close())
+  second.attach(host.http)
+  await (await connect(t, host, { path: '/first' })).roundTrip()
+  const connection = await connect(t, host, { path: '/second' })
+  await host.wse.close()
+  await connection.roundTrip()
+  t.is((await get(host, '/first/health')).body, 'host')
+  t.is((await get(host, '/second/health')).status, 200)
+  t.is((await refused(t, host, { path: '/third' })).status, 404)
+  await second.close()
+  t.is((await get(host, '/first/health')).body, 'host')
+  t.is((await get(host, '/second/health')).body, 'host')
+})
+
+test('refuses a path that another engine has taken', async (t) => {
+  const host = await startHost(t)
+  const second = new WseServer()
+  t.teardown(() => second.close())
+  t.throws(() => second.attach(host.http), { code: 'WSE_PATH_TAKEN' })
+})
+
+test('refuses to attach to a server that speaks TLS', (t) => {
+  const wse = new WseServer()
+  t.teardown(() => wse.close())
+  t.throws(() => wse.attach(createTlsServer() as never), { code: 'WSE_ATTACH_UNSUPPORTED' })
 })
 
 for (const [order, isFirst] of [
@@ -186,9 +236,9 @@ test('moves large messages in both directions', async (t) => {
   const text = 'x'.repeat(1_000_000)
   for (let n = 0; n < 20; n++) connection.send(`${n}${text}`)
   for (let n = 0; n < 20; n++) {
-    const { data } = await application.next('raw')
-    t.is(data.length, text.length + `${n}`.length)
-    host.wse.send(connection.id, data.slice(0, 1_000_000))
+    const event = await application.next('raw')
+    t.is(event.text.length, text.length + `${n}`.length)
+    host.wse.send(connection.id, event.text.slice(0, 1_000_000))
   }
   for (let n = 0; n < 20; n++) t.is((await connection.nextText()).length, 1_000_000)
 })

@@ -1,4 +1,5 @@
 import test from 'ava'
+import { within } from './harness/arrivals.js'
 import { connect } from './harness/connect.js'
 import { startServer } from './harness/server.js'
 import { secret, tokenOf } from './harness/tokens.js'
@@ -138,10 +139,39 @@ test('forgets the subscriptions of a connection that is gone', async (t) => {
   t.is(server.getTopicSubscriberCount('chat'), 0)
 })
 
-test('rejects when a subscription names a connection that is gone or a topic that is none', async (t) => {
+test('rejects a subscription for a connection that is gone', async (t) => {
   const server = await startServer(t)
   const gone = '01890a5d-ac96-774b-bcce-b302099a8057'
   await t.throwsAsync(async () => server.subscribeConnection(gone, ['chat']), { code: 'WSE_CONNECTION_GONE' })
+})
+
+test('settles every subscription, also when the connection or the server ends meanwhile', async (t) => {
+  const server = await startServer(t)
+  const connections = await Promise.all(Array.from({ length: 20 }, () => connect(t, server)))
+  const settled = Promise.allSettled(
+    connections.flatMap((connection, n) => {
+      const before = server.subscribeConnection(connection.id, [`t${n}`])
+      server.disconnect(connection.id)
+      return [before, server.subscribeConnection(connection.id, ['late'])]
+    }),
+  )
+  await within(settled, 'the subscriptions of connections that end')
+  const last = await connect(t, server)
+  const pending = server.subscribeConnection(last.id, ['chat'])
+  const closing = server.close()
+  const later = server.subscribeConnection(last.id, ['chat'])
+  await within(Promise.allSettled([pending, later, closing]), 'the subscriptions of a server that ends')
+  t.pass()
+})
+
+test('takes topics from the query, silently where they are refused', async (t) => {
+  const server = await startServer(t, { topics: { allow: ['news', 'a b'] } })
+  const connection = await connect(t, server, { path: '/wse?topics=news,secret,a%20b' })
+  for (const topic of ['news', 'secret', 'a b']) server.broadcast(topic, { t: 'probe', p: { topic } })
+  t.deepEqual((await connection.next('probe')).p, { topic: 'news' })
+  t.deepEqual((await connection.next('probe')).p, { topic: 'a b' })
+  await connection.roundTrip()
+  t.deepEqual(connection.waiting, [])
 })
 
 test('refuses the topic past the bound of a connection', async (t) => {
