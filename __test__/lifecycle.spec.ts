@@ -152,11 +152,11 @@ test('runs in a worker thread and ends with it', async (t) => {
     t,
     `import { Worker } from 'node:worker_threads'
     const worker = new Worker(\`
-      import('wse-server').then(async ({ WseServer }) => {
-        const wse = new WseServer()
-        await wse.listen({ host: '127.0.0.1', port: 0 })
-        require('node:worker_threads').parentPort.postMessage('listening')
-      })\`, { eval: true })
+      import { parentPort } from 'node:worker_threads'
+      import { WseServer } from 'wse-server'
+      const wse = new WseServer()
+      await wse.listen({ host: '127.0.0.1', port: 0 })
+      parentPort.postMessage('listening')\`, { eval: true })
     await new Promise((resolve) => worker.once('message', resolve))
     await worker.terminate()
     console.log('terminated')`,

@@ -13,15 +13,16 @@ export async function startServer(t: ExecutionContext, options: ServerOptions = 
   return Object.assign(server, { port })
 }
 
-/** What the application sees: every event of the engine, in order, until the engine closes. */
+/**
+ * What the application sees: every event of the engine, in order, until the engine closes.
+ *
+ * A busy one takes its first batch and stands still over it until `isFree` resolves.
+ */
 export class Application {
   readonly #events = new Arrivals<InboundEvent>()
-  readonly ended: Promise<void>
 
-  constructor(server: WseServer, onEvent: (event: InboundEvent) => void = () => {}) {
-    this.ended = this.#drain(server, onEvent)
-    // A failure of the loop reaches whoever waits for an event; `ended` tells it again to who asks.
-    this.ended.catch(() => {})
+  constructor(server: WseServer, isFree?: Promise<void>) {
+    void this.#drain(server, isFree)
   }
 
   next<K extends InboundEvent['type']>(
@@ -37,18 +38,16 @@ export class Application {
     return this.#events.waiting
   }
 
-  async #drain(server: WseServer, onEvent: (event: InboundEvent) => void): Promise<void> {
+  async #drain(server: WseServer, isFree: Promise<void> | undefined): Promise<void> {
     try {
       for await (const batch of server.drain()) {
-        for (const event of batch) {
-          onEvent(event)
-          this.#events.push(event)
-        }
+        await isFree
+        for (const event of batch) this.#events.push(event)
       }
       this.#events.end('the engine closed')
     } catch (cause) {
+      // Whoever waits for an event is told.
       this.#events.end(String(cause))
-      throw cause
     }
   }
 }
