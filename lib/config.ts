@@ -67,7 +67,14 @@ const secret: Field = (value, path) => {
   throw invalid(path, 'a text of at least 32 bytes')
 }
 
-const rateLimit = group({ perSecond: whole(10_000, { min: 1, max: U32 }), burst: whole(100_000, { min: 1, max: U32 }) })
+const rates = group({ perSecond: whole(10_000, { max: U32 }), burst: whole(100_000, { max: U32 }) })
+
+/** Off as false, and where either number is zero. */
+const rateLimit: Field = (value, path) => {
+  if (value === false) return null
+  const { perSecond, burst } = rates(value, path) as { perSecond: number; burst: number }
+  return perSecond > 0 && burst > 0 ? { perSecond, burst } : null
+}
 
 const jwt = group({
   secret,
@@ -96,7 +103,7 @@ const schema: Schema = {
   maxHandshakesPerAddress: whole(0),
   heartbeatIntervalMs: whole(25_000),
   idleTimeoutMs: whole(60_000),
-  rateLimit: (value, path) => (value === false ? null : rateLimit(value, path)),
+  rateLimit,
   maxMessageBytes: whole(1 << 20, { max: 1 << 30 }),
   maxFragments: whole(65_537, { max: U32 }),
   outbound: group({ maxMessages: whole(1_000), maxBytes: whole(16 << 20), slowTimeoutMs: whole(10_000) }),

@@ -11,7 +11,13 @@ import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { Server as TlsServer } from 'node:tls'
 import { WseError } from './errors.js'
-import type { AuthenticateRequest, HealthSnapshot, Identity } from './types.js'
+import type { AuthenticateRequest, HealthSnapshot } from './types.js'
+
+/** Who it is: the application's answer, checked, its claims as JSON. */
+export interface Decided {
+  readonly userId: string
+  readonly claims: string
+}
 
 /** What the router needs of its engine. */
 export interface Engine {
@@ -19,9 +25,9 @@ export interface Engine {
   readonly handshakeTimeoutMs: number
   readonly trustProxy: number
   /** Asks the application who it is; null refuses. It never rejects. */
-  readonly authenticate: ((request: AuthenticateRequest) => Promise<Identity | null>) | undefined
+  readonly authenticate: ((request: AuthenticateRequest) => Promise<Decided | null>) | undefined
   /** Takes a duplicate of the descriptor, with what was read. `undefined`: nothing is decided. */
-  readonly adopt: (descriptor: number, head: Buffer, identity: Identity | null | undefined) => void
+  readonly adopt: (descriptor: number, head: Buffer, identity: Decided | null | undefined) => void
   readonly health: () => { isReady: boolean; snapshot: HealthSnapshot }
 }
 
@@ -92,7 +98,7 @@ export class Router {
     void this.#askFirst(authenticate(this.#describe(request)), request, socket, head)
   }
 
-  async #askFirst(answer: Promise<Identity | null>, request: IncomingMessage, socket: Duplex, head: Buffer) {
+  async #askFirst(answer: Promise<Decided | null>, request: IncomingMessage, socket: Duplex, head: Buffer) {
     const { handshakeTimeoutMs } = this.#engine
     const timer = handshakeTimeoutMs > 0 ? setTimeout(() => refuse(socket, '408 Request Timeout'), handshakeTimeoutMs) : undefined
     const identity = await answer
@@ -100,7 +106,7 @@ export class Router {
     this.#handOver(request, socket, head, identity)
   }
 
-  #handOver(request: IncomingMessage, socket: Duplex, head: Buffer, identity: Identity | null | undefined): void {
+  #handOver(request: IncomingMessage, socket: Duplex, head: Buffer, identity: Decided | null | undefined): void {
     if (socket.destroyed) return
     if (socket.writableLength > 0) {
       // An answer to an earlier request on this socket is still leaving.

@@ -11,12 +11,11 @@ import { type Settings, settings } from './config.js'
 import { Drain } from './drain.js'
 import { translated, WseError } from './errors.js'
 import { native } from './native.js'
-import { Router } from './router.js'
+import { type Decided, Router } from './router.js'
 import type {
   AuthenticateRequest,
   ConnectionInfo,
   HealthSnapshot,
-  Identity,
   InboundEvent,
   JsonObject,
   Memory,
@@ -105,9 +104,8 @@ export class WseServer {
         trustProxy: this.#settings.trustProxy,
         authenticate: this.#settings.authenticate && ((request) => this.#authenticate(request)),
         adopt: (descriptor, head, identity) => {
-          const claims = identity && JSON.stringify(identity.claims ?? {})
           const isDecided = identity !== undefined
-          translated(() => native.adopt(this.#handle, descriptor, head, isDecided, identity?.userId, claims))
+          translated(() => native.adopt(this.#handle, descriptor, head, isDecided, identity?.userId, identity?.claims))
         },
         health: () => ({ isReady: this.isRunning(), snapshot: this.healthSnapshot() }),
       })
@@ -382,19 +380,19 @@ export class WseServer {
   async #decide({ place, generation, request }: Extract<Reply, { type: 'authenticate' }>): Promise<void> {
     const { headers, url, remoteAddress } = JSON.parse(request) as AuthenticateRequest
     const identity = await this.#authenticate({ headers, url, remoteAddress })
-    if (this.#isGone) return
-    const claims = identity && JSON.stringify(identity.claims ?? {})
-    native.decide(this.#handle, place, generation, identity?.userId, claims)
+    if (!this.#isGone) native.decide(this.#handle, place, generation, identity?.userId, identity?.claims)
   }
 
   /** Asks the application. A hook that fails refuses: a fault must not open the door. */
-  async #authenticate(request: AuthenticateRequest): Promise<Identity | null> {
+  async #authenticate(request: AuthenticateRequest): Promise<Decided | null> {
     try {
-      const identity = (await this.#settings.authenticate?.(request)) ?? null
-      if (identity !== null && (typeof identity.userId !== 'string' || identity.userId === '')) {
-        throw new WseError('WSE_OPTION_INVALID', 'authenticate resolves to { userId, claims } or null')
+      const identity = await this.#settings.authenticate?.(request)
+      if (identity === null || identity === undefined) return null
+      const { userId, claims = {} } = identity
+      if (typeof userId !== 'string' || userId === '' || typeof claims !== 'object' || Array.isArray(claims)) {
+        throw new WseError('WSE_IDENTITY_INVALID', 'authenticate resolves to { userId, claims } or to null')
       }
-      return identity
+      return { userId, claims: JSON.stringify(claims ?? {}) }
     } catch (error) {
       process.emitWarning(error instanceof Error ? error : String(error), { type: 'WseAuthenticateWarning' })
       return null

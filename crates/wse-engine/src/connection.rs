@@ -94,8 +94,6 @@ pub struct Connection<S> {
     pub page: u64,
     /// Its inbound rate.
     pub rate: RateLimit,
-    /// Unicast messages so far.
-    pub sequence: u64,
     /// The number of its last event for the application (see [`crate::inbound::Inbound::consumed`]).
     pub last_event: u64,
     /// Bytes of its events that the application has not taken.

@@ -136,7 +136,7 @@ impl Engine {
             return self.check(content).map(|()| true);
         };
         let Some(payload) = self.payload(content)? else { return Ok(false) };
-        let frame = payload.into_frame(None);
+        let (frame, _) = payload.into_frame(None);
         for (shard, desk) in self.shared.desks.iter().enumerate() {
             if topic.is_wanted(shard) {
                 desk.mailbox.push(Command::Publish(Arc::clone(&topic), frame.clone()));
@@ -148,7 +148,7 @@ impl Engine {
     /// Sends to every connection; `false`: over the memory budget, nothing was queued.
     pub fn publish_all(&self, content: Content<'_>) -> Result<bool, EngineError> {
         let Some(payload) = self.payload(content)? else { return Ok(false) };
-        let frame = payload.into_frame(None);
+        let (frame, _) = payload.into_frame(None);
         for desk in &self.shared.desks {
             desk.mailbox.push(Command::Everyone(frame.clone()));
         }
@@ -179,13 +179,20 @@ impl Engine {
         desk: &Desk,
         content: Content<'_>,
     ) -> Result<Option<usize>, EngineError> {
-        if desk.seats.is_full(key) {
+        let payload = if desk.seats.is_full(key) {
             count(&self.shared.metrics.outbound_refused_total, 1);
-            return self.check(content).map(|()| None);
-        }
-        let Some(payload) = self.payload(content)? else { return Ok(None) };
-        let length = payload.len();
-        desk.mailbox.push(Command::Send(key, payload));
+            self.check(content).map(|()| None)
+        } else {
+            self.payload(content)
+        }?;
+        // Also what is refused takes a number, so that the client sees the hole.
+        let Some(payload) = payload else {
+            desk.seats.next_sequence(key);
+            return Ok(None);
+        };
+        let seq = payload.is_envelope().then(|| desk.seats.next_sequence(key));
+        let (frame, length) = payload.into_frame(seq);
+        desk.mailbox.push(Command::Send(key, frame));
         Ok(Some(length))
     }
 

@@ -44,23 +44,14 @@ impl Payload {
         bytes
     }
 
-    /// Bytes of the payload, without header and number.
-    pub fn len(&self) -> usize {
-        self.bytes.len() - ROOM
-    }
-
-    /// Whether the payload is empty.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Whether it takes a number.
     pub fn is_envelope(&self) -> bool {
         self.is_envelope
     }
 
-    /// The frame; `seq` becomes the first member of an envelope (PROTOCOL §6), without a copy of the rest.
-    pub fn into_frame(mut self, seq: Option<u64>) -> Frame {
+    /// The frame, and the bytes of its payload; `seq` becomes the first member of an envelope (PROTOCOL §6),
+    /// without a copy of the rest.
+    pub fn into_frame(mut self, seq: Option<u64>) -> (Frame, usize) {
         let mut start = ROOM;
         if let Some(seq) = seq.filter(|_| self.is_envelope) {
             let opening = format!("{{\"seq\":{seq},");
@@ -68,9 +59,10 @@ impl Payload {
             self.bytes[start..=ROOM].copy_from_slice(opening.as_bytes());
         }
         let mut header = [0; MAX_HEADER];
-        let length = encode_header(self.opcode, self.bytes.len() - start, &mut header);
+        let payload = self.bytes.len() - start;
+        let length = encode_header(self.opcode, payload, &mut header);
         self.bytes[start - length..start].copy_from_slice(&header[..length]);
-        Frame(Arc::new(Encoded { bytes: self.bytes, start: start - length, _charge: self.charge }))
+        (Frame(Arc::new(Encoded { bytes: self.bytes, start: start - length, _charge: self.charge })), payload)
     }
 }
 
@@ -79,7 +71,7 @@ impl Frame {
     pub fn new(opcode: OpCode, payload: &[u8], charge: Option<Charge>) -> Self {
         let mut bytes = Payload::room(payload.len());
         bytes.extend_from_slice(payload);
-        Payload::new(opcode, bytes, false, charge).into_frame(None)
+        Payload::new(opcode, bytes, false, charge).into_frame(None).0
     }
 
     /// Bytes that are ready for the wire as they are: an encoded control frame, or an HTTP answer.
@@ -102,7 +94,7 @@ mod tests {
         for seq in [1, u64::MAX] {
             let mut bytes = Payload::room(8);
             bytes.extend_from_slice(br#"{"t":"x"}"#);
-            let frame = Payload::new(OpCode::Text, bytes, true, None).into_frame(Some(seq));
+            let (frame, _) = Payload::new(OpCode::Text, bytes, true, None).into_frame(Some(seq));
             let expected = format!(r#"{{"seq":{seq},"t":"x"}}"#);
             assert_eq!(&frame.bytes()[2..], expected.as_bytes());
             assert_eq!(frame.bytes()[..2], [0x81, expected.len() as u8]);

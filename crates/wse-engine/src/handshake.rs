@@ -44,8 +44,8 @@ pub enum Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Not HTTP/1.1, or not well formed.
-    #[error("this is not an HTTP/1.1 request")]
+    /// Not HTTP/1.1, not well formed, or without its one `Host`.
+    #[error("this is not an HTTP/1.1 request with one Host")]
     Malformed,
     /// The head is larger than 16 KiB or has more than 100 headers.
     #[error("the request's head is over 16 KiB or 100 headers")]
@@ -192,10 +192,11 @@ fn upgrade(
     if !is_get {
         return refused(Refusal::Method);
     }
-    if request.version != Some(1) {
+    let fields = Fields(request.headers);
+    // RFC 9112 §3.2: a request of HTTP/1.1 has exactly one Host.
+    if request.version != Some(1) || fields.values("host").count() != 1 {
         return refused(Refusal::Malformed);
     }
-    let fields = Fields(request.headers);
     if !fields.has_token("upgrade", "websocket") || !fields.has_token("connection", "upgrade") {
         return refused(Refusal::UpgradeRequired);
     }
@@ -411,7 +412,7 @@ mod tests {
     #[test]
     fn any_split_of_the_head_gives_the_same_answer() {
         let head = format!(
-            "GET /wse HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+            "GET /wse HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
         );
         for end in 0..head.len() {
             let part = read(&head.as_bytes()[..end], IpAddr::from([127, 0, 0, 1]), &config());
@@ -464,11 +465,12 @@ mod tests {
         let status = |head: &str| raw(head).expect("a status");
         assert_eq!(status("GET /other HTTP/1.1\r\n\r\n"), "404");
         assert_eq!(status("POST /wse HTTP/1.1\r\n\r\n"), "405");
-        assert_eq!(status("GET /wse HTTP/1.1\r\n\r\n"), "426");
+        assert_eq!(status("GET /wse HTTP/1.1\r\n\r\n"), "400", "no Host");
+        assert_eq!(status("GET /wse HTTP/1.1\r\nHost: a\r\n\r\n"), "426");
         assert_eq!(status("hello\r\n\r\n"), "400");
         assert_eq!(status(&format!("GET /wse HTTP/1.1\r\nX: {}", "y".repeat(MAX_HEAD))), "431");
         assert_eq!(status(&format!("GET /wse HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(101))), "431");
-        let upgrade = "GET /wse HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n";
+        let upgrade = "GET /wse HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n";
         assert_eq!(status(&format!("{upgrade}Sec-WebSocket-Version: 8\r\n\r\n")), "426");
         assert_eq!(status(&format!("{upgrade}Sec-WebSocket-Version: 13\r\n\r\n")), "400");
         assert_eq!(

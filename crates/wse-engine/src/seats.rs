@@ -28,6 +28,8 @@ struct Seat {
     generation: AtomicU32,
     full: AtomicBool,
     silent: AtomicBool,
+    /// Unicast messages so far.
+    sequence: AtomicU64,
     /// Locked when a connection opens, when it leaves, and when somebody asks.
     caller: Mutex<Option<Arc<Caller>>>,
 }
@@ -69,6 +71,7 @@ impl Seats {
             seat.high.store(high, Ordering::Relaxed);
             seat.full.store(false, Ordering::Relaxed);
             seat.silent.store(false, Ordering::Relaxed);
+            seat.sequence.store(0, Ordering::Relaxed);
             seat.generation.store(key.generation, Ordering::Release);
         }
     }
@@ -111,6 +114,11 @@ impl Seats {
     pub fn caller(&self, key: ConnectionKey) -> Option<Arc<Caller>> {
         let caller = self.seat(key.slot())?.caller.lock().clone();
         self.high(key).and(caller)
+    }
+
+    /// The number of the connection's next unicast message: a number that never arrives is a drop.
+    pub fn next_sequence(&self, key: ConnectionKey) -> u64 {
+        self.seat(key.slot()).map_or(0, |seat| seat.sequence.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// Whether the connection's outbound queue refuses newcomers.

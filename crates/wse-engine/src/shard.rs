@@ -164,7 +164,6 @@ impl<S: Socket> Shard<S> {
             last_ping: 0,
             page: 0,
             rate,
-            sequence: 0,
             last_event: 0,
             waiting: 0,
             is_silent: false,
@@ -336,14 +335,9 @@ impl<S: Socket> Shard<S> {
                 }
                 return bytes;
             }
-            Command::Send(key, payload) => {
+            Command::Send(key, frame) => {
                 let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
                 let Some(conn) = conn else { return 0 };
-                let seq = payload.is_envelope().then(|| {
-                    conn.sequence += 1;
-                    conn.sequence
-                });
-                let frame = payload.into_frame(seq);
                 let bytes = frame.bytes().len();
                 let number = core.turn.add(frame, None);
                 core.queue(conn, number);
@@ -763,12 +757,15 @@ impl Core {
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
         match &conn.phase {
-            Phase::Handshake(handshake) => {
-                if now >= handshake.began + config.handshake_timeout_ms {
-                    count(&shared.metrics.handshakes_dropped_total, 1);
-                    return self.refuse(conn, Refusal::Timeout);
-                }
+            Phase::Handshake(handshake) if now >= handshake.began + config.handshake_timeout_ms => {
+                count(&shared.metrics.handshakes_dropped_total, 1);
+                return if handshake.upgrade.is_some() {
+                    self.decided(conn, None)
+                } else {
+                    self.refuse(conn, Refusal::Timeout)
+                };
             }
+            Phase::Handshake(_) => {}
             Phase::Closing(closing) => {
                 if now >= closing.deadline {
                     return self.end(conn);

@@ -3,7 +3,7 @@
 use crate::auth::Identity;
 use crate::budget::Budget;
 use crate::config::Config;
-use crate::frame::{Frame, Payload};
+use crate::frame::Frame;
 use crate::host::{Host, Reply};
 use crate::id::{ConnectionKey, IdKey};
 use crate::inbound::Inbound;
@@ -26,7 +26,7 @@ pub enum Command {
     /// To everyone on the shard.
     Everyone(Frame),
     /// To one connection.
-    Send(ConnectionKey, Payload),
+    Send(ConnectionKey, Frame),
     /// Makes a connection hold topics that were announced (see [`Topics::want`]).
     Subscribe {
         /// The connection.
