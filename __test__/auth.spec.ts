@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto'
 import test from 'ava'
 import { decodeJwt as decodeElsewhere, jwtVerify } from 'jose'
 import { encodeJwt } from 'wse-server'
-import { connect, refused } from './harness/connect.js'
+import { connect } from './harness/connect.js'
 import { Application, startServer } from './harness/server.js'
 import { secret, tokenOf } from './harness/tokens.js'
 
@@ -170,10 +170,13 @@ test('refuses a connection whose authenticate hook answers nonsense, and goes on
   }
 })
 
-test('answers 408 when the authenticate hook does not decide within the handshake time', async (t) => {
+test('refuses a connection whose authenticate hook does not decide within the handshake time', async (t) => {
   const server = await startServer(t, { handshakeTimeoutMs: 200, authenticate: () => new Promise(() => {}) })
-  new Application(server)
-  t.is((await refused(t, server)).status, 408)
+  const application = new Application(server)
+  const offender = await connect(t, server, { greeted: false })
+  t.is((await offender.next('error')).p.code, 'AUTH_FAILED')
+  t.is((await offender.closed()).code, 4401)
+  t.deepEqual(application.waiting, [])
 })
 
 test('replaces the oldest connection of a user who has too many, and does not let two tabs fight', async (t) => {

@@ -95,6 +95,21 @@ test('loses no byte that came while the application authenticated', async (t) =>
   t.like((await application.next('msg')).data, { t: 'second' })
 })
 
+test('refuses a connection on a host whose authenticate hook throws or does not decide in time', async (t) => {
+  const host = await startHost(t, {
+    handshakeTimeoutMs: 200,
+    authenticate: ({ headers }) => {
+      if (headers['x-case'] === 'throws') throw new Error('no')
+      return new Promise(() => {})
+    },
+  })
+  for (const name of ['throws', 'waits']) {
+    const offender = await connect(t, host, { headers: { 'x-case': name }, greeted: false })
+    t.is((await offender.next('error')).p.code, 'AUTH_FAILED')
+    t.is((await offender.closed()).code, 4401)
+  }
+})
+
 test('upgrades a kept-alive socket that has served requests before', async (t) => {
   const host = await startHost(t, {}, (_, response) => response.end('ok'))
   const socket = await openSocket(t, host)
