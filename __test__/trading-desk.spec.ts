@@ -24,6 +24,11 @@ test.before(async () => {
 })
 test.after.always(() => browser?.close())
 
+const pageFaults: string[] = []
+test.serial.afterEach('the script of the page has failed nowhere', (t) => {
+  t.deepEqual(pageFaults.splice(0), [])
+})
+
 inBrowser('shows the desk only to who has signed in, and then prices that move', async (t) => {
   const desk = await startDesk(t, BRISK)
   t.is((await fetch(`${desk.url}/api/state`)).status, 401)
@@ -237,7 +242,7 @@ async function startDesk(t: ExecutionContext, environment: Record<string, string
 async function user(t: ExecutionContext): Promise<BrowserContext> {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 } })
   context.setDefaultTimeout(DEADLINE_MS)
-  context.on('weberror', (error) => console.log(`the page failed: ${error.error().stack}`))
+  context.on('weberror', (error) => pageFaults.push(String(error.error().stack)))
   t.teardown(() => context.close())
   return context
 }

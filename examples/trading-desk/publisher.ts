@@ -27,7 +27,7 @@ export function ordersTopic(userId: string): string {
 
 /** The part of the engine that the publisher needs. */
 export interface Broadcaster {
-  broadcast(topic: string, event: object): boolean
+  broadcast(topic: string, event: { t: string; p: object }): boolean
 }
 
 export class Publisher {

@@ -9,7 +9,7 @@ const forms = {
   change: number({ minimumFractionDigits: 2, signDisplay: 'exceptZero', style: 'percent' }),
   time: (at) => new Date(at).toLocaleTimeString('en-GB'),
 }
-let desk // What the server has told, in the shape of GET /api/state; undefined until that has come.
+let desk = { logSeq: Infinity, row: Infinity } // As in GET /api/state. Until that has come, nothing counts as news.
 let [socket, attempts, received, pingedAt] = [undefined, 0, 0, 0]
 function connect() {
   let turn = Promise.resolve() // One message after the other: those behind desk_ready wait for the state.
@@ -26,9 +26,9 @@ function connect() {
 window.onunhandledrejection = () => socket.close() // What could not be applied leaves doubts: fetch the state again.
 async function receive({ t, p }) {
   received += 1
-  if (p.logSeq <= desk?.logSeq || p.row <= desk?.row) return // The state has it already.
+  if (p.logSeq <= desk.logSeq || p.row <= desk.row) return // The state has it already, or will.
   await handlers[t]?.(p)
-  if (desk) requestAnimationFrame(render)
+  if (desk.userId) requestAnimationFrame(render)
 }
 const handlers = {
   async desk_ready() {
@@ -39,7 +39,7 @@ const handlers = {
   },
   PONG: () => write(document, { latency: performance.now() - pingedAt }),
   gap: ({ reason }) => Promise.reject(new Error(`messages were dropped: ${reason}`)),
-  error: ({ message }) => desk && toast({ status: 'refused', text: message }),
+  error: ({ message }) => desk.userId && toast({ status: 'refused', text: message }),
   order_update: changeOrder,
   order_filled: changeOrder,
   order_cancelled: changeOrder,
