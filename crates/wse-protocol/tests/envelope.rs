@@ -46,7 +46,7 @@ fn tree(text: &str) -> Map<String, Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #![proptest_config(ProptestConfig::with_cases(2048))]
 
     #[test]
     fn an_envelope_is_the_publishers_object_with_the_servers_members(text in object()) {
@@ -88,10 +88,10 @@ proptest! {
 
     #[test]
     fn any_other_text_goes_out_as_it_came(text in any::<String>()) {
-        prop_assume!(!text.starts_with(['W', 'S', 'U']));
         let mut out = Vec::new();
         let outcome = envelope::complete(&text, &Uuid::nil(), Timestamp(0), &mut out);
-        if serde_json::from_str::<Map<String, Value>>(&text).is_err() {
+        let is_prefixed = text.starts_with(['W', 'S', 'U']);
+        if !is_prefixed && serde_json::from_str::<Map<String, Value>>(&text).is_err() {
             prop_assert_eq!((outcome, out), (Ok(Outcome::Verbatim), text.into_bytes()));
         }
     }

