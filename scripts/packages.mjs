@@ -10,7 +10,9 @@ process.env.PATH = join(root, 'node_modules', '.bin') + delimiter + process.env.
 export async function ensurePackages() {
   if (isInstalled()) return
   announce('Installing the npm packages')
-  await run('npm', ['ci', '--no-audit', '--no-fund'])
+  // Not `npm ci`: it refuses a lock that lacks binaries for other platforms, and a registry may not have them all.
+  // Versions are the lock's, and the lock stays as it is.
+  await run('npm', ['install', '--no-save', '--no-audit', '--no-fund'])
 }
 
 /** npm keeps a lock of what it installed; packages for other platforms are missing from it. */
