@@ -13,7 +13,7 @@ import { startService } from './service.js'
 
 const folder = process.argv[2] ?? fileURLToPath(new URL('../../docs/assets', import.meta.url))
 const data = mkdtempSync(join(tmpdir(), 'trading-desk-'))
-const service = await startService({ DESK_DATA: data, DESK_FROM: '2007-04', DESK_ROWS_PER_SECOND: '30' })
+const service = await startService({ DESK_DATA: data, DESK_FROM: '2006-12', DESK_ROWS_PER_SECOND: '15' })
 const browser = await launchChromium()
 mkdirSync(folder, { recursive: true })
 try {
@@ -54,7 +54,7 @@ async function signIn(browser: Browser, name: string, options: BrowserContextOpt
   await page.goto(service.url)
   await page.getByLabel('Your name').fill(name)
   await page.getByRole('button', { name: 'Open the desk' }).click()
-  await page.getByText('Live').waitFor()
+  await page.locator('[data-field=latency]').filter({ hasText: /\d/ }).waitFor()
   return page
 }
 

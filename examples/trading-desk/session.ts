@@ -36,9 +36,9 @@ export class Sessions {
         return
       }
       const cookie = { httpOnly: true, sameSite: 'lax', maxAge: PAGE_SECONDS * 1000 } as const
-      response.cookie(COOKIE, this.#token(userId, PAGE_SECONDS), cookie).redirect(303, '/')
+      toPage(response.cookie(COOKIE, this.#token(userId, PAGE_SECONDS), cookie))
     })
-    router.post('/logout', (_request, response) => response.clearCookie(COOKIE).redirect(303, '/'))
+    router.post('/logout', (_request, response) => toPage(response.clearCookie(COOKIE)))
     router.get('/api/token', this.requireUser, (_request, response) => {
       response.type('text').send(this.#token(userOf(response), TERMINAL_SECONDS))
     })
@@ -64,6 +64,10 @@ export class Sessions {
     const iat = Math.floor(Date.now() / 1000)
     return encodeJwt({ sub: userId, iss, aud, iat, exp: iat + seconds }, secret, { alg: algorithm })
   }
+}
+
+function toPage(response: Response): void {
+  response.status(303).location('/').end()
 }
 
 /** The user whom `requireUser` let pass. */

@@ -56,7 +56,7 @@ function changeOrder(change) {
   desk.cash = change.cash ?? desk.cash
   if (order.status !== 'open') toast(order)
 }
-const toast = (values) => entry('toasts', crypto.randomUUID(), values)
+const toast = (values) => entry('toasts', Math.random(), values)
 async function call(method, path, body) {
   const headers = { 'content-type': 'application/json' }
   const response = await fetch(`/api/${path}`, { method, headers, body: JSON.stringify(body) })
