@@ -18,6 +18,7 @@ const HIGH = 3
 const LOW = 4
 const BEGIN = 5
 const END = 6
+const KIND = 0xff
 const IN_TEXT = 1 << 8
 
 /** Names of the connections that were named last: a bounded cache, because most events come from few. */
@@ -70,152 +71,106 @@ class Batch {
   }
 }
 
-abstract class EventOfBatch {
-  protected readonly batch: Batch
-  protected readonly at: number
+/** By the kinds of the addon's `inbound.rs`. */
+const TYPES = ['connect', 'auth_connect', 'msg', 'raw', 'bin', 'disconnect'] as const
+
+/**
+ * An event of any type: one class for all, so that the loops of an application see one shape.
+ *
+ * What a type does not have reads as undefined; the union {@link InboundEvent} says what it has.
+ */
+class BatchEvent {
+  readonly #batch: Batch
+  readonly #at: number
+  #parsed: JsonObject | undefined = undefined
 
   constructor(batch: Batch, at: number) {
-    this.batch = batch
-    this.at = at
+    this.#batch = batch
+    this.#at = at
   }
 
-  abstract get type(): string
+  get type(): InboundEvent['type'] {
+    return TYPES[(this.#batch.rows[this.#at] as number) & KIND] as InboundEvent['type']
+  }
 
   get connId(): string {
-    return this.batch.connId(this.at)
+    return this.#batch.connId(this.#at)
+  }
+
+  get text(): string {
+    return this.#batch.text(this.#at)
+  }
+
+  get data(): JsonObject | undefined {
+    return this.type === 'msg' ? this.#json : undefined
+  }
+
+  get bytes(): Uint8Array {
+    return this.#batch.view(this.#at)
+  }
+
+  get userId(): string | undefined {
+    return this.#member('auth_connect', 'userId')
+  }
+
+  get claims(): JsonObject | undefined {
+    return this.#member('auth_connect', 'claims')
+  }
+
+  get cookies(): string | undefined {
+    return this.#member('connect', 'cookies')
+  }
+
+  get headers(): Record<string, string> | undefined {
+    return this.#member('connect', 'headers')
+  }
+
+  get url(): string | undefined {
+    return this.#member('connect', 'url')
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#member('connect', 'remoteAddress')
+  }
+
+  get code(): number | undefined {
+    return this.type === 'disconnect' ? Number.parseInt(this.text, 10) : undefined
+  }
+
+  get reason(): string | undefined {
+    return this.type === 'disconnect' ? this.text.slice(this.text.indexOf(' ') + 1) : undefined
   }
 
   /** The event as a plain object: what logs and `JSON.stringify` show. */
   toJSON(): JsonObject {
-    return { type: this.type, connId: this.connId }
+    const { type, connId } = this
+    switch (type) {
+      case 'msg':
+        return { type, connId, data: this.data }
+      case 'raw':
+        return { type, connId, text: this.text }
+      case 'bin':
+        return { type, connId, bytes: Buffer.from(this.bytes).toString('base64') }
+      case 'disconnect':
+        return { type, connId, code: this.code, reason: this.reason }
+      default:
+        return { type, connId, ...this.#json }
+    }
   }
 
   [inspect.custom](): JsonObject {
     return this.toJSON()
   }
-}
 
-/** An event whose text is JSON, parsed when first touched. */
-abstract class EventWithJson extends EventOfBatch {
-  #json: JsonObject | undefined
+  get #json(): JsonObject {
+    this.#parsed ??= JSON.parse(this.text) as JsonObject
+    return this.#parsed
+  }
 
-  protected get json(): JsonObject {
-    this.#json ??= JSON.parse(this.batch.text(this.at)) as JsonObject
-    return this.#json
+  #member<T>(type: InboundEvent['type'], name: string): T | undefined {
+    return this.type === type ? (this.#json[name] as T) : undefined
   }
 }
-
-class Connect extends EventWithJson {
-  get type(): 'connect' {
-    return 'connect'
-  }
-
-  get cookies(): string {
-    return this.json['cookies'] as string
-  }
-
-  get headers(): Record<string, string> {
-    return this.json['headers'] as Record<string, string>
-  }
-
-  get url(): string {
-    return this.json['url'] as string
-  }
-
-  get remoteAddress(): string {
-    return this.json['remoteAddress'] as string
-  }
-
-  override toJSON(): JsonObject {
-    return { ...super.toJSON(), ...this.json }
-  }
-}
-
-class AuthConnect extends EventWithJson {
-  get type(): 'auth_connect' {
-    return 'auth_connect'
-  }
-
-  get userId(): string {
-    return this.json['userId'] as string
-  }
-
-  get claims(): JsonObject {
-    return this.json['claims'] as JsonObject
-  }
-
-  override toJSON(): JsonObject {
-    return { ...super.toJSON(), ...this.json }
-  }
-}
-
-class Message extends EventWithJson {
-  get type(): 'msg' {
-    return 'msg'
-  }
-
-  get data(): JsonObject {
-    return this.json
-  }
-
-  get text(): string {
-    return this.batch.text(this.at)
-  }
-
-  override toJSON(): JsonObject {
-    return { ...super.toJSON(), data: this.data }
-  }
-}
-
-class Raw extends EventOfBatch {
-  get type(): 'raw' {
-    return 'raw'
-  }
-
-  get text(): string {
-    return this.batch.text(this.at)
-  }
-
-  override toJSON(): JsonObject {
-    return { ...super.toJSON(), text: this.text }
-  }
-}
-
-class Binary extends EventOfBatch {
-  get type(): 'bin' {
-    return 'bin'
-  }
-
-  get bytes(): Uint8Array {
-    return this.batch.view(this.at)
-  }
-
-  override toJSON(): JsonObject {
-    return { ...super.toJSON(), bytes: Buffer.from(this.bytes).toString('base64') }
-  }
-}
-
-class Disconnect extends EventOfBatch {
-  get type(): 'disconnect' {
-    return 'disconnect'
-  }
-
-  get code(): number {
-    return Number.parseInt(this.batch.text(this.at), 10)
-  }
-
-  get reason(): string {
-    const text = this.batch.text(this.at)
-    return text.slice(text.indexOf(' ') + 1)
-  }
-
-  override toJSON(): JsonObject {
-    return { ...super.toJSON(), code: this.code, reason: this.reason }
-  }
-}
-
-/** By the kinds of the addon's `inbound.rs`. */
-const KINDS = [Connect, AuthConnect, Message, Raw, Binary, Disconnect] as const
 
 /** Takes events out of one engine, batch by batch. */
 export class EventSource {
@@ -238,10 +193,7 @@ export class EventSource {
     const count = Math.min(most, (this.#end - this.#next) / ROW)
     const events = new Array<InboundEvent>(count)
     let at = this.#next
-    for (let n = 0; n < count; n++, at += ROW) {
-      const Kind = KINDS[(batch.rows[at] as number) & 0xff] as (typeof KINDS)[number]
-      events[n] = new Kind(batch, at) as InboundEvent
-    }
+    for (let n = 0; n < count; n++, at += ROW) events[n] = new BatchEvent(batch, at) as InboundEvent
     this.#next = at
     // The last events keep the batch alive; nothing else does.
     if (at === this.#end) this.#batch = undefined

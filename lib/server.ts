@@ -139,6 +139,10 @@ export class WseServer {
       this.#shardsToClose = native.close(this.#handle)
     })
     this.#state = 'closed'
+    for (const resolve of this.#subscriptions.values()) {
+      resolve({ success: false, successTopics: [], failedTopics: [] })
+    }
+    this.#subscriptions.clear()
     this.#drain.close()
     native.release(this.#handle)
     this.#release()
@@ -281,13 +285,13 @@ export class WseServer {
   /**
    * Makes a connection hold topics: exact ones, bound by `topics.deny` only, 1 024 at most.
    *
-   * What is published after the call reaches the connection, also before the promise resolves. Rejects with
-   * `WSE_CONNECTION_GONE`.
+   * What is published after the call reaches the connection, also before the promise resolves. A connection that
+   * is gone, which any may be at any time, holds nothing: all topics are in `failedTopics`, and nothing is thrown.
    */
-  async subscribeConnection(connId: string, topics: readonly string[]): Promise<SubscribeResult> {
+  subscribeConnection(connId: string, topics: readonly string[]): Promise<SubscribeResult> {
     const request = this.#requests++
     if (this.#isGone || !translated(() => native.subscribe(this.#handle, connId, [...topics], request))) {
-      throw new WseError('WSE_CONNECTION_GONE', `there is no connection ${connId}`)
+      return Promise.resolve({ success: false, successTopics: [], failedTopics: [...topics] })
     }
     return new Promise((resolve) => this.#subscriptions.set(request, resolve))
   }

@@ -277,19 +277,24 @@ impl Engine {
         self.shared.ids.id(high, key)
     }
 
-    /// Takes the oldest batch of inbound events, shard by shard in turn.
-    pub fn take_batch(&self) -> Option<Batch> {
+    /// Takes the oldest batch of inbound events, shard by shard in turn, and the shard that it came from.
+    pub fn take_batch(&self) -> Option<(usize, Batch)> {
         let shards = self.shared.desks.len();
         let first = if shards == 1 { 0 } else { self.next_shard.fetch_add(1, Relaxed) };
-        let (desk, (batch, is_stalled)) = (0..shards).find_map(|step| {
-            let desk = &self.shared.desks[(first + step) % shards];
-            desk.inbound.take().map(|taken| (desk, taken))
+        let (shard, (batch, is_stalled)) = (0..shards).find_map(|step| {
+            let shard = (first + step) % shards;
+            self.shared.desks[shard].inbound.take().map(|taken| (shard, taken))
         })?;
         self.shared.lifecycle_waiting.fetch_sub(batch.lifecycle, Relaxed);
         if is_stalled {
-            desk.mailbox.wake();
+            self.shared.desks[shard].mailbox.wake();
         }
-        Some(batch)
+        Some((shard, batch))
+    }
+
+    /// Gives a batch back that has been read, for its memory.
+    pub fn recycle(&self, shard: usize, batch: Batch) {
+        self.shared.desks[shard].inbound.recycle(batch);
     }
 
     /// Takes what the engine answers and asks.
@@ -395,7 +400,7 @@ impl Engine {
                 let at = self.clock.now().unix_ms;
                 match envelope::complete(text, &self.message_id(at), Timestamp(at), &mut bytes)? {
                     Outcome::Envelope { has_seq, .. } => (OpCode::Text, bytes, !has_seq),
-                    Outcome::Verbatim => (OpCode::Text, with_room(text.as_bytes()), false),
+                    Outcome::Verbatim => (OpCode::Text, bytes, false),
                 }
             }
         };

@@ -1,6 +1,7 @@
 //! What can go wrong between an application and its engine.
 
 use std::io;
+use wse_protocol::envelope::EnvelopeError;
 
 /// A failed call. Match on [`EngineError::code`]; wording may change in any release.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +37,7 @@ pub enum EngineError {
     Topic(#[from] wse_protocol::topic::TopicError),
     /// The message cannot become an envelope.
     #[error("{0}")]
-    Envelope(#[from] wse_protocol::envelope::EnvelopeError),
+    Envelope(#[from] EnvelopeError),
     /// The key or the claims of a token are of no use.
     #[error("{0}")]
     Token(String),
@@ -52,7 +53,8 @@ impl EngineError {
             Self::Closed => "WSE_SERVER_CLOSED",
             Self::TooLarge { .. } => "WSE_MESSAGE_TOO_LARGE",
             Self::Topic(_) => "WSE_TOPIC_INVALID",
-            Self::Envelope(_) => "WSE_RESERVED_MEMBER",
+            Self::Envelope(EnvelopeError::ReservedMember(_)) => "WSE_RESERVED_MEMBER",
+            Self::Envelope(_) => "WSE_MESSAGE_INVALID",
             Self::Token(_) => "WSE_TOKEN_INVALID",
         }
     }

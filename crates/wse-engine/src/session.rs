@@ -71,7 +71,7 @@ impl Core {
         if !conn.is_open() {
             return ControlFlow::Break(());
         }
-        count(&self.shared.metrics.messages_received_total, 1);
+        self.heard += 1;
         if let Message::Close { code, reason } = message {
             // Echoed as RFC 6455 §5.5.1 wants it; an empty Close is answered with 1000.
             let code = code.unwrap_or(close::NORMAL);

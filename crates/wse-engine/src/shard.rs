@@ -68,6 +68,8 @@ pub struct Core {
     pub turn: Turn,
     /// What arrived in this turn.
     pub arrivals: Arrivals,
+    /// Messages that were read in this turn: counted once at its end.
+    pub heard: u64,
     /// Randomness.
     pub random: fastrand::Rng,
     dirty: Vec<u32>,
@@ -104,6 +106,7 @@ impl<S: Socket> Shard<S> {
             now,
             turn: Turn::default(),
             arrivals: Arrivals::default(),
+            heard: 0,
             random,
             dirty: Vec::new(),
             ended: Vec::new(),
@@ -261,6 +264,7 @@ impl<S: Socket> Shard<S> {
         self.remove_ended();
         let core = &mut self.core;
         let shared = &core.shared;
+        count(&shared.metrics.messages_received_total, std::mem::take(&mut core.heard));
         if core.arrivals.deliver(&shared.desks[core.index].inbound) {
             shared.wake_for_events();
         }

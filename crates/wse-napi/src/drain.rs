@@ -39,7 +39,7 @@ pub fn set_consumer(handle: u32, present: bool) -> Result<()> {
 #[napi]
 pub fn drain<'a>(env: &'a Env, handle: u32, mut table: Uint32ArraySlice<'a>) -> Result<Option<JsString<'a>>> {
     instance::with(handle, |it| {
-        let Some(batch) = it.engine.take_batch() else { return Ok(None) };
+        let Some((shard, batch)) = it.engine.take_batch() else { return Ok(None) };
         // SAFETY: the table is the facade's own and belongs to this environment, whose thread is the calling
         // one, so JavaScript cannot touch it before this function returns; nothing else holds the slice.
         let words = unsafe { table.as_mut() };
@@ -55,8 +55,10 @@ pub fn drain<'a>(env: &'a Env, handle: u32, mut table: Uint32ArraySlice<'a>) -> 
         words[0] = batch.entries.len() as u32;
         words[1] = batch.bytes.len() as u32;
         let text = env.create_string_latin1(&batch.text)?;
-        if !batch.bytes.is_empty() {
-            *it.drained.borrow_mut() = batch;
+        if batch.bytes.is_empty() {
+            it.engine.recycle(shard, batch);
+        } else {
+            *it.drained.borrow_mut() = batch.bytes;
         }
         Ok(Some(text))
     })
@@ -65,9 +67,7 @@ pub fn drain<'a>(env: &'a Env, handle: u32, mut table: Uint32ArraySlice<'a>) -> 
 /// The bytes of the batch that was drained last: binary, and UTF-8 that is not ASCII. Once.
 #[napi]
 pub fn drained_bytes<'a>(env: &'a Env, handle: u32) -> Result<BufferSlice<'a>> {
-    instance::with(handle, |it| {
-        BufferSlice::from_data(env, std::mem::take(&mut *it.drained.borrow_mut()).bytes)
-    })
+    instance::with(handle, |it| BufferSlice::from_data(env, it.drained.take()))
 }
 
 /// The id of a connection, from its four words in the table; whether it is still open or not.

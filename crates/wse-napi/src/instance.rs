@@ -8,14 +8,13 @@ use napi::bindgen_prelude::{Env, Result};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wse_engine::Engine;
-use wse_engine::inbound::Batch;
 
 /// An engine, and what JavaScript has of it.
 pub struct Instance {
     /// The engine.
     pub engine: Engine,
     /// The bytes of the batch that was drained last.
-    pub drained: RefCell<Batch>,
+    pub drained: RefCell<Vec<u8>>,
 }
 
 thread_local! {
