@@ -30,6 +30,12 @@ type Reply =
   | { type: 'authenticate'; place: number; generation: number; request: string }
   | { type: 'closed' }
 
+/** A subscription that the engine works on. */
+interface Asked {
+  readonly topics: readonly string[]
+  readonly resolve: (result: SubscribeResult) => void
+}
+
 /** The longest time that a timer takes: a listening server keeps its process alive with one. */
 const FOR_EVER_MS = 2 ** 31 - 1
 /** The close code of {@link WseServer.disconnect} without one: not allowed, clients do not come back. */
@@ -51,7 +57,7 @@ export class WseServer {
   readonly #settings: Settings
   readonly #handle: number
   readonly #drain: Drain
-  readonly #subscriptions = new Map<number, (result: SubscribeResult) => void>()
+  readonly #subscriptions = new Map<number, Asked>()
   #requests = 0
   #isFlushing = false
   #state: 'new' | 'running' | 'closing' | 'closed' = 'new'
@@ -139,9 +145,7 @@ export class WseServer {
       this.#shardsToClose = native.close(this.#handle)
     })
     this.#state = 'closed'
-    for (const resolve of this.#subscriptions.values()) {
-      resolve({ success: false, successTopics: [], failedTopics: [] })
-    }
+    for (const { topics, resolve } of this.#subscriptions.values()) resolve(refused(topics))
     this.#subscriptions.clear()
     this.#drain.close()
     native.release(this.#handle)
@@ -291,9 +295,9 @@ export class WseServer {
   subscribeConnection(connId: string, topics: readonly string[]): Promise<SubscribeResult> {
     const request = this.#requests++
     if (this.#isGone || !translated(() => native.subscribe(this.#handle, connId, [...topics], request))) {
-      return Promise.resolve({ success: false, successTopics: [], failedTopics: [...topics] })
+      return Promise.resolve(refused(topics))
     }
-    return new Promise((resolve) => this.#subscriptions.set(request, resolve))
+    return new Promise((resolve) => this.#subscriptions.set(request, { topics, resolve }))
   }
 
   /** Ends subscriptions; null: all of the connection's. False: it is gone. */
@@ -365,10 +369,10 @@ export class WseServer {
   #answer(reply: Reply): void {
     switch (reply.type) {
       case 'subscribed': {
-        const resolve = this.#subscriptions.get(reply.request)
+        const asked = this.#subscriptions.get(reply.request)
         this.#subscriptions.delete(reply.request)
-        const { granted, refused } = reply
-        resolve?.({ success: granted.length > 0, successTopics: granted, failedTopics: refused })
+        const { granted: successTopics, refused: failedTopics } = reply
+        asked?.resolve({ success: successTopics.length > 0, successTopics, failedTopics })
         break
       }
       case 'authenticate':
@@ -403,6 +407,12 @@ export class WseServer {
     }
   }
 }
+
+const refused = (topics: readonly string[]): SubscribeResult => ({
+  success: false,
+  successTopics: [],
+  failedTopics: [...topics],
+})
 
 const asText = (event: OutboundEvent | string): string => (typeof event === 'string' ? event : JSON.stringify(event))
 
