@@ -8,7 +8,7 @@
  * `--gates` runs nothing: it judges and reports the newest stored result again.
  */
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { judge } from './gates.mjs'
@@ -148,15 +148,20 @@ function command() {
   return ['node benchmark/run.mjs', ...process.argv.slice(2)].join(' ')
 }
 
-function print(round, { name, unit }, peer, { value, error, framesPerRead, loadIsLimit, lost, cpuUsPerMessage }) {
+function print(round, { name, unit }, peer, { value, error, lost, ...outcome }) {
   const notes = [
-    cpuUsPerMessage && `${cpuUsPerMessage.toFixed(2)} µs CPU`,
-    framesPerRead && `${framesPerRead.toFixed(1)} frames/read`,
-    loadIsLimit && 'the load was the limit',
+    outcome.cpuUsPerMessage && `${outcome.cpuUsPerMessage.toFixed(2)} µs CPU`,
+    outcome.serverCpuShare && `server ${percent(outcome.serverCpuShare)}, load ${percent(outcome.loadCpuShare)}`,
+    outcome.framesPerRead && `${outcome.framesPerRead.toFixed(1)} frames/read`,
+    outcome.leftMb !== undefined && `left ${figure(outcome.leftMb)} MB, then ${figure(outcome.addedBySecondMb)} MB`,
     lost > 0 && `${lost} lost`,
   ]
   const text = error ?? `${figure(value)} ${unit} ${notes.filter(Boolean).join(', ')}`
   console.log(`${round + 1}  ${name.padEnd(20)} ${peer.name.padEnd(14)} ${text}`)
+}
+
+function percent(share) {
+  return `${(share * 100).toFixed(0)} %`
 }
 
 function printGates(measured) {
@@ -167,6 +172,7 @@ function printGates(measured) {
 
 function store(measured) {
   const name = `${measured.started.slice(0, 16).replaceAll(':', '-')}.json`
+  mkdirSync(RESULTS, { recursive: true })
   writeFileSync(new URL(name, RESULTS), `${JSON.stringify(measured, null, 1)}\n`)
   console.log(`written: benchmark/results/${name}`)
 }

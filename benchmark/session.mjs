@@ -94,11 +94,11 @@ export class Session {
     return last
   }
 
-  /** The server's resident memory, after a collection of its garbage. */
+  /** The server's resident memory after a collection of its garbage, and JavaScript's part, where it has one. */
   async memory() {
     await this.server.call('collect')
-    await this.server.call('collect')
-    return residentBytes(this.server.pid)
+    const { heapBytes } = await this.server.call('collect')
+    return { bytes: residentBytes(this.server.pid), heapBytes }
   }
 
   async close() {

@@ -42,7 +42,7 @@ export class Application {
     return obey({
       open: (options) => this.#peer.open(options, this),
       count: () => ({ subscribers: this.#peer.subscribers() }),
-      collect: () => this.#peer.collect(),
+      collect: () => this.#collect(),
       inbound: () => ({ now: Number(this.#peer.now()), messages: this.#messages, touched: this.#touched }),
       publish: (options) => this.#publish(options),
       tick: (options) => this.#tick(options),
@@ -50,6 +50,11 @@ export class Application {
       watch: () => this.#watch(),
       watched: () => this.#watched(),
     })
+  }
+
+  #collect() {
+    this.#peer.collect()
+    return { heapBytes: process.memoryUsage().heapTotal }
   }
 
   /**
