@@ -47,8 +47,8 @@ test('keeps the process alive while it listens, and does so no longer than that'
     t,
     `import { WseServer } from 'wse-server'
     const wse = new WseServer()
-    console.log((await wse.listen({ host: '127.0.0.1', port: 0 })).port)
-    process.once('SIGTERM', () => wse.close())`,
+    process.once('SIGTERM', () => wse.close())
+    console.log((await wse.listen({ host: '127.0.0.1', port: 0 })).port)`,
   )
   const port = Number(await child.nextLine())
   const connection = await connect(t, { port })
