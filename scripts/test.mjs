@@ -27,7 +27,7 @@ await script(async () => {
   tally.add(countCargo(await observe('cargo', ['test', '--workspace', '--locked', '--no-fail-fast'])))
 
   announce('Tests of what users touch')
-  const env = chromium ? { CHROMIUM_PATH: chromium } : {}
+  const env = chromium ? { CHROMIUM: chromium } : {}
   tally.add(countTap(await observe('ava', ['--tap', ...process.argv.slice(2)], { env })))
 })
 

@@ -20,7 +20,7 @@ export async function ensureCompilers() {
 
 /** Path of a Chromium for the tests of the page, or null after having said how to get one. */
 export async function findChromium() {
-  const known = () => [process.env.CHROMIUM_PATH, '/usr/bin/chromium'].find((path) => path && existsSync(path)) ?? null
+  const known = () => [process.env.CHROMIUM, '/usr/bin/chromium'].find((path) => path && existsSync(path)) ?? null
   if (known() === null) await installFromDebian('chromium', 'Chromium, which the tests of the page need,')
   return known()
 }
