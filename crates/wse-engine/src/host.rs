@@ -7,6 +7,11 @@ pub trait Host: Send + Sync {
     /// Something waits: replies, or events that were waited for. Called from a shard, once for each
     /// [`crate::Engine::wait`] and each [`crate::Engine::take_replies`]; it must not block.
     fn wake(&self);
+
+    /// Most connections of a shard have left: now the allocator may return what it held for them.
+    ///
+    /// Called from the shard, once for each quarter that its connections shrink to; it may take milliseconds.
+    fn trim_memory(&self) {}
 }
 
 /// An answer or a question for the host, taken with [`crate::Engine::take_replies`].

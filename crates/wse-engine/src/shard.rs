@@ -51,6 +51,8 @@ const SLICE_BYTES: usize = 64 << 10;
 const TURN_FRAMES: usize = 4_096;
 /// How long a connection that says goodbye may take.
 const LINGER_MS: u64 = 2_000;
+/// Connections that are worth a trim of the memory once they have left.
+const CROWD: usize = 256;
 /// The code of a connection that ended without a Close (RFC 6455 §7.4.1); never on the wire.
 const ABNORMAL: u16 = 1006;
 /// What a backlog writes at once.
@@ -94,6 +96,8 @@ pub struct Shard<S> {
     buffer: Box<[u8]>,
     joined: Vec<u8>,
     is_closing: bool,
+    /// The most connections since memory was last trimmed.
+    peak: usize,
 }
 
 impl<S: Socket> Shard<S> {
@@ -127,6 +131,7 @@ impl<S: Socket> Shard<S> {
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             joined: Vec::new(),
             is_closing: false,
+            peak: 0,
         }
     }
 
@@ -480,6 +485,17 @@ impl<S: Socket> Shard<S> {
             }
         }
         self.core.ended = ended;
+        self.trim_after_crowd();
+    }
+
+    /// Has memory returned when three quarters of a crowd have left: what is free by then is scattered over
+    /// pages that the allocator would keep.
+    fn trim_after_crowd(&mut self) {
+        self.peak = self.peak.max(self.slab.len());
+        if self.peak >= CROWD && self.slab.len() <= self.peak / 4 {
+            self.peak = self.slab.len();
+            self.core.shared.trim_memory();
+        }
     }
 }
 

@@ -239,6 +239,11 @@ impl Shared {
         }
     }
 
+    /// Most connections of a shard have left, see [`Host::trim_memory`].
+    pub fn trim_memory(&self) {
+        self.host.trim_memory();
+    }
+
     /// Takes all replies.
     pub fn take_replies(&self) -> Vec<Reply> {
         self.is_host_called.store(false, SeqCst);

@@ -23,6 +23,12 @@ impl Host for Facade {
         // A full queue means that a wake-up is under way; a closing one, that nobody is left to wake.
         let _ = self.0.call((), ThreadsafeFunctionCallMode::NonBlocking);
     }
+
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn trim_memory(&self) {
+        // SAFETY: malloc_trim takes a number, locks what it needs, and may be called from any thread.
+        unsafe { libc::malloc_trim(0) };
+    }
 }
 
 /// Starts an engine with the options `config` (JSON, complete); returns its handle.
