@@ -140,16 +140,16 @@ export interface Settings {
 export function settings(options: ServerOptions): Settings {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'an object')
   const { jwt: tokens, ...complete } = read(schema, options as Record<string, unknown>, '')
-  if (tokens && complete['authenticate']) {
+  if (tokens && complete.authenticate) {
     throw new WseError('WSE_OPTION_INVALID', 'options jwt and authenticate both say who connects: give one of them')
   }
   const { algorithm: _, ...verifier } = (tokens ?? {}) as Record<string, unknown>
   return {
     json: JSON.stringify({ ...complete, jwt: tokens ? verifier : null }),
-    path: complete['path'] as string,
-    handshakeTimeoutMs: complete['handshakeTimeoutMs'] as number,
-    trustProxy: complete['trustProxy'] as number,
-    envelope: complete['envelope'] as boolean,
+    path: complete.path as string,
+    handshakeTimeoutMs: complete.handshakeTimeoutMs as number,
+    trustProxy: complete.trustProxy as number,
+    envelope: complete.envelope as boolean,
     authenticate: options.authenticate,
   }
 }

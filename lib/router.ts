@@ -31,24 +31,71 @@ export interface Engine {
   readonly health: () => { isReady: boolean; snapshot: HealthSnapshot }
 }
 
-type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
-
-/** The upgrade listeners that are ours, to tell them from the host's. */
-const ours = new WeakSet<UpgradeListener>()
-/** The paths that engines have taken, by server. */
-const taken = new WeakMap<HttpServer, Set<string>>()
-
 /** The part of Node.js's TCP handle that the hand-over needs. */
 interface TcpHandle {
   readonly fd: number
   readStop(): void
 }
 
+/** All engines on one HTTP server: one entrance, so that the last one to leave gives the server back as it was. */
+class Entrance {
+  static readonly #entrances = new WeakMap<HttpServer, Entrance>()
+  readonly #host: HttpServer
+  readonly #emit: HttpServer['emit']
+  readonly #routers = new Map<string, Router>()
+
+  static of(host: HttpServer): Entrance {
+    const entrance = Entrance.#entrances.get(host) ?? new Entrance(host)
+    Entrance.#entrances.set(host, entrance)
+    return entrance
+  }
+
+  private constructor(host: HttpServer) {
+    this.#host = host
+    this.#emit = host.emit
+    host.on('upgrade', this.#upgrade)
+    // Request listeners that the host adds later are behind this too, so that nothing is answered twice.
+    host.emit = ((event: string, ...args: unknown[]) => {
+      if (event === 'request' && this.#answer(args[0] as IncomingMessage, args[1] as ServerResponse)) return true
+      return Reflect.apply(this.#emit, host, [event, ...args])
+    }) as HttpServer['emit']
+  }
+
+  add(path: string, router: Router): void {
+    if (this.#routers.has(path)) {
+      throw new WseError('WSE_PATH_TAKEN', `another server is attached at ${path}: give one of them another path`)
+    }
+    this.#routers.set(path, router)
+  }
+
+  remove(path: string): void {
+    this.#routers.delete(path)
+    if (this.#routers.size > 0) return
+    this.#host.off('upgrade', this.#upgrade)
+    this.#host.emit = this.#emit
+    Entrance.#entrances.delete(this.#host)
+  }
+
+  readonly #upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    const router = this.#routers.get(pathOf(request))
+    if (router) router.upgrade(request, socket, head)
+    // The host's own listeners know what to do with other paths; without any, nobody else answers.
+    else if (this.#host.listenerCount('upgrade') === 1) refuse(socket, '404 Not Found')
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): boolean {
+    if (request.method !== 'GET') return false
+    const [, base, page] = /^(.*)\/(health|ready)$/.exec(pathOf(request)) ?? []
+    const router = base === undefined ? undefined : this.#routers.get(base)
+    router?.answer(page as 'health' | 'ready', response)
+    return router !== undefined
+  }
+}
+
 /** One engine on one HTTP server. */
 export class Router {
-  readonly #host: HttpServer
   readonly #engine: Engine
-  readonly #emit: HttpServer['emit']
+  readonly #entrance: Entrance
 
   constructor(host: HttpServer, engine: Engine) {
     if (host instanceof TlsServer || process.platform === 'win32') {
@@ -57,38 +104,18 @@ export class Router {
         'this version attaches to plain HTTP servers on Linux and macOS: end TLS in a proxy, or use listen()',
       )
     }
-    const paths = taken.get(host) ?? new Set()
-    if (paths.has(engine.path)) {
-      throw new WseError('WSE_PATH_TAKEN', `another server is attached at ${engine.path}: give one of them another path`)
-    }
-    taken.set(host, paths.add(engine.path))
-    this.#host = host
     this.#engine = engine
-    this.#emit = host.emit
-    ours.add(this.#upgrade)
-    host.on('upgrade', this.#upgrade)
-    // Listeners that the host adds later are behind this too, so that nothing is answered twice.
-    host.emit = ((event: string, ...args: unknown[]) => {
-      if (event === 'request' && this.#answer(args[0] as IncomingMessage, args[1] as ServerResponse)) return true
-      return Reflect.apply(this.#emit, host, [event, ...args])
-    }) as HttpServer['emit']
+    this.#entrance = Entrance.of(host)
+    this.#entrance.add(engine.path, this)
   }
 
-  /** Gives the server back as it was. Connections that were handed over live on. */
+  /** Gives the path back. Connections that were handed over live on. */
   detach(): void {
-    this.#host.off('upgrade', this.#upgrade)
-    this.#host.emit = this.#emit
-    taken.get(this.#host)?.delete(this.#engine.path)
+    this.#entrance.remove(this.#engine.path)
   }
 
-  readonly #upgrade: UpgradeListener = (request, socket, head) => {
-    if (pathOf(request) !== this.#engine.path) {
-      // The host's own listeners have the first word; without any, the last of ours answers.
-      const listeners = this.#host.listeners('upgrade') as UpgradeListener[]
-      const isLast = listeners.every((listener) => ours.has(listener)) && listeners.at(-1) === this.#upgrade
-      if (isLast) refuse(socket, '404 Not Found')
-      return
-    }
+  /** Takes a socket that asks for this engine's path. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy())
     const { authenticate } = this.#engine
     if (!authenticate) {
@@ -98,10 +125,21 @@ export class Router {
     void this.#askFirst(authenticate(this.#describe(request)), request, socket, head)
   }
 
+  /** Answers `{path}/health` or `{path}/ready`. */
+  answer(page: 'health' | 'ready', response: ServerResponse): void {
+    const { isReady, snapshot } = this.#engine.health()
+    const body = page === 'ready' ? { ready: isReady } : snapshot
+    response.writeHead(isReady ? 200 : 503, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+  }
+
+  /** The application's word, or a refusal when the handshake time is over before it comes. */
   async #askFirst(answer: Promise<Decided | null>, request: IncomingMessage, socket: Duplex, head: Buffer) {
     const { handshakeTimeoutMs } = this.#engine
-    const timer = handshakeTimeoutMs > 0 ? setTimeout(() => refuse(socket, '408 Request Timeout'), handshakeTimeoutMs) : undefined
-    const identity = await answer
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<null>((resolve) => {
+      if (handshakeTimeoutMs > 0) timer = setTimeout(() => resolve(null), handshakeTimeoutMs)
+    })
+    const identity = await Promise.race([answer, late])
     clearTimeout(timer)
     this.#handOver(request, socket, head, identity)
   }
@@ -140,16 +178,6 @@ export class Router {
     const { trustProxy } = this.#engine
     const forwarded = trustProxy > 0 ? hops.at(-trustProxy) : undefined
     return { headers, url: request.url ?? '/', remoteAddress: forwarded || (request.socket.remoteAddress ?? '') }
-  }
-
-  #answer(request: IncomingMessage, response: ServerResponse): boolean {
-    const path = pathOf(request)
-    const { path: base, health } = this.#engine
-    if (request.method !== 'GET' || (path !== `${base}/health` && path !== `${base}/ready`)) return false
-    const { isReady, snapshot } = health()
-    const body = path === `${base}/ready` ? { ready: isReady } : snapshot
-    response.writeHead(isReady ? 200 : 503, { 'content-type': 'application/json' }).end(JSON.stringify(body))
-    return true
   }
 }
 

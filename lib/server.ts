@@ -328,7 +328,7 @@ export class WseServer {
     const json = this.#isGone ? null : native.connectionInfo(this.#handle, connId)
     if (json === null) return null
     const info = JSON.parse(json) as JsonObject
-    return { ...info, connectedAt: new Date(info['connectedAt']) } as ConnectionInfo
+    return { ...info, connectedAt: new Date(info.connectedAt) } as ConnectionInfo
   }
 
   /** Closes a connection. False: it was gone. Default: 4403, after which clients do not come back. */

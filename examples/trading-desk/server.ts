@@ -9,7 +9,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import express from 'express'
-import { WseError, WseServer } from 'wse-server'
+import { WseServer } from 'wse-server'
 import { api } from './api.js'
 import { Desk } from './desk.js'
 import { EventLog } from './event-log.js'
@@ -55,13 +55,8 @@ for await (const batch of wse.drain()) {
 
 /** Subscribes a new connection, then tells it so: between the state that it fetches now and what follows is no hole. */
 async function welcome(connId: string, userId: string): Promise<void> {
-  try {
-    await wse.subscribeConnection(connId, [MARKET_TOPIC, ordersTopic(userId)])
-    wse.sendEvent(connId, { t: 'desk_ready', p: {} })
-  } catch (error) {
-    const hasLeft = error instanceof WseError && error.code === 'WSE_CONNECTION_GONE'
-    if (!hasLeft) throw error
-  }
+  const { success } = await wse.subscribeConnection(connId, [MARKET_TOPIC, ordersTopic(userId)])
+  if (success) wse.sendEvent(connId, { t: 'desk_ready', p: {} })
 }
 
 /** Ends the feed, then HTTP, then the connections, and last the log, which nobody can write to any more. */

@@ -16,7 +16,7 @@ pub enum Auth {
     /// Everyone may connect, and nobody has a user id.
     Anonymous,
     /// A JSON Web Token.
-    Jwt(Verifier),
+    Jwt(Box<Verifier>),
     /// The application decides, see [`crate::Reply::Authenticate`].
     Hook,
 }
@@ -184,7 +184,7 @@ pub fn encode_jwt(claims: &str, secret: &[u8], key_id: Option<String>) -> Result
             return Err(EngineError::Token(format!("claims.{name} is required: seconds since 1970")));
         }
     }
-    if !claims.get("sub").and_then(Value::as_str).is_some_and(|subject| !subject.is_empty()) {
+    if claims.get("sub").and_then(Value::as_str).is_none_or(str::is_empty) {
         return Err(EngineError::Token("claims.sub is required: the user id, a non-empty string".into()));
     }
     if secret.len() < MIN_SECRET_BYTES {

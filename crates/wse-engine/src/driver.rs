@@ -84,10 +84,6 @@ impl Arriving {
     pub fn listen(&self, listener: std::net::TcpListener) {
         self.listeners.lock().push(listener);
     }
-
-    fn is_empty(&self) -> bool {
-        self.adopted.lock().is_empty() && self.listeners.lock().is_empty()
-    }
 }
 
 /// Runs one shard until the engine is closed and its last connection is gone.
@@ -121,7 +117,8 @@ impl Driver {
         let mailbox = &shared.desks[self.index].mailbox;
         while !self.shard.is_done() {
             mailbox.fall_asleep();
-            let is_busy = has_more || self.has_accepts || mailbox.has_mail() || !self.arriving.is_empty();
+            let is_called = mailbox.take_call();
+            let is_busy = has_more || self.has_accepts || is_called || mailbox.has_mail();
             let timeout = if is_busy { Some(Duration::ZERO) } else { self.until_due() };
             let polled = self.poll.poll(&mut events, timeout);
             mailbox.stay_awake();

@@ -381,7 +381,7 @@ mod tests {
     fn config() -> Config {
         let jwt =
             JwtConfig { secret: vec![7; 32], cookie_name: "access_token".into(), ..JwtConfig::default() };
-        Config { auth: Auth::Jwt(Verifier::new(&jwt).expect("32 bytes")), ..Config::default() }
+        Config { auth: Auth::Jwt(Box::new(Verifier::new(&jwt).expect("32 bytes"))), ..Config::default() }
     }
 
     fn ask(url: &str, extra: &str, config: &Config) -> Result<Upgrade, Answer> {

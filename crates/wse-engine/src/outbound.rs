@@ -91,11 +91,10 @@ impl Outbound {
     pub fn push_control(&mut self, frame: &Frame) {
         let is_pong = |frame: &Frame| frame.bytes().first() == Some(&0x8a);
         let untouched = usize::from(self.control_in_progress);
-        if is_pong(frame) {
-            if let Some(waiting) = self.control.iter_mut().skip(untouched).find(|waiting| is_pong(waiting)) {
-                *waiting = frame.clone();
-                return;
-            }
+        let older = self.control.iter_mut().skip(untouched).find(|waiting| is_pong(waiting));
+        if let Some(older) = older.filter(|_| is_pong(frame)) {
+            *older = frame.clone();
+            return;
         }
         self.control.push_back(frame.clone());
     }

@@ -356,7 +356,13 @@ impl<S: Socket> Shard<S> {
                 let mut granted = Vec::with_capacity(topics.len());
                 for topic in topics {
                     let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
-                    let is_held = conn.is_some_and(|conn| core.hold(conn, &topic));
+                    let is_held = match conn {
+                        Some(conn) => core.hold(conn, &topic),
+                        None => {
+                            core.shared.topics.release(&topic, core.index);
+                            false
+                        }
+                    };
                     if is_held {
                         granted.push(topic.name().into())
                     } else {
@@ -977,6 +983,7 @@ impl Core {
         conn.last_event = self.arrivals.push(inbound, kind, (conn.key, conn.high), payload);
         if is_over && !std::mem::replace(&mut conn.is_stalled, true) {
             self.stalled.push(conn.key);
+            inbound.stall();
         }
     }
 

@@ -67,6 +67,8 @@ pub enum Command {
 pub struct Mailbox {
     commands: Mutex<Vec<Command>>,
     is_asleep: AtomicBool,
+    /// Woken since it last looked: a wake-up that finds the shard awake is not lost.
+    is_called: AtomicBool,
     waker: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -78,7 +80,7 @@ impl Mailbox {
     pub fn push(&self, command: Command) {
         let mut commands = self.commands.lock();
         commands.push(command);
-        let is_long = commands.len() % IMPATIENT == 0;
+        let is_long = commands.len().is_multiple_of(IMPATIENT);
         drop(commands);
         if is_long {
             self.wake();
@@ -94,6 +96,11 @@ impl Mailbox {
     /// Whether commands wait.
     pub fn has_mail(&self) -> bool {
         !self.commands.lock().is_empty()
+    }
+
+    /// Whether somebody has woken the shard since it last asked.
+    pub fn take_call(&self) -> bool {
+        self.is_called.swap(false, SeqCst)
     }
 
     /// Commands that wait.
@@ -112,7 +119,7 @@ impl Mailbox {
         debug_assert!(is_first, "a mailbox has one shard");
     }
 
-    /// The shard is about to sleep. It must look for mail once more afterwards.
+    /// The shard is about to sleep. It must look for mail and calls once more afterwards.
     pub fn fall_asleep(&self) {
         self.is_asleep.store(true, SeqCst);
     }
@@ -124,10 +131,11 @@ impl Mailbox {
 
     /// Wakes the shard if it sleeps.
     pub fn wake(&self) {
-        if self.is_asleep.swap(false, SeqCst) {
-            if let Some(waker) = self.waker.get() {
-                waker();
-            }
+        self.is_called.store(true, SeqCst);
+        if self.is_asleep.swap(false, SeqCst)
+            && let Some(waker) = self.waker.get()
+        {
+            waker();
         }
     }
 }

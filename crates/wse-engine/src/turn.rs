@@ -64,11 +64,11 @@ impl Turn {
 
     /// Appends frame `number` to a connection's chain.
     pub fn queue(&mut self, pending: &mut Pending, number: u32) {
-        if let Some(last) = self.links.get_mut(pending.last as usize) {
-            if last.start + last.length == number {
-                last.length += 1;
-                return;
-            }
+        if let Some(last) = self.links.get_mut(pending.last as usize)
+            && last.start + last.length == number
+        {
+            last.length += 1;
+            return;
         }
         let link = self.links.len() as u32;
         self.links.push(Link { start: number, length: 1, next: NONE });

@@ -97,7 +97,7 @@ pub fn read(json: &str) -> Result<Config> {
                 cookie_name: jwt.cookie_name,
                 leeway_seconds: jwt.leeway_seconds,
             };
-            Auth::Jwt(Verifier::new(&config).map_err(from_engine)?)
+            Auth::Jwt(Box::new(Verifier::new(&config).map_err(from_engine)?))
         }
         (None, true) => Auth::Hook,
         (None, false) => Auth::Anonymous,
