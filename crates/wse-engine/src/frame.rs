@@ -4,7 +4,7 @@
 
 use crate::budget::Charge;
 use std::sync::Arc;
-use wse_protocol::frame::{MAX_HEADER, OpCode, encode_header};
+use wse_protocol::frame::{MAX_HEADER, OpCode, encode, encode_header};
 
 /// Shared bytes of one RFC 6455 frame, header included. Cloning copies a pointer.
 #[derive(Debug, Clone)]
@@ -72,6 +72,11 @@ impl Frame {
         let mut bytes = Payload::room(payload.len());
         bytes.extend_from_slice(payload);
         Payload::new(opcode, bytes, false, charge).into_frame(None).0
+    }
+
+    /// A control frame, of at most 125 bytes of payload.
+    pub fn control(opcode: OpCode, payload: &[u8]) -> Self {
+        Self::ready(encode(opcode, payload))
     }
 
     /// Bytes that are ready for the wire as they are: an encoded control frame, or an HTTP answer.

@@ -4,14 +4,19 @@
 //! their connections alone; what is shared between them are small registries, each behind its own lock.
 #![deny(unsafe_code)]
 
+pub mod admission;
 pub mod auth;
 pub mod budget;
 pub mod calendar;
 pub mod config;
 pub mod connection;
+pub mod core;
+pub mod deadlines;
+pub mod delivery;
 pub mod driver;
 pub mod engine;
 pub mod error;
+pub mod farewell;
 pub mod frame;
 pub mod handshake;
 pub mod heartbeat;

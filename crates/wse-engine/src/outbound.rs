@@ -87,6 +87,12 @@ impl Outbound {
         true
     }
 
+    /// Queues what tells of misses, past the bounds: there are few of them, and the queue has just emptied by half.
+    pub fn tell(&mut self, frame: Frame) {
+        self.bytes += frame.bytes().len();
+        self.frames.push_back(frame);
+    }
+
     /// Queues a control frame; a newer pong takes the place of one that has not left (RFC 6455 §5.5.3).
     pub fn push_control(&mut self, frame: &Frame) {
         let is_pong = |frame: &Frame| frame.bytes().first() == Some(&0x8a);

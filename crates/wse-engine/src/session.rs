@@ -4,13 +4,13 @@
 //! about when bytes leave.
 
 use crate::connection::{Connection, Socket};
+use crate::core::Core;
 use crate::frame::Frame;
 use crate::handshake::Upgrade;
 use crate::inbound::Kind;
 use crate::metrics::count;
 use crate::outbound::Missed;
 use crate::rate_limit::Verdict;
-use crate::shard::{Core, control};
 use serde::Deserialize;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Core {
             return if conn.is_open() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
         }
         match *message {
-            Message::Ping(payload) => self.send_control(conn, control(OpCode::Pong, payload)),
+            Message::Ping(payload) => self.send_control(conn, Frame::control(OpCode::Pong, payload)),
             Message::Pong(_) | Message::Close { .. } => {}
             Message::Binary(payload) => self.event(conn, Kind::Binary, payload),
             Message::Text(text) => self.heard_text(conn, text),
@@ -178,7 +178,7 @@ impl Core {
         if conn.said_hello {
             self.say(conn, &Ping { server_time: self.timestamp() });
         } else {
-            self.send_control(conn, control(OpCode::Ping, b""));
+            self.send_control(conn, Frame::control(OpCode::Ping, b""));
         }
     }
 
@@ -219,9 +219,15 @@ impl Core {
 
     /// Tells what a full queue refused, now that there is room again.
     pub fn tell_gap<S>(&mut self, conn: &mut Connection<S>, missed: &Missed) {
-        if self.shared.config.envelope {
-            let topic = missed.topic.as_ref().map(|topic| topic.name());
-            self.say(conn, &Gap { topic, count: missed.count, reason: "slow" });
+        if !self.shared.config.envelope {
+            return;
+        }
+        let topic = missed.topic.as_ref().map(|topic| topic.name());
+        let text = self.text(&Gap { topic, count: missed.count, reason: "slow" });
+        let frame = Frame::new(OpCode::Text, &text, None);
+        match &mut conn.backlog {
+            Some(backlog) => backlog.tell(frame),
+            None => self.send_now(conn, frame),
         }
     }
 

@@ -124,9 +124,10 @@ impl Mailbox {
         self.is_asleep.store(true, SeqCst);
     }
 
-    /// The shard is awake.
+    /// The shard is awake: its next turn sees everything that happened before, calls included.
     pub fn stay_awake(&self) {
         self.is_asleep.store(false, SeqCst);
+        self.is_called.store(false, SeqCst);
     }
 
     /// Wakes the shard if it sleeps.
@@ -266,6 +267,8 @@ impl Shared {
     /// Somebody takes inbound events from now on, or nobody does.
     pub fn set_consumer(&self, present: bool) {
         self.has_consumer.store(present, Relaxed);
+        // Connections that wait for the application to catch up wait no longer.
+        self.desks.iter().filter(|_| !present).for_each(|desk| desk.mailbox.wake());
     }
 
     /// Whether the engine is closing, or closed.

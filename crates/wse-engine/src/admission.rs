@@ -1,0 +1,150 @@
+//! The beginning of a connection: its request is read and decided, and it is opened or turned away.
+
+use crate::auth::{Auth, Decision, Identity};
+use crate::connection::{Connection, Phase, Socket};
+use crate::core::Core;
+use crate::frame::Frame;
+use crate::handshake::{self, Answer, Head, Refusal, Upgrade};
+use crate::host::Reply;
+use crate::id::ConnectionKey;
+use crate::inbound::Kind;
+use crate::metrics::count;
+use crate::seats::Caller;
+use crate::users::{Member, Seat};
+use std::sync::Arc;
+use wse_protocol::codes::{Code, close};
+
+impl Core {
+    pub(crate) fn read_head<S: Socket>(&mut self, conn: &mut Connection<S>, bytes: &[u8]) {
+        let Phase::Handshake(handshake) = &mut conn.phase else { return };
+        handshake.received.extend_from_slice(bytes);
+        match handshake::read(&handshake.received, handshake.peer, &self.shared.config) {
+            Head::Partial => {}
+            Head::Answer(Answer::Refused(refusal)) => self.refuse(conn, refusal),
+            Head::Answer(Answer::Health) => {
+                let status = if self.shared.is_closing() { "503 Service Unavailable" } else { "200 OK" };
+                let body = self.shared.health(self.now);
+                self.answer(conn, handshake::response(status, "application/json", "", &body));
+            }
+            Head::Answer(Answer::Ready) => {
+                let (status, body) = self.shared.readiness();
+                self.answer(conn, handshake::response(status, "application/json", "", body));
+            }
+            Head::Upgrade(upgrade) => self.upgrade(conn, upgrade),
+        }
+    }
+
+    pub(crate) fn upgrade<S: Socket>(&mut self, conn: &mut Connection<S>, upgrade: Box<Upgrade>) {
+        let Phase::Handshake(handshake) = &mut conn.phase else { return };
+        let config = &self.shared.config;
+        if self.shared.is_closing() {
+            return self.refuse(conn, Refusal::Closing);
+        }
+        if self.shared.is_full() {
+            return self.refuse(conn, Refusal::Full);
+        }
+        match (&config.auth, std::mem::take(&mut handshake.decision)) {
+            (_, Decision::Granted(identity)) => self.open(conn, &upgrade, identity),
+            (_, Decision::Refused) => self.turn_away(conn, &upgrade, Code::AuthFailed),
+            (Auth::Anonymous, Decision::Open) => {
+                self.open(conn, &upgrade, Identity { user_id: None, claims: "{}".into() })
+            }
+            (Auth::Hook, Decision::Open) => {
+                let request = upgrade.request.clone().unwrap_or_default();
+                handshake.upgrade = Some(upgrade);
+                self.reply(Reply::Authenticate { key: conn.key, request });
+            }
+            (Auth::Jwt(verifier), Decision::Open) => match &upgrade.token {
+                None => self.turn_away(conn, &upgrade, Code::AuthRequired),
+                Some(token) => match verifier.verify(token, self.now.unix_ms) {
+                    Ok(identity) => self.open(conn, &upgrade, identity),
+                    Err(_) => self.turn_away(conn, &upgrade, Code::AuthFailed),
+                },
+            },
+        }
+    }
+
+    pub(crate) fn decided<S: Socket>(&mut self, conn: &mut Connection<S>, identity: Option<Identity>) {
+        let Phase::Handshake(handshake) = &mut conn.phase else { return };
+        let Some(upgrade) = handshake.upgrade.take() else { return };
+        match identity {
+            Some(identity) => self.open(conn, &upgrade, identity),
+            None => self.turn_away(conn, &upgrade, Code::AuthFailed),
+        }
+    }
+
+    /// Opens the connection: from here on the application knows of it.
+    pub(crate) fn open<S: Socket>(
+        &mut self,
+        conn: &mut Connection<S>,
+        upgrade: &Upgrade,
+        identity: Identity,
+    ) {
+        let user = identity.user_id.map(Arc::<str>::from);
+        let shared = Arc::clone(&self.shared);
+        if !shared.take_place() {
+            return self.refuse(conn, Refusal::Full);
+        }
+        if let Some(user) = &user {
+            let member = Member { key: conn.key, fingerprint: upgrade.fingerprint };
+            let limit = (shared.config.max_connections_per_user, shared.config.connection_limit_policy);
+            let silent = |key: ConnectionKey| shared.desk(key).is_some_and(|desk| desk.seats.is_silent(key));
+            match shared.users.join(user, member, limit, self.now.millis, silent) {
+                Seat::Granted => {}
+                Seat::Replacing(key) => shared.replace(key),
+                Seat::Refused => {
+                    shared.give_place_back();
+                    return self.turn_away(conn, upgrade, Code::ConnectionLimit);
+                }
+            }
+        }
+        let Phase::Handshake(handshake) = std::mem::replace(&mut conn.phase, Phase::Open) else { return };
+        self.unfinished -= 1;
+        conn.high = shared.ids.high(self.now.unix_ms, self.random.u64(..), conn.key);
+        let caller = Arc::new(Caller { user, address: upgrade.address });
+        shared.desks[self.index].seats.open(conn.key, conn.high, Arc::clone(&caller));
+        conn.caller = Some(caller);
+        conn.last_seen = self.now.millis;
+        count(&shared.metrics.connections_total, 1);
+        self.greet(conn, upgrade);
+        let (kind, event) = match conn.user() {
+            Some(user) => {
+                let user_id = serde_json::Value::from(&**user);
+                (Kind::AuthConnect, format!(r#"{{"userId":{user_id},"claims":{}}}"#, identity.claims))
+            }
+            None => (Kind::Connect, upgrade.request.clone().unwrap_or_else(|| "{}".into())),
+        };
+        self.event(conn, kind, event.as_bytes());
+        for topic in &upgrade.topics {
+            self.subscribe(conn, topic);
+        }
+        self.schedule(conn);
+        let mut early = handshake.received;
+        early.drain(..upgrade.length);
+        if !early.is_empty() {
+            self.read_frames(conn, &mut early);
+        }
+    }
+
+    /// Ends a WebSocket before it began: after the 101, because a browser sees nothing else (PROTOCOL §3).
+    pub(crate) fn turn_away<S: Socket>(&mut self, conn: &mut Connection<S>, upgrade: &Upgrade, code: Code) {
+        if matches!(code, Code::AuthRequired | Code::AuthFailed) {
+            count(&self.shared.metrics.auth_failed_total, 1);
+        }
+        self.send_now(conn, Frame::ready(upgrade.response().into_bytes()));
+        self.say_error(conn, code, "");
+        let reason = code.as_str();
+        self.close(conn, code.close_code().unwrap_or(close::POLICY), reason);
+    }
+
+    /// Answers with an HTTP refusal.
+    pub(crate) fn refuse<S: Socket>(&mut self, conn: &mut Connection<S>, refusal: Refusal) {
+        count(&self.shared.metrics.handshakes_refused_total, 1);
+        self.answer(conn, refusal.response());
+    }
+
+    pub(crate) fn answer<S: Socket>(&mut self, conn: &mut Connection<S>, response: Vec<u8>) {
+        self.send_now(conn, Frame::ready(response));
+        self.begin_closing(conn, true);
+    }
+}

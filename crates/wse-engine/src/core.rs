@@ -1,0 +1,203 @@
+//! All of a shard but its connections: what it reads, and what the application hears of it.
+//!
+//! The other files of a connection's life add to [`Core`]: `admission` the beginning, `session` what is said,
+//! `delivery` what leaves, `deadlines` what is due, `farewell` the end.
+
+use crate::calendar::Calendar;
+use crate::connection::{Connection, Phase, Socket};
+use crate::host::Reply;
+use crate::id::ConnectionKey;
+use crate::inbound::{Arrivals, Entry, Kind};
+use crate::metrics::count;
+use crate::shard::Now;
+use crate::shared::Shared;
+use crate::topics::{MAX_SUBSCRIPTIONS, Topic};
+use crate::turn::Turn;
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use wse_protocol::envelope::Timestamp;
+use wse_protocol::topic;
+
+/// Reads of one connection in one turn: 256 KiB, then others have theirs.
+const READS: usize = 4;
+
+/// All of a shard but its connections.
+pub struct Core {
+    /// Which shard this is.
+    pub index: usize,
+    /// What all shards share.
+    pub shared: Arc<Shared>,
+    /// The moment of this turn.
+    pub now: Now,
+    /// What leaves in this turn.
+    pub turn: Turn,
+    /// What arrived in this turn.
+    pub arrivals: Arrivals,
+    /// Messages that were read in this turn: counted once at its end.
+    pub heard: u64,
+    /// Randomness.
+    pub random: fastrand::Rng,
+    pub(crate) dirty: Vec<u32>,
+    pub(crate) ended: Vec<u32>,
+    pub(crate) stalled: Vec<ConnectionKey>,
+    pub(crate) again: Vec<ConnectionKey>,
+    pub(crate) parked: Vec<ConnectionKey>,
+    pub(crate) calendar: Calendar,
+    pub(crate) handshakes: VecDeque<ConnectionKey>,
+    pub(crate) unfinished: usize,
+    pub(crate) has_replies: bool,
+    /// Bytes that one connection may have waiting for the application.
+    pub(crate) share: usize,
+}
+
+impl Core {
+    /// The core of shard `index`.
+    pub(crate) fn new(index: usize, shared: Arc<Shared>, random: fastrand::Rng, now: Now) -> Self {
+        Self {
+            index,
+            shared,
+            now,
+            turn: Turn::default(),
+            arrivals: Arrivals::default(),
+            heard: 0,
+            random,
+            dirty: Vec::new(),
+            ended: Vec::new(),
+            stalled: Vec::new(),
+            again: Vec::new(),
+            parked: Vec::new(),
+            calendar: Calendar::default(),
+            handshakes: VecDeque::new(),
+            unfinished: 0,
+            has_replies: false,
+            share: 0,
+        }
+    }
+
+    pub(crate) fn read<S: Socket>(&mut self, conn: &mut Connection<S>, buffer: &mut [u8]) {
+        for _ in 0..READS {
+            if conn.is_ended || conn.is_stalled || self.is_deciding(conn) {
+                return;
+            }
+            match conn.socket.read(buffer) {
+                Ok(0) => return self.read_end(conn),
+                Ok(length) => {
+                    count(&self.shared.metrics.bytes_received_total, length as u64);
+                    self.received(conn, &mut buffer[..length]);
+                    // A short read has emptied the socket; the next bytes, or the end, are told anew.
+                    if length < buffer.len() && !conn.is_read_closed {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.end(conn),
+            }
+        }
+        self.again.push(conn.key);
+    }
+
+    /// The peer sends nothing more. What it is owed in answer still leaves.
+    pub(crate) fn read_end<S: Socket>(&mut self, conn: &mut Connection<S>) {
+        let has_more_to_say = conn.backlog.is_some() || !conn.pending.is_none();
+        match conn.phase {
+            Phase::Closing(_) if has_more_to_say => self.stop_listening(conn, true),
+            _ => self.end(conn),
+        }
+    }
+
+    pub(crate) fn is_deciding<S>(&self, conn: &Connection<S>) -> bool {
+        matches!(&conn.phase, Phase::Handshake(handshake) if handshake.upgrade.is_some())
+    }
+
+    pub(crate) fn received<S: Socket>(&mut self, conn: &mut Connection<S>, bytes: &mut [u8]) {
+        match &conn.phase {
+            Phase::Handshake(_) => self.read_head(conn, bytes),
+            Phase::Open => self.read_frames(conn, bytes),
+            Phase::Closing(closing) if !closing.is_deaf => self.read_farewell(conn, bytes),
+            Phase::Closing(_) => {}
+        }
+    }
+
+    /// Leaves a reply for the host.
+    pub fn reply(&mut self, reply: Reply) {
+        self.shared.reply(reply);
+        self.has_replies = true;
+    }
+
+    /// Hands an event to the application, or counts it when it may not wait.
+    pub fn event<S>(&mut self, conn: &mut Connection<S>, kind: Kind, payload: &[u8]) {
+        let shared = &self.shared;
+        let inbound = &shared.desks[self.index].inbound;
+        if kind.is_lifecycle() {
+            if !shared.reserve_lifecycle() {
+                return count(&shared.metrics.inbound_dropped_total, 1);
+            }
+            conn.last_event = self.arrivals.push(inbound, kind, (conn.key, conn.high), payload);
+            return;
+        }
+        if conn.last_event <= inbound.consumed() {
+            conn.waiting = 0;
+        }
+        let is_over = conn.waiting >= self.share;
+        if is_over && !shared.has_consumer() {
+            return count(&shared.metrics.inbound_dropped_total, 1);
+        }
+        conn.waiting += payload.len() + size_of::<Entry>();
+        conn.last_event = self.arrivals.push(inbound, kind, (conn.key, conn.high), payload);
+        if is_over && !std::mem::replace(&mut conn.is_stalled, true) {
+            self.stalled.push(conn.key);
+            inbound.stall();
+        }
+    }
+
+    /// Makes the connection hold an announced topic; `false`: it may hold no more, or is gone.
+    pub(crate) fn hold<S>(&mut self, conn: &mut Connection<S>, topic: &Arc<Topic>) -> bool {
+        if conn.topics.iter().any(|held| Arc::ptr_eq(held, topic)) {
+            self.shared.topics.release(topic, self.index);
+            return true;
+        }
+        if conn.topics.len() >= MAX_SUBSCRIPTIONS {
+            self.shared.topics.release(topic, self.index);
+            return false;
+        }
+        self.shared.topics.hold(topic, self.index, conn.key.slot());
+        if conn.topics.capacity() == 0 {
+            conn.topics.reserve_exact(1);
+        }
+        conn.topics.push(Arc::clone(topic));
+        true
+    }
+
+    /// Subscribes a connection by its own wish; `false`: refused.
+    pub fn subscribe<S>(&mut self, conn: &mut Connection<S>, name: &str) -> bool {
+        let shared = Arc::clone(&self.shared);
+        if topic::validate(name).is_err()
+            || !shared.config.topics.client_may(conn.user().map(|user| &**user), name)
+        {
+            return false;
+        }
+        let topic = shared.topics.want(name, self.index);
+        self.hold(conn, &topic)
+    }
+
+    /// Ends a subscription; `false`: it was not held.
+    pub fn unsubscribe<S>(&mut self, conn: &mut Connection<S>, name: &str) -> bool {
+        let Some(index) = conn.topics.iter().position(|topic| topic.name() == name) else { return false };
+        let topic = conn.topics.swap_remove(index);
+        self.shared.topics.leave(&topic, self.index, conn.key.slot());
+        true
+    }
+
+    pub(crate) fn leave_topics<S>(&mut self, conn: &mut Connection<S>) {
+        for topic in std::mem::take(&mut conn.topics) {
+            self.shared.topics.leave(&topic, self.index, conn.key.slot());
+        }
+    }
+
+    /// The time stamp of this turn.
+    pub fn timestamp(&self) -> Timestamp {
+        Timestamp(self.now.unix_ms)
+    }
+}

@@ -1,0 +1,86 @@
+//! What is due for a connection when: its handshake, its heartbeat, its slow reading, its goodbye.
+
+use crate::calendar::Calendar;
+use crate::connection::{Connection, Phase, Socket};
+use crate::core::Core;
+use crate::handshake::Refusal;
+use crate::heartbeat::Due;
+use crate::metrics::count;
+use std::sync::Arc;
+use wse_protocol::codes::close;
+
+impl Core {
+    pub(crate) fn schedule<S>(&mut self, conn: &mut Connection<S>) {
+        let config = &self.shared.config;
+        let at = match &conn.phase {
+            Phase::Handshake(_) if config.handshake_timeout_ms == 0 => return,
+            Phase::Handshake(handshake) => handshake.began + config.handshake_timeout_ms,
+            Phase::Closing(closing) => closing.deadline,
+            Phase::Open => {
+                let beat = match config.heartbeat.due(conn.last_seen, conn.last_ping, self.now.millis) {
+                    Due::At(at) => Some(at),
+                    Due::Ping | Due::Close => Some(self.now.millis),
+                    Due::Never => None,
+                };
+                let full_since = conn.backlog.as_ref().and_then(|backlog| backlog.full_since());
+                let slow_timeout = config.outbound.slow_timeout_ms;
+                let slow = full_since.filter(|_| slow_timeout != 0).map(|since| since + slow_timeout);
+                match beat.into_iter().chain(slow).min() {
+                    Some(at) => at,
+                    None => return,
+                }
+            }
+        };
+        if conn.page == 0 || Calendar::page(at) < conn.page {
+            conn.page = self.calendar.note(conn.key.slot(), at);
+        }
+    }
+
+    pub(crate) fn due<S: Socket>(&mut self, conn: &mut Connection<S>) {
+        let now = self.now.millis;
+        let shared = Arc::clone(&self.shared);
+        let config = &shared.config;
+        match &conn.phase {
+            Phase::Handshake(handshake) if now >= handshake.began + config.handshake_timeout_ms => {
+                count(&shared.metrics.handshakes_dropped_total, 1);
+                return if handshake.upgrade.is_some() {
+                    self.decided(conn, None)
+                } else {
+                    self.refuse(conn, Refusal::Timeout)
+                };
+            }
+            Phase::Handshake(_) => {}
+            Phase::Closing(closing) => {
+                if now >= closing.deadline {
+                    return self.end(conn);
+                }
+            }
+            Phase::Open => {
+                let full_since = conn.backlog.as_ref().and_then(|backlog| backlog.full_since());
+                let slow_timeout = config.outbound.slow_timeout_ms;
+                if slow_timeout != 0 && full_since.is_some_and(|since| now >= since + slow_timeout) {
+                    count(&shared.metrics.slow_closed_total, 1);
+                    return self.close(conn, close::SLOW, "too slow: the outbound queue stayed full");
+                }
+                if conn.is_stalled {
+                    // It is we who do not listen.
+                    conn.last_seen = now;
+                }
+                match config.heartbeat.due(conn.last_seen, conn.last_ping, now) {
+                    Due::Close => {
+                        count(&shared.metrics.idle_closed_total, 1);
+                        return self.close(conn, close::IDLE, "nothing was heard for too long");
+                    }
+                    Due::Ping => {
+                        conn.last_ping = now;
+                        conn.is_silent = true;
+                        shared.desks[self.index].seats.set_silent(conn.key, true);
+                        self.ping(conn);
+                    }
+                    Due::At(_) | Due::Never => {}
+                }
+            }
+        }
+        self.schedule(conn);
+    }
+}

@@ -1,0 +1,100 @@
+//! The end of a connection: it says Close, is forgotten by the registries, and its socket is shut cleanly.
+
+use crate::connection::{Closing, Connection, Phase, Socket};
+use crate::core::Core;
+use crate::frame::Frame;
+use crate::id::ConnectionKey;
+use crate::inbound::Kind;
+use crate::metrics::count;
+use crate::slab::Slab;
+use wse_protocol::codes::close;
+use wse_protocol::frame::encode_close;
+
+/// The code of a connection that ended without a Close (RFC 6455 §7.4.1); never on the wire.
+pub const ABNORMAL: u16 = 1006;
+/// How long a connection that says goodbye may take.
+const LINGER_MS: u64 = 2_000;
+
+impl Core {
+    /// Says Close and ends the connection once that has left and been answered.
+    pub fn close<S: Socket>(&mut self, conn: &mut Connection<S>, code: u16, reason: &str) {
+        if matches!(conn.phase, Phase::Closing(_)) {
+            return;
+        }
+        self.depart(conn, code, reason);
+        if let Some(backlog) = &mut conn.backlog {
+            backlog.abandon();
+        }
+        self.send_control(conn, Frame::ready(encode_close(code, reason)));
+        self.begin_closing(conn, false);
+    }
+
+    pub(crate) fn begin_closing<S: Socket>(&mut self, conn: &mut Connection<S>, is_deaf: bool) {
+        if matches!(conn.phase, Phase::Handshake(_)) {
+            self.unfinished -= 1;
+        }
+        let deadline = self.now.millis + LINGER_MS;
+        conn.phase = Phase::Closing(Closing { deadline, is_answered: false, is_deaf, is_shut: false });
+        conn.is_stalled = false;
+        self.schedule(conn);
+        self.again.push(conn.key);
+    }
+
+    /// The peer has said Close, or broken the protocol so that nothing more can be read.
+    pub fn stop_listening<S: Socket>(&mut self, conn: &mut Connection<S>, is_answered: bool) {
+        if let Phase::Closing(closing) = &mut conn.phase {
+            closing.is_deaf = true;
+            closing.is_answered |= is_answered;
+        }
+        self.touch(conn);
+    }
+
+    /// The application's part of the end: once for each connection that was open.
+    pub(crate) fn depart<S>(&mut self, conn: &mut Connection<S>, code: u16, reason: &str) {
+        if !conn.is_open() {
+            return;
+        }
+        self.leave_topics(conn);
+        if let Some(user) = conn.user() {
+            self.shared.users.leave(user, conn.key);
+        }
+        self.shared.desks[self.index].seats.leave(conn.key);
+        self.shared.give_place_back();
+        count(&self.shared.metrics.disconnections_total, 1);
+        self.event(conn, Kind::Disconnect, format!("{code} {reason}").as_bytes());
+        conn.phase =
+            Phase::Closing(Closing { deadline: 0, is_answered: false, is_deaf: true, is_shut: false });
+    }
+
+    /// Drops the connection at the end of the turn.
+    pub fn end<S>(&mut self, conn: &mut Connection<S>) {
+        if !std::mem::replace(&mut conn.is_ended, true) {
+            self.ended.push(conn.key.slot() as u32);
+        }
+    }
+
+    pub(crate) fn fail<S: Socket>(&mut self, key: ConnectionKey, slab: &mut Slab<Connection<S>>) {
+        count(&self.shared.metrics.panics_total, 1);
+        if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
+            self.close(conn, close::FAULT, "a fault of the server");
+            self.stop_listening(conn, false);
+        }
+    }
+
+    /// Takes the last step of a connection that says goodbye, when its last byte has left.
+    pub(crate) fn finish<S: Socket>(&mut self, conn: &mut Connection<S>) {
+        let Phase::Closing(closing) = &mut conn.phase else { return };
+        if conn.backlog.is_some() || !conn.pending.is_none() {
+            return;
+        }
+        if closing.is_deaf
+            && !std::mem::replace(&mut closing.is_shut, true)
+            && conn.socket.shutdown().is_err()
+        {
+            return self.end(conn);
+        }
+        if closing.is_answered {
+            self.end(conn);
+        }
+    }
+}
