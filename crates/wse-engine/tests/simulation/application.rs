@@ -1,0 +1,139 @@
+//! The twin of `engine.rs`: what an application asks of a world's shard, and what it is told.
+//!
+//! Leaves commands and takes events; they are carried out when the world takes a turn.
+
+use crate::world::{World, identity};
+use std::sync::atomic::Ordering::Relaxed;
+use wse_engine::budget::Charge;
+use wse_engine::frame::{Frame, Payload};
+use wse_engine::inbound::{Batch, Entry, Kind};
+use wse_engine::shared::Command;
+use wse_engine::{ConnectionKey, Reply};
+use wse_protocol::frame::OpCode;
+
+/// An event as the application sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub kind: Kind,
+    pub key: ConnectionKey,
+    pub payload: Vec<u8>,
+}
+
+impl World {
+    fn tell(&self, command: Command) {
+        let mailbox = &self.shared.desks[0].mailbox;
+        mailbox.push(command);
+        mailbox.wake();
+    }
+
+    fn charge(&self, bytes: usize) -> Option<Charge> {
+        self.shared.budget.charge(bytes)
+    }
+
+    /// Publishes `text`; `false`: over the memory budget.
+    pub fn publish(&self, topic: &str, text: &str) -> bool {
+        let Some(topic) = self.shared.topics.get(topic) else { return true };
+        let Some(charge) = self.charge(text.len()) else { return false };
+        let frame = Frame::new(OpCode::Text, text.as_bytes(), Some(charge));
+        if topic.is_wanted(0) {
+            self.tell(Command::Publish(topic, frame));
+        }
+        true
+    }
+
+    /// Publishes an envelope of the type `topic` that carries `n`, with `padding` bytes more.
+    pub fn publish_number(&self, topic: &str, n: u64, padding: usize) -> bool {
+        self.publish(topic, &numbered(topic, n, padding))
+    }
+
+    /// Sends `text` to every connection; `false`: over the memory budget.
+    pub fn publish_all(&self, text: &str) -> bool {
+        let charge = self.charge(text.len());
+        let frame = charge.map(|charge| Frame::new(OpCode::Text, text.as_bytes(), Some(charge)));
+        frame.map(|frame| self.tell(Command::Everyone(frame))).is_some()
+    }
+
+    /// Sends an envelope to one connection; its number, or `None` when it is refused.
+    pub fn send(&self, key: ConnectionKey, text: &str) -> Option<u64> {
+        let seats = &self.shared.desks[0].seats;
+        seats.high(key)?;
+        let seq = seats.next_sequence(key);
+        let charge = if seats.is_full(key) { None } else { self.charge(text.len()) }?;
+        let mut bytes = Payload::room(text.len());
+        bytes.extend_from_slice(text.as_bytes());
+        let (frame, _) = Payload::new(OpCode::Text, bytes, true, Some(charge)).into_frame(Some(seq));
+        self.tell(Command::Send(key, frame));
+        Some(seq)
+    }
+
+    /// Subscribes a connection by the application's wish; the request's number.
+    pub fn subscribe(&mut self, key: ConnectionKey, topic: &str) -> u32 {
+        self.requests += 1;
+        let topics = vec![self.shared.topics.want(topic, 0)];
+        self.tell(Command::Subscribe { key, topics, refused: Vec::new(), request: self.requests });
+        self.requests
+    }
+
+    pub fn unsubscribe(&self, key: ConnectionKey, topics: Option<Vec<String>>) {
+        self.tell(Command::Unsubscribe { key, topics });
+    }
+
+    pub fn disconnect(&self, key: ConnectionKey, code: u16) {
+        self.tell(Command::Disconnect { key, code, reason: "because".into(), error: None });
+    }
+
+    pub fn decide(&self, key: ConnectionKey, user: Option<&str>) {
+        self.tell(Command::Decide(key, user.map(identity)));
+    }
+
+    /// Closes the engine.
+    pub fn close(&self) {
+        assert!(self.shared.begin_closing(), "it is closed once");
+        self.tell(Command::Close);
+    }
+
+    pub fn replies(&self) -> Vec<Reply> {
+        self.shared.take_replies()
+    }
+
+    /// Takes the oldest batch of events.
+    pub fn take_batch(&self) -> Option<Vec<Event>> {
+        let desk = &self.shared.desks[0];
+        let (batch, is_stalled) = desk.inbound.take()?;
+        self.shared.lifecycle_waiting.fetch_sub(batch.lifecycle, Relaxed);
+        if is_stalled {
+            desk.mailbox.wake();
+        }
+        let events = read(&batch);
+        desk.inbound.recycle(batch);
+        Some(events)
+    }
+
+    /// Takes all events that wait.
+    pub fn take_events(&self) -> Vec<Event> {
+        std::iter::from_fn(|| self.take_batch()).flatten().collect()
+    }
+
+    /// Says whether somebody takes events.
+    pub fn set_consumer(&self, present: bool) {
+        self.shared.set_consumer(present);
+    }
+}
+
+/// The text of [`World::publish_number`].
+pub fn numbered(topic: &str, n: u64, padding: usize) -> String {
+    let padding = "x".repeat(padding);
+    format!(r#"{{"t":"{topic}","p":{{"n":{n},"x":"{padding}"}}}}"#)
+}
+
+fn read(batch: &Batch) -> Vec<Event> {
+    let (mut text, mut bytes) = (0, 0);
+    let event = |entry: &Entry| {
+        let (joined, from) =
+            if entry.is_ascii { (&batch.text, &mut text) } else { (&batch.bytes, &mut bytes) };
+        let to = entry.end as usize;
+        let payload = joined[std::mem::replace(from, to)..to].to_vec();
+        Event { kind: entry.kind, key: entry.key, payload }
+    };
+    batch.entries.iter().map(event).collect()
+}

@@ -1,0 +1,20 @@
+//! Runs a shard without a kernel, a clock or threads: the twin of `driver.rs` for tests.
+//!
+//! [`world`] drives the shard, [`application`] plays the host, [`kernel`] the sockets, [`client`] the peers.
+//! Every other module verifies one behaviour. Time passes only when a test says so.
+
+mod application;
+mod client;
+mod kernel;
+mod world;
+
+mod endings;
+mod handshakes;
+mod heartbeats;
+mod inbound;
+mod ledger;
+mod limits;
+mod partial_writes;
+mod random;
+mod slow_readers;
+mod splits;

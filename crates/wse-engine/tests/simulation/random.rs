@@ -1,0 +1,272 @@
+//! Verifies that no order of events loses, repeats or leaks anything: random runs, each from a seed.
+//!
+//! `SIMULATION_SEEDS=10000` runs more of them, `SIMULATION_SEED=7` one alone; a run that fails says which.
+
+use crate::application::{Event, numbered};
+use crate::client::frame;
+use crate::ledger::Account;
+use crate::world::{World, settings};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use wse_engine::Config;
+use wse_engine::config::{ConnectionLimitPolicy, InboundLimits, OutboundLimits};
+
+const SEEDS: u64 = 300;
+const STEPS: usize = 400;
+const TOPICS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
+const USERS: [&str; 3] = ["ann", "bob", "cy"];
+
+/// One random run.
+struct Run {
+    world: World,
+    random: fastrand::Rng,
+    accounts: Vec<Account>,
+    events: Vec<Event>,
+    published: u64,
+}
+
+fn config(random: &mut fastrand::Rng) -> Config {
+    let mut one_of = |choices: &[usize]| choices[random.usize(..choices.len())];
+    let outbound = OutboundLimits {
+        max_messages: one_of(&[0, 8, 50, 1_000]),
+        max_bytes: one_of(&[0, 3_000, 1 << 20]),
+        slow_timeout_ms: one_of(&[0, 1_000, 10_000]) as u64,
+    };
+    let inbound = InboundLimits {
+        max_bytes: one_of(&[0, 2_000, 64 << 20]),
+        max_bytes_per_connection: one_of(&[0, 200, 256 << 10]),
+    };
+    Config {
+        outbound,
+        inbound,
+        memory_budget_bytes: one_of(&[0, 30_000, 1 << 20]),
+        max_connections: one_of(&[0, 6, 64]),
+        max_connections_per_user: one_of(&[0, 1, 3]),
+        connection_limit_policy: if one_of(&[0, 1]) == 0 {
+            ConnectionLimitPolicy::Replace
+        } else {
+            ConnectionLimitPolicy::Refuse
+        },
+        rate: None,
+        ..settings()
+    }
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let world = World::seeded(config(&mut random), seed);
+        world.set_consumer(true);
+        Self { world, random, accounts: Vec::new(), events: Vec::new(), published: 0 }
+    }
+
+    fn step(&mut self) {
+        let choice = self.random.usize(..100);
+        match choice {
+            0..8 => self.connect(),
+            8..16 => self.subscribe(),
+            16..19 => self.unsubscribe(),
+            19..39 => self.publish(),
+            39..45 => self.unicast(),
+            45..58 => self.say(),
+            58..66 => self.read(),
+            66..68 => self.end(),
+            68..76 => self.events.extend(self.world.take_batch().into_iter().flatten()),
+            76..88 => self.turn(),
+            88..94 => self.world.settle(),
+            94..99 => self.world.pass(self.random.u64(..50)),
+            _ => self.world.pass(self.random.u64(..6_000)),
+        }
+    }
+
+    /// A turn during which the application may be at work, up to the moment before the shard sleeps.
+    fn turn(&mut self) {
+        self.world.turn();
+        if self.random.bool() {
+            self.events.extend(self.world.take_batch().into_iter().flatten());
+        }
+        self.world.fall_asleep();
+    }
+
+    fn pick(&mut self) -> Option<&mut Account> {
+        let open = self.accounts.iter_mut().filter(|account| !account.client.is_gone()).collect::<Vec<_>>();
+        let index = self.random.usize(..open.len().max(1));
+        open.into_iter().nth(index)
+    }
+
+    fn topic(&mut self) -> &'static str {
+        TOPICS[self.random.usize(..TOPICS.len())]
+    }
+
+    fn connect(&mut self) {
+        let user = USERS[self.random.usize(..USERS.len())];
+        let agent = self.random.u8(..5).to_string();
+        let client = self.world.knock_as(user, &agent);
+        self.accounts.push(Account::new(client));
+        self.world.settle();
+    }
+
+    fn subscribe(&mut self) {
+        let topic = self.topic();
+        let Some(account) = self.pick() else { return };
+        let key = account.key;
+        if !account.topics.iter().any(|held| held == topic) {
+            account.topics.push(topic.into());
+        }
+        self.world.subscribe(key, topic);
+    }
+
+    fn unsubscribe(&mut self) {
+        let topic = self.topic();
+        let Some(account) = self.pick() else { return };
+        let key = account.key;
+        account.topics.retain(|held| held != topic);
+        self.world.unsubscribe(key, Some(vec![topic.into()]));
+    }
+
+    fn publish(&mut self) {
+        let topic = self.topic();
+        for _ in 0..self.random.usize(1..12) {
+            self.published += 1;
+            let padding = self.random.usize(..200);
+            if self.world.publish_number(topic, self.published, padding) {
+                let owed = self.accounts.iter_mut().filter(|one| one.topics.iter().any(|held| held == topic));
+                owed.for_each(|account| account.owe(topic, self.published));
+            }
+        }
+    }
+
+    fn unicast(&mut self) {
+        self.published += 1;
+        let n = self.published;
+        let Some(account) = self.pick() else { return };
+        let key = account.key;
+        if self.world.send(key, &numbered("one", n, 10)).is_some() {
+            let account = self.accounts.iter_mut().find(|account| account.key == key);
+            account.expect("it was picked").owe("one", n);
+        }
+    }
+
+    fn say(&mut self) {
+        let mut bytes = Vec::new();
+        let is_split = self.random.bool();
+        let messages = self.random.u64(1..6);
+        let Some(account) = self.pick() else { return };
+        for _ in 0..messages {
+            let text = account.sent.to_string();
+            bytes.extend(frame(crate::client::TEXT, text.as_bytes(), true));
+            bytes.extend(frame(crate::client::PING, text.as_bytes(), true));
+            account.sent += 1;
+        }
+        let key = account.key;
+        let cut = if is_split { self.random.usize(..bytes.len()) } else { 0 };
+        for piece in [&bytes[..cut], &bytes[cut..]] {
+            let account = self.accounts.iter().find(|account| account.key == key);
+            account.expect("it was picked").client.write(piece);
+            if is_split {
+                self.turn();
+            }
+        }
+    }
+
+    fn read(&mut self) {
+        let (choice, size) = (self.random.u8(..4), self.random.usize(1..3_000));
+        let Some(account) = self.pick() else { return };
+        match choice {
+            0 => account.client.resume(),
+            1 => account.client.kernel().drain(size),
+            _ => account.client.stop_reading(size),
+        }
+    }
+
+    fn end(&mut self) {
+        let choice = self.random.u8(..4);
+        let Some(account) = self.pick() else { return };
+        match choice {
+            0 => account.client.kernel().reset(),
+            1 => account.client.kernel().end(),
+            2 => account.client.close(1000),
+            _ => {
+                let key = account.key;
+                self.world.disconnect(key, 4403);
+            }
+        }
+    }
+
+    /// Lets everyone read and the application catch up; then every account has to balance.
+    fn settle_accounts(&mut self) {
+        self.accounts.iter().for_each(|account| account.client.resume());
+        self.world.settle();
+        while let Some(batch) = self.world.take_batch() {
+            self.events.extend(batch);
+            self.world.settle();
+        }
+        let seats = &self.world.shared.desks[0].seats;
+        for account in &self.accounts {
+            let is_open = seats.high(account.key).is_some();
+            let said = account.verify_events(&self.events, !is_open);
+            if is_open {
+                account.verify_complete();
+                assert_eq!(said, account.sent, "what it said has arrived");
+                assert_eq!(account.client.waiting(), 0);
+            } else {
+                account.verify_order();
+            }
+        }
+        assert_eq!(self.world.shared.budget.used(), 0, "nobody is slow, so nothing waits");
+    }
+
+    /// Closes the engine; whoever does not answer is dropped.
+    fn finish(&mut self) {
+        self.world.close();
+        self.world.settle();
+        for account in &self.accounts {
+            account.client.close(1012);
+        }
+        self.world.pass(2_100);
+        assert!(self.world.shard.is_done());
+        self.events.extend(self.world.take_events());
+        for account in &self.accounts {
+            assert!(account.client.is_gone());
+            account.verify_events(&self.events, true);
+        }
+        self.world.assert_nothing_is_left(&USERS);
+    }
+}
+
+fn run(seed: u64) {
+    let mut run = Run::new(seed);
+    for _ in 0..STEPS {
+        run.step();
+    }
+    run.settle_accounts();
+    run.finish();
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+#[test]
+fn no_order_of_events_loses_repeats_or_leaks_anything() {
+    let seeds = match number("SIMULATION_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIMULATION_SEEDS").unwrap_or(SEEDS),
+    };
+    for seed in seeds {
+        if let Err(failure) = catch_unwind(AssertUnwindSafe(|| run(seed))) {
+            eprintln!("replay: SIMULATION_SEED={seed} cargo test -p wse-engine --test simulation random");
+            resume_unwind(failure);
+        }
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_run_again() {
+    let play = || {
+        let mut run = Run::new(7);
+        (0..STEPS).for_each(|_| run.step());
+        let said = run.accounts.iter().map(|account| account.client.bytes()).collect::<Vec<_>>();
+        (said, run.events)
+    };
+    assert_eq!(play(), play());
+}

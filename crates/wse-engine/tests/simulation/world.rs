@@ -1,0 +1,247 @@
+//! The twin of `driver.rs` over a scripted kernel: turns, a hand-held clock, clients.
+//!
+//! Sleeps as the driver sleeps: a shard that nobody woke and that has nothing due takes no turn, so a lost
+//! wake-up is seen. Never decides anything about a connection; that is the shard's.
+
+use crate::client::{Client, HEAD};
+use crate::kernel::{Edges, Kernel, Wire};
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use wse_engine::auth::{Decision, Identity};
+use wse_engine::id::IdKey;
+use wse_engine::shard::{Now, Shard};
+use wse_engine::shared::Shared;
+use wse_engine::{Config, ConnectionKey, Host};
+use wse_protocol::topic::Rules;
+
+/// Turns after which a shard that is still busy is said never to rest.
+const MOST_TURNS: usize = 100_000;
+/// Where clients come from unless a test says otherwise.
+pub const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+struct Wakes(Arc<AtomicUsize>);
+
+impl Host for Wakes {
+    fn wake(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// A shard, its sockets, its clock and its application.
+pub struct World {
+    pub shared: Arc<Shared>,
+    pub shard: Shard<Wire>,
+    /// How often the host was woken.
+    pub wakes: Arc<AtomicUsize>,
+    /// The number of the application's last request for topics.
+    pub requests: u32,
+    now: Now,
+    lines: Vec<(ConnectionKey, Rc<RefCell<Kernel>>)>,
+    is_woken: Arc<AtomicBool>,
+    is_busy: bool,
+    has_more: bool,
+}
+
+/// Settings of most tests: one shard, few places, every topic free to take.
+pub fn settings() -> Config {
+    let topics = Rules { allow: vec!["*".into()], deny: Vec::new() };
+    Config { shards: 1, max_connections: 64, max_handshakes: 64, topics, ..Config::default() }
+}
+
+impl World {
+    pub fn new(config: Config) -> Self {
+        Self::seeded(config, 1)
+    }
+
+    pub fn seeded(config: Config, seed: u64) -> Self {
+        let (wakes, is_woken) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let shared = Arc::new(Shared::new(config, Box::new(Wakes(Arc::clone(&wakes))), IdKey::new(seed, 2)));
+        let waker = Arc::clone(&is_woken);
+        shared.desks[0].mailbox.set_waker(Box::new(move || waker.store(true, Relaxed)));
+        let now = Now { millis: 1, unix_ms: 1_700_000_000_000 };
+        let shard = Shard::new(0, Arc::clone(&shared), fastrand::Rng::with_seed(seed), now);
+        let mut world = Self {
+            shared,
+            shard,
+            wakes,
+            now,
+            lines: Vec::new(),
+            is_woken,
+            is_busy: false,
+            has_more: false,
+            requests: 0,
+        };
+        world.fall_asleep();
+        world
+    }
+
+    // ---- the driver ----
+
+    /// One round of the driver's loop up to the moment before it sleeps.
+    pub fn turn(&mut self) {
+        self.shared.desks[0].mailbox.stay_awake();
+        self.shard.set_now(self.now);
+        for (key, kernel) in &self.lines {
+            let edges = std::mem::take(&mut kernel.borrow_mut().edges);
+            if edges.any() {
+                let Edges { readable, writable, read_closed } = edges;
+                self.shard.ready(*key, readable || read_closed, writable, read_closed);
+            }
+        }
+        self.has_more = self.shard.turn();
+        self.lines.retain(|(_, kernel)| !kernel.borrow().is_dropped());
+    }
+
+    /// The rest of the round: looks for mail once more, as the driver does before it sleeps.
+    pub fn fall_asleep(&mut self) {
+        let mailbox = &self.shared.desks[0].mailbox;
+        mailbox.fall_asleep();
+        self.is_busy = mailbox.take_call() || mailbox.has_mail() || self.has_more;
+    }
+
+    fn is_roused(&mut self) -> bool {
+        let is_due = self.shard.next_due().is_some_and(|due| due <= self.now.millis);
+        let is_ready = self.lines.iter().any(|(_, kernel)| kernel.borrow().edges.any());
+        self.is_woken.swap(false, Relaxed) || self.is_busy || is_due || is_ready
+    }
+
+    /// Whoever reads by itself takes what has arrived.
+    pub fn let_clients_read(&self) {
+        for (_, kernel) in &self.lines {
+            let mut kernel = kernel.borrow_mut();
+            if kernel.is_reading {
+                kernel.drain(usize::MAX);
+            }
+        }
+    }
+
+    /// Takes turns until nothing is left to do at this moment.
+    pub fn settle(&mut self) {
+        for _ in 0..MOST_TURNS {
+            self.let_clients_read();
+            if !self.is_roused() {
+                return;
+            }
+            let kernels = self.lines.iter().map(|(_, kernel)| Rc::clone(kernel)).collect::<Vec<_>>();
+            self.turn();
+            self.fall_asleep();
+            // What a socket took before it was dropped still reaches a peer that reads.
+            for kernel in kernels {
+                let mut kernel = kernel.borrow_mut();
+                if kernel.is_reading {
+                    kernel.drain(usize::MAX);
+                }
+            }
+        }
+        panic!("the shard never comes to rest");
+    }
+
+    /// Lets `millis` pass, with a turn for everything that comes due.
+    pub fn pass(&mut self, millis: u64) {
+        let until = self.now.millis + millis;
+        self.settle();
+        while let Some(due) = self.shard.next_due().filter(|due| *due <= until) {
+            self.set_clock(due);
+            self.settle();
+        }
+        self.set_clock(until);
+        self.settle();
+    }
+
+    fn set_clock(&mut self, millis: u64) {
+        let step = millis.saturating_sub(self.now.millis);
+        self.now = Now { millis: self.now.millis + step, unix_ms: self.now.unix_ms + step };
+    }
+
+    // ---- clients ----
+
+    /// A client that has connected and said nothing.
+    pub fn accept(&mut self) -> Client {
+        self.take_in(PEER, "", Decision::Open)
+    }
+
+    /// A socket with what the host read and decided.
+    pub fn take_in(&mut self, peer: IpAddr, head: &str, decision: Decision) -> Client {
+        self.shard.set_now(self.now);
+        let kernel = Rc::new(RefCell::new(Kernel::new()));
+        let key =
+            self.shard.accept(Wire(Rc::clone(&kernel)), peer, head.into(), decision).map(|(key, _)| key);
+        if let Some(key) = key {
+            kernel.borrow_mut().edges.writable = true;
+            self.lines.push((key, Rc::clone(&kernel)));
+            // The driver accepts inside a round, so the turn follows.
+            self.is_busy = true;
+        }
+        Client::new(key, kernel)
+    }
+
+    /// An open connection.
+    pub fn connect(&mut self) -> Client {
+        let client = self.accept();
+        client.write(HEAD.as_bytes());
+        self.settle();
+        assert_eq!(client.status(), 101);
+        client
+    }
+
+    /// An open connection of `user`, who the host knows.
+    pub fn connect_as(&mut self, user: &str) -> Client {
+        let client = self.knock_as(user, "");
+        self.settle();
+        client
+    }
+
+    /// A connection of `user` whose browser calls itself `agent`; not settled.
+    pub fn knock_as(&mut self, user: &str, agent: &str) -> Client {
+        let head = HEAD.replace("Host: a\r\n", &format!("Host: a\r\nUser-Agent: {agent}\r\n"));
+        self.take_in(PEER, &head, Decision::Granted(identity(user)))
+    }
+
+    /// An open connection that holds `topic`.
+    pub fn connect_to(&mut self, topic: &str) -> Client {
+        let client = self.connect();
+        client.subscribe(&[topic]);
+        self.settle();
+        client
+    }
+
+    // ---- what can be seen from outside ----
+
+    /// Open connections.
+    pub fn open(&self) -> usize {
+        self.shared.metrics.connections.load(Relaxed)
+    }
+
+    /// Whether anyone holds `topic`.
+    pub fn has_topic(&self, topic: &str) -> bool {
+        self.shared.topics.get(topic).is_some()
+    }
+
+    /// Verifies that nothing is left of any connection: no socket, seat, place, topic, user, or byte.
+    pub fn assert_nothing_is_left(&self, users: &[&str]) {
+        let metrics = &self.shared.metrics;
+        assert_eq!(self.shard.len(), 0, "connections in the slab");
+        assert!(self.shared.topics.is_empty(), "{} topics are left", self.shared.topics.len());
+        assert_eq!(self.open(), 0, "places among the open connections");
+        assert_eq!(self.shared.desks[0].seats.open_keys(0).count(), 0, "seats");
+        assert_eq!(value(&metrics.connections_total), value(&metrics.disconnections_total));
+        assert_eq!(self.shared.budget.used(), 0, "bytes of the memory budget");
+        assert_eq!(value(&metrics.panics_total), 0);
+        for user in users {
+            assert_eq!(self.shared.users.connections(user), [], "connections of {user}");
+        }
+    }
+}
+
+/// The value of a counter.
+pub fn value(counter: &AtomicU64) -> u64 {
+    counter.load(Relaxed)
+}
+
+/// Who `user` is.
+pub fn identity(user: &str) -> Identity {
+    Identity { user_id: Some(user.into()), claims: "{}".into() }
+}
