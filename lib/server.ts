@@ -24,11 +24,15 @@ import type {
   SubscribeResult,
 } from './types.js'
 
-/** What the addon answers and asks. */
-type Reply =
-  | { type: 'subscribed'; request: number; granted: string[]; refused: string[] }
-  | { type: 'authenticate'; place: number; generation: number; request: string }
-  | { type: 'closed' }
+/** A connection that waits for the application's word. */
+interface Question {
+  readonly place: number
+  readonly generation: number
+  readonly request: string
+}
+
+/** What the addon answers and asks: see `replies` in its `drain.rs`. Null: a shard has ended. */
+type Reply = number | [request: number, refused: string[]] | Question | null
 
 /** A subscription that the engine works on. */
 interface Asked {
@@ -367,25 +371,22 @@ export class WseServer {
   }
 
   #answer(reply: Reply): void {
-    switch (reply.type) {
-      case 'subscribed': {
-        const asked = this.#subscriptions.get(reply.request)
-        this.#subscriptions.delete(reply.request)
-        const { granted: successTopics, refused: failedTopics } = reply
-        asked?.resolve({ success: successTopics.length > 0, successTopics, failedTopics })
-        break
-      }
-      case 'authenticate':
-        void this.#decide(reply)
-        break
-      case 'closed':
-        this.#shardsToClose -= 1
-        if (this.#shardsToClose === 0) this.#onClosed?.()
-        break
-    }
+    if (reply === null) {
+      this.#shardsToClose -= 1
+      if (this.#shardsToClose === 0) this.#onClosed?.()
+    } else if (typeof reply === 'number') this.#subscribed(reply, [])
+    else if (Array.isArray(reply)) this.#subscribed(...reply)
+    else void this.#decide(reply)
   }
 
-  async #decide({ place, generation, request }: Extract<Reply, { type: 'authenticate' }>): Promise<void> {
+  #subscribed(request: number, failedTopics: string[]): void {
+    const asked = this.#subscriptions.get(request)
+    this.#subscriptions.delete(request)
+    const successTopics = asked?.topics.filter((topic) => !failedTopics.includes(topic)) ?? []
+    asked?.resolve({ success: successTopics.length > 0, successTopics, failedTopics })
+  }
+
+  async #decide({ place, generation, request }: Question): Promise<void> {
     const { headers, url, remoteAddress } = JSON.parse(request) as AuthenticateRequest
     const identity = await this.#authenticate({ headers, url, remoteAddress })
     if (!this.#isGone) native.decide(this.#handle, place, generation, identity?.userId, identity?.claims)

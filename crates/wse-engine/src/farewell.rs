@@ -87,13 +87,12 @@ impl Core {
         if conn.backlog.is_some() || !conn.pending.is_none() {
             return;
         }
-        if closing.is_deaf
-            && !std::mem::replace(&mut closing.is_shut, true)
-            && conn.socket.shutdown().is_err()
-        {
+        if closing.is_answered {
+            // Both have said Close, so nothing unread is left that would turn the end into a reset.
             return self.end(conn);
         }
-        if closing.is_answered {
+        let is_first = closing.is_deaf && !std::mem::replace(&mut closing.is_shut, true);
+        if is_first && conn.socket.shutdown().is_err() {
             self.end(conn);
         }
     }

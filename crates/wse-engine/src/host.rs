@@ -21,9 +21,7 @@ pub enum Reply {
     Subscribed {
         /// The request's number.
         request: u32,
-        /// Topics that the connection holds now.
-        granted: Vec<String>,
-        /// Topics that were refused.
+        /// Topics that were refused; the connection holds all others that were asked for.
         refused: Vec<String>,
     },
     /// Who is this? To be answered with [`crate::Engine::decide`] within the handshake time.

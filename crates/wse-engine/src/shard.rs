@@ -40,6 +40,8 @@ const SLICE_FRAMES: usize = 256;
 const SLICE_BYTES: usize = 64 << 10;
 /// Frames of replies after which a turn writes without waiting for its end.
 const TURN_FRAMES: usize = 4_096;
+/// Commands for which there stays room when there are none.
+const SPARE_COMMANDS: usize = 512;
 /// Connections that are worth a trim of the memory once they have left.
 const CROWD: usize = 256;
 
@@ -242,7 +244,7 @@ impl<S: Socket> Shard<S> {
             let mailbox = &self.core.shared.desks[self.core.index].mailbox;
             let mut mail = mailbox.take(std::mem::take(&mut self.room));
             self.inbox.extend(mail.drain(..));
-            mail.shrink_to(4_096);
+            mail.shrink_to(SPARE_COMMANDS);
             self.room = mail;
         }
         let (mut frames, mut bytes) = (0, 0);
@@ -253,7 +255,7 @@ impl<S: Socket> Shard<S> {
             frames += self.core.turn.len() - before;
         }
         if self.inbox.is_empty() {
-            self.inbox.shrink_to(4_096);
+            self.inbox.shrink_to(SPARE_COMMANDS);
         }
     }
 
@@ -291,7 +293,6 @@ impl<S: Socket> Shard<S> {
                 return bytes;
             }
             Command::Subscribe { key, topics, mut refused, request } => {
-                let mut granted = Vec::with_capacity(topics.len());
                 for topic in topics {
                     let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
                     let is_held = match conn {
@@ -301,13 +302,11 @@ impl<S: Socket> Shard<S> {
                             false
                         }
                     };
-                    if is_held {
-                        granted.push(topic.name().into())
-                    } else {
-                        refused.push(topic.name().into())
+                    if !is_held {
+                        refused.push(topic.name().into());
                     }
                 }
-                core.reply(Reply::Subscribed { request, granted, refused });
+                core.reply(Reply::Subscribed { request, refused });
             }
             Command::Unsubscribe { key, topics } => {
                 if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {

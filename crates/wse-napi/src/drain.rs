@@ -77,18 +77,18 @@ pub fn connection_id(handle: u32, place: u32, generation: u32, high: u32, low: u
     instance::with(handle, |it| Ok(it.engine.id(ConnectionKey { place, generation }, high).to_string()))
 }
 
-/// Takes the engine's answers and questions, as a JSON list.
+/// Takes the engine's answers and questions, as a JSON list. An answered subscription is `[request, refused]`,
+/// or the request's number alone when nothing was refused, because there is one for most connections.
 #[napi]
 pub fn replies(handle: u32) -> Result<String> {
     instance::with(handle, |it| {
         let replies = it.engine.take_replies().into_iter().map(|reply| match reply {
-            Reply::Subscribed { request, granted, refused } => {
-                serde_json::json!({ "type": "subscribed", "request": request, "granted": granted, "refused": refused })
+            Reply::Subscribed { request, refused } if refused.is_empty() => request.into(),
+            Reply::Subscribed { request, refused } => serde_json::json!([request, refused]),
+            Reply::Authenticate { key, request } => {
+                serde_json::json!({ "place": key.place, "generation": key.generation, "request": request })
             }
-            Reply::Authenticate { key, request } => serde_json::json!({
-                "type": "authenticate", "place": key.place, "generation": key.generation, "request": request,
-            }),
-            Reply::Closed => serde_json::json!({ "type": "closed" }),
+            Reply::Closed => serde_json::Value::Null,
         });
         Ok(serde_json::Value::Array(replies.collect()).to_string())
     })

@@ -3,12 +3,13 @@
 //! `SIMULATION_SEEDS=10000` runs more of them, `SIMULATION_SEED=7` one alone; a run that fails says which.
 
 use crate::application::{Event, numbered};
-use crate::client::frame;
+use crate::client::{HEAD, frame};
 use crate::ledger::Account;
 use crate::world::{World, settings};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use wse_engine::Config;
+use wse_engine::auth::Auth;
 use wse_engine::config::{ConnectionLimitPolicy, InboundLimits, OutboundLimits};
+use wse_engine::{Config, ConnectionKey, Reply};
 
 const SEEDS: u64 = 300;
 const STEPS: usize = 400;
@@ -21,6 +22,8 @@ struct Run {
     random: fastrand::Rng,
     accounts: Vec<Account>,
     events: Vec<Event>,
+    /// Connections that the application has to decide about.
+    undecided: Vec<ConnectionKey>,
     published: u64,
 }
 
@@ -46,6 +49,8 @@ fn config(random: &mut fastrand::Rng) -> Config {
         } else {
             ConnectionLimitPolicy::Refuse
         },
+        // Those that the host has not decided about are asked about.
+        auth: Auth::Hook,
         rate: None,
         ..settings()
     }
@@ -56,13 +61,15 @@ impl Run {
         let mut random = fastrand::Rng::with_seed(seed);
         let world = World::seeded(config(&mut random), seed);
         world.set_consumer(true);
-        Self { world, random, accounts: Vec::new(), events: Vec::new(), published: 0 }
+        Self { world, random, accounts: Vec::new(), events: Vec::new(), undecided: Vec::new(), published: 0 }
     }
 
     fn step(&mut self) {
         let choice = self.random.usize(..100);
         match choice {
-            0..8 => self.connect(),
+            0..4 => self.connect(),
+            4..6 => self.knock(),
+            6..8 => self.decide(),
             8..16 => self.subscribe(),
             16..19 => self.unsubscribe(),
             19..39 => self.publish(),
@@ -97,8 +104,34 @@ impl Run {
         TOPICS[self.random.usize(..TOPICS.len())]
     }
 
+    fn user(&mut self) -> &'static str {
+        USERS[self.random.usize(..USERS.len())]
+    }
+
+    /// A connection that the application will be asked about, its request in two pieces.
+    fn knock(&mut self) {
+        let client = self.world.accept();
+        let (first, second) = HEAD.as_bytes().split_at(self.random.usize(..HEAD.len()));
+        client.write(first);
+        self.turn();
+        client.write(second);
+        self.accounts.push(Account::new(client));
+    }
+
+    fn decide(&mut self) {
+        let asked = self.world.replies().into_iter().filter_map(|reply| match reply {
+            Reply::Authenticate { key, .. } => Some(key),
+            _ => None,
+        });
+        self.undecided.extend(asked);
+        for key in self.undecided.split_off(self.undecided.len() / 2) {
+            let user = self.user();
+            self.world.decide(key, Some(user).filter(|_| self.random.u8(..4) > 0));
+        }
+    }
+
     fn connect(&mut self) {
-        let user = USERS[self.random.usize(..USERS.len())];
+        let user = self.user();
         let agent = self.random.u8(..5).to_string();
         let client = self.world.knock_as(user, &agent);
         self.accounts.push(Account::new(client));
@@ -107,8 +140,11 @@ impl Run {
 
     fn subscribe(&mut self) {
         let topic = self.topic();
-        let Some(account) = self.pick() else { return };
-        let key = account.key;
+        let Some(key) = self.pick().map(|account| account.key) else { return };
+        if self.world.shared.desks[0].seats.high(key).is_none() {
+            return;
+        }
+        let Some(account) = self.accounts.iter_mut().find(|account| account.key == key) else { return };
         if !account.topics.iter().any(|held| held == topic) {
             account.topics.push(topic.into());
         }
