@@ -83,7 +83,10 @@ export declare function memory(handle: number): string
 /** Forgets a closed engine. */
 export declare function release(handle: number): void
 
-/** Takes the engine's answers and questions, as a JSON list. */
+/**
+ * Takes the engine's answers and questions, as a JSON list. An answered subscription is `[request, refused]`,
+ * or the request's number alone when nothing was refused, because there is one for most connections.
+ */
 export declare function replies(handle: number): string
 
 /** Sends text to one connection; the bytes queued, or -1: it is gone, or its queue refuses. */
