@@ -139,3 +139,14 @@ impl<S> Connection<S> {
         self.backlog.as_mut().map(|backlog| backlog.push_control(frame)).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        let bytes = size_of::<Option<Connection<mio::net::TcpStream>>>();
+        assert!(bytes <= 256, "a place in the slab takes {bytes} bytes");
+    }
+}
