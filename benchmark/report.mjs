@@ -21,7 +21,8 @@ export function writeReport(result) {
   writeFileSync(PAGE, `${before}${BEGIN}\n\n${parts.join('\n\n')}\n\n${END}${after}`)
   mkdirSync(ASSETS, { recursive: true })
   for (const scenario of result.scenarios) {
-    const bars = scenario.peers.map((peer) => ({
+    const charted = scenario.peers.filter(({ isCharted }) => isCharted)
+    const bars = charted.map((peer) => ({
       label: peer.label,
       isOurs: peer.name.startsWith('wse'),
       ...row(peer),

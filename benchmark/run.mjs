@@ -102,10 +102,10 @@ async function measureOnce(scenario, peer, timing, tokens) {
   }
 }
 
-function record({ peers: entries }, { name, label }, { about, ...outcome }) {
+function record({ peers: entries }, { name, label, isCharted = true }, { about, ...outcome }) {
   let entry = entries.find((candidate) => candidate.name === name)
   if (!entry) {
-    entry = { name, label, ...about, rounds: [] }
+    entry = { name, label, isCharted, ...about, rounds: [] }
     entries.push(entry)
   }
   entry.rounds.push(outcome)

@@ -107,6 +107,7 @@ impl Peer {
             Err(Error::ConnectionClosed | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
                 Ok(())
             }
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
             other => other,
         }
     }
