@@ -192,3 +192,18 @@ fn a_socket_without_a_place_is_let_go() {
     world.settle();
     assert_eq!(world.connect().status(), 101, "the oldest have given way");
 }
+
+#[test]
+fn one_that_was_refused_does_not_count() {
+    let mut world = World::new(Config { max_handshakes: 2, ..settings() });
+    for _ in 0..10 {
+        let refused = world.accept();
+        refused.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        refused.kernel().end();
+        world.settle();
+        assert_eq!(refused.status(), 404);
+    }
+    let stuck = [world.accept(), world.accept()];
+    world.settle();
+    assert!(stuck.iter().all(|client| !client.is_gone()));
+}

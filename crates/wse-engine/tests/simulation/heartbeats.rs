@@ -1,6 +1,6 @@
 //! Verifies that silence is asked about in the connection's own language, and that a dead peer's socket ends.
 
-use crate::client::{MORE, PING, PONG, TEXT, frame};
+use crate::client::{HEAD, MORE, PING, PONG, TEXT, frame};
 use crate::world::{World, settings, value};
 use wse_engine::Config;
 use wse_engine::heartbeat::Heartbeat;
@@ -126,4 +126,16 @@ fn a_thousand_beats_leave_no_pages_behind() {
     world.pass(60_000);
     assert_eq!(world.shard.next_due(), None);
     world.assert_nothing_is_left(&[]);
+}
+
+#[test]
+fn silence_begins_when_the_connection_opens() {
+    let mut world = World::new(settings());
+    let client = world.accept();
+    world.pass(9_000);
+    client.write(HEAD.as_bytes());
+    world.pass(24_900);
+    assert!(client.payloads(PING).is_empty());
+    world.pass(200);
+    assert_eq!(client.payloads(PING).len(), 1);
 }

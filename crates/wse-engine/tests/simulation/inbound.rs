@@ -261,3 +261,20 @@ fn a_flooder_has_its_share_of_a_turn_and_no_more() {
     world.settle();
     assert!(numbers(&world.take_events(), &flooder).eq(0..20_000));
 }
+
+#[test]
+fn what_was_taken_is_credit_again() {
+    let mut world = with_room(0, 10_000);
+    world.shared.set_consumer(true);
+    let client = world.connect();
+    for round in 0..100 {
+        flood(&client, round * 20..round * 20 + 20);
+        world.settle();
+        assert!(numbers(&world.take_events(), &client).count() == 20, "in round {round}");
+    }
+    client.text("within the share");
+    world.settle();
+    client.ping(b"alive");
+    world.settle();
+    assert_eq!(client.payloads(crate::client::PONG), [b"alive"]);
+}

@@ -100,6 +100,10 @@ impl Run {
         open.into_iter().nth(index)
     }
 
+    fn account(&mut self, key: ConnectionKey) -> &mut Account {
+        self.accounts.iter_mut().find(|account| account.key == key).expect("it has an account")
+    }
+
     fn topic(&mut self) -> &'static str {
         TOPICS[self.random.usize(..TOPICS.len())]
     }
@@ -140,15 +144,13 @@ impl Run {
 
     fn subscribe(&mut self) {
         let topic = self.topic();
-        let Some(key) = self.pick().map(|account| account.key) else { return };
-        if self.world.shared.desks[0].seats.high(key).is_none() {
-            return;
-        }
-        let Some(account) = self.accounts.iter_mut().find(|account| account.key == key) else { return };
-        if !account.topics.iter().any(|held| held == topic) {
-            account.topics.push(topic.into());
-        }
+        let picked = self.pick().map(|account| account.key);
+        let Some(key) = picked.filter(|key| self.world.is_open(*key)) else { return };
         self.world.subscribe(key, topic);
+        let topics = &mut self.account(key).topics;
+        if !topics.iter().any(|held| held == topic) {
+            topics.push(topic.into());
+        }
     }
 
     fn unsubscribe(&mut self) {
@@ -177,8 +179,7 @@ impl Run {
         let Some(account) = self.pick() else { return };
         let key = account.key;
         if self.world.send(key, &numbered("one", n, 10)).is_some() {
-            let account = self.accounts.iter_mut().find(|account| account.key == key);
-            account.expect("it was picked").owe("one", n);
+            self.account(key).owe("one", n);
         }
     }
 
@@ -196,8 +197,7 @@ impl Run {
         let key = account.key;
         let cut = if is_split { self.random.usize(..bytes.len()) } else { 0 };
         for piece in [&bytes[..cut], &bytes[cut..]] {
-            let account = self.accounts.iter().find(|account| account.key == key);
-            account.expect("it was picked").client.write(piece);
+            self.account(key).client.write(piece);
             if is_split {
                 self.turn();
             }
@@ -236,9 +236,8 @@ impl Run {
             self.events.extend(batch);
             self.world.settle();
         }
-        let seats = &self.world.shared.desks[0].seats;
         for account in &self.accounts {
-            let is_open = seats.high(account.key).is_some();
+            let is_open = self.world.is_open(account.key);
             let said = account.verify_events(&self.events, !is_open);
             if is_open {
                 account.verify_complete();

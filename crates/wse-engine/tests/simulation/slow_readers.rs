@@ -19,6 +19,8 @@ fn gaps(client: &Client, topic: Option<&str>) -> u64 {
 /// A stalled and a healthy reader of `news`, and publications one by one.
 fn flood(world: &mut World, publications: u64, padding: usize) -> (Client, Client) {
     let (slow, healthy) = (world.connect_to("news"), world.connect_to("news"));
+    // Past the deadline of their handshakes, so that each later one is the reader's own.
+    world.pass(12_000);
     slow.stop_reading(100);
     for n in 0..publications {
         assert!(world.publish_number("news", n, padding));
@@ -118,7 +120,10 @@ fn a_unicast_to_a_full_queue_is_refused_at_once_and_leaves_a_hole_in_the_numbers
 fn a_reader_that_stays_slow_is_closed_and_its_socket_ends() {
     let mut world = World::new(bounded(10, 0));
     let (slow, healthy) = flood(&mut world, 50, 0);
-    world.pass(9_900);
+    for n in 50..59 {
+        world.pass(1_100);
+        assert!(world.publish_number("news", n, 0));
+    }
     assert_eq!(world.open(), 2);
     world.pass(200);
     assert_eq!(world.open(), 1);
@@ -173,4 +178,32 @@ fn over_the_memory_budget_a_publication_is_refused_and_room_comes_back() {
     assert!(world.publish_number("news", published, 1_000));
     world.settle();
     assert_eq!(slow.numbers("news").len(), 10);
+}
+
+#[test]
+fn a_queue_that_stays_more_than_half_full_is_still_slow() {
+    for config in [bounded(10, 0), bounded(0, 10_000)] {
+        let mut world = World::new(config);
+        let (slow, _) = flood(&mut world, 20, 1_000);
+        world.let_read(&slow, 3_000);
+        world.pass(10_100);
+        assert_eq!(value(&world.shared.metrics.slow_closed_total), 1);
+    }
+}
+
+#[test]
+fn the_next_occupant_of_a_slow_readers_place_starts_anew() {
+    let mut world = World::new(bounded(2, 0));
+    let slow = world.connect();
+    slow.stop_reading(1);
+    for _ in 0..5 {
+        world.send(slow.key(), r#"{"t":"one","p":{}}"#);
+        world.settle();
+    }
+    assert!(world.shared.desks[0].seats.is_full(slow.key()));
+    slow.kernel().reset();
+    world.settle();
+    let next = world.connect();
+    assert_eq!(slow.key().slot(), next.key().slot());
+    assert_eq!(world.send(next.key(), r#"{"t":"one","p":{}}"#), Some(1));
 }

@@ -118,6 +118,14 @@ impl World {
         }
     }
 
+    /// A client that does not read by itself reads `bytes`, one by one.
+    pub fn let_read(&mut self, client: &Client, bytes: usize) {
+        for _ in 0..bytes {
+            client.kernel().drain(1);
+            self.settle();
+        }
+    }
+
     /// Takes turns until nothing is left to do at this moment.
     pub fn settle(&mut self) {
         for _ in 0..MOST_TURNS {
@@ -213,6 +221,11 @@ impl World {
     /// Open connections.
     pub fn open(&self) -> usize {
         self.shared.metrics.connections.load(Relaxed)
+    }
+
+    /// Whether the application may send to this connection.
+    pub fn is_open(&self, key: ConnectionKey) -> bool {
+        self.shared.desks[0].seats.high(key).is_some()
     }
 
     /// Whether anyone holds `topic`.
