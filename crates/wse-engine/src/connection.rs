@@ -100,6 +100,10 @@ pub struct Connection<S> {
     pub waiting: usize,
     /// It owes an answer to a ping.
     pub is_silent: bool,
+    /// It is in the shard's list of backlogs.
+    pub is_parked: bool,
+    /// The application has heard of it, so it hears of its end.
+    pub is_known: bool,
     /// It said `client_hello`.
     pub said_hello: bool,
     /// It is not read until the application has taken its events.

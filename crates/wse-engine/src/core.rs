@@ -21,6 +21,8 @@ use wse_protocol::topic;
 
 /// Reads of one connection in one turn: 256 KiB, then others have theirs.
 const READS: usize = 4;
+/// The least that is read at once.
+const LEAST_READ: usize = 4 << 10;
 
 /// All of a shard but its connections.
 pub struct Core {
@@ -71,7 +73,7 @@ impl Core {
             handshakes: VecDeque::new(),
             unfinished: 0,
             has_replies: false,
-            share: 0,
+            share: usize::MAX,
         }
     }
 
@@ -80,13 +82,15 @@ impl Core {
             if conn.is_ended || conn.is_stalled || self.is_deciding(conn) {
                 return;
             }
-            match conn.socket.read(buffer) {
+            // When the room for all is nearly used up, nobody brings in much more.
+            let most = self.share.clamp(LEAST_READ, buffer.len());
+            match conn.socket.read(&mut buffer[..most]) {
                 Ok(0) => return self.read_end(conn),
                 Ok(length) => {
                     count(&self.shared.metrics.bytes_received_total, length as u64);
                     self.received(conn, &mut buffer[..length]);
                     // A short read has emptied the socket; the next bytes, or the end, are told anew.
-                    if length < buffer.len() && !conn.is_read_closed {
+                    if length < most && !conn.is_read_closed {
                         return;
                     }
                 }
@@ -131,9 +135,13 @@ impl Core {
         let shared = &self.shared;
         let inbound = &shared.desks[self.index].inbound;
         if kind.is_lifecycle() {
-            if !shared.reserve_lifecycle() {
-                return count(&shared.metrics.inbound_dropped_total, 1);
-            }
+            // Decided once for each connection: no end without a beginning, no beginning without an end.
+            conn.is_known |= kind != Kind::Disconnect && shared.reserve_lifecycle();
+        }
+        if !conn.is_known {
+            return count(&shared.metrics.inbound_dropped_total, 1);
+        }
+        if kind.is_lifecycle() {
             conn.last_event = self.arrivals.push(inbound, kind, (conn.key, conn.high), payload);
             return;
         }

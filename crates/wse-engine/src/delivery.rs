@@ -1,6 +1,6 @@
 //! What leaves: queued for the turn, written once, and kept when the kernel refuses it.
 
-use crate::connection::{Connection, Phase, Socket};
+use crate::connection::{Connection, Socket};
 use crate::core::Core;
 use crate::frame::Frame;
 use crate::metrics::count;
@@ -83,7 +83,7 @@ impl Core {
             sent += 1;
         }
         count(&self.shared.metrics.messages_sent_total, sent);
-        if !matches!(conn.phase, Phase::Closing(_)) {
+        if !std::mem::replace(&mut conn.is_parked, true) {
             self.parked.push(conn.key);
         }
         conn.backlog_mut().resume(left, written);

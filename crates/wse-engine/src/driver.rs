@@ -145,12 +145,13 @@ impl Driver {
                 }
             }
             self.receive();
-            if self.has_accepts {
-                self.accept();
-            }
             if shared.is_closing() {
+                // Before anyone is accepted whom the close that is under way would not meet.
                 self.listener = None;
                 self.has_accepts = false;
+            }
+            if self.has_accepts {
+                self.accept();
             }
             has_more = self.shard.turn();
         }

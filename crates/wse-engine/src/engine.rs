@@ -272,9 +272,10 @@ impl Engine {
         self.shared.topics.subscribers(topic)
     }
 
-    /// The id of a connection with this key and upper half, see [`crate::inbound::Entry`].
-    pub fn id(&self, key: ConnectionKey, high: u64) -> ConnectionId {
-        self.shared.ids.id(high, key)
+    /// What turns a connection's key and upper half (see [`crate::inbound::Entry`]) into its id; it outlives the
+    /// engine.
+    pub fn ids(&self) -> IdKey {
+        self.shared.ids
     }
 
     /// Takes the oldest batch of inbound events, shard by shard in turn, and the shard that it came from.

@@ -214,13 +214,16 @@ fn upgrade(
         Auth::Hook | Auth::Anonymous => None,
     };
     let cookie = cookie_name.and_then(|name| fields.cookie(name));
-    let has_credentials = cookie.is_some() || cookie_name.is_none() && fields.get("cookie").is_some();
+    let has_credentials = cookie.is_some() || cookie_name.is_none() && fields.has("cookie");
     if !is_origin_allowed(&fields, has_credentials, config) {
         return refused(Refusal::Origin);
     }
     let offered = || fields.values("sec-websocket-protocol").flat_map(|line| line.split(',')).map(str::trim);
     let is_v2_offered = offered().any(|protocol| protocol == "wse.v2");
     let from_protocol = offered().find_map(|protocol| protocol.strip_prefix(TOKEN_PROTOCOL));
+    if !is_v2_offered && offered().any(|protocol| protocol == "wse.v1") {
+        return refused(Refusal::Dialect);
+    }
     if from_protocol.is_some() && !is_v2_offered {
         return refused(Refusal::TokenAlone);
     }
@@ -243,7 +246,11 @@ fn upgrade(
 
 /// PROTOCOL §2: an allow-list where there is one; else a request that carries credentials comes from the same host.
 fn is_origin_allowed(fields: &Fields, has_credentials: bool, config: &Config) -> bool {
-    let Some(origin) = fields.get("origin") else { return true };
+    if !fields.has("origin") {
+        return true;
+    }
+    // One that cannot be read is nobody's.
+    let Some(origin) = fields.get("origin") else { return false };
     if !config.allowed_origins.is_empty() {
         return config
             .allowed_origins
@@ -341,6 +348,11 @@ impl<'a> Fields<'a> {
     fn values(&self, name: &'a str) -> impl Iterator<Item = &'a str> + 'a {
         let matching = self.0.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
         matching.filter_map(|header| std::str::from_utf8(header.value).ok()).map(str::trim)
+    }
+
+    /// Whether the field is there, readable or not.
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|header| header.name.eq_ignore_ascii_case(name))
     }
 
     fn get(&self, name: &'a str) -> Option<&'a str> {

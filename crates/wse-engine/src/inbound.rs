@@ -7,7 +7,7 @@
 use crate::id::ConnectionKey;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +83,11 @@ impl Batch {
         self.text.len() + self.bytes.len()
     }
 
+    /// Bytes that it holds in memory: its texts and its entries.
+    fn weight(&self) -> usize {
+        self.size() + self.entries.len() * size_of::<Entry>()
+    }
+
     fn has_room_for(&self, events: usize, bytes: usize) -> bool {
         self.entries.is_empty()
             || self.entries.len() + events <= BATCH_EVENTS && self.size() + bytes <= BATCH_BYTES
@@ -130,7 +135,7 @@ pub struct Inbound {
 impl Inbound {
     /// Events that wait.
     pub fn depth(&self) -> u64 {
-        self.produced.load(Relaxed).saturating_sub(self.consumed.load(Relaxed))
+        self.produced.load(SeqCst).saturating_sub(self.consumed.load(SeqCst))
     }
 
     /// Bytes that wait.
@@ -139,16 +144,19 @@ impl Inbound {
     }
 
     /// Events ever taken: a connection's events up to its own last one have been taken when this has passed it.
+    ///
+    /// Sequentially consistent with [`Inbound::stall`]: who announces that it stalls and then finds nothing
+    /// consumed is told by the next [`Inbound::take`].
     pub fn consumed(&self) -> u64 {
-        self.consumed.load(Relaxed)
+        self.consumed.load(SeqCst)
     }
 
     /// Takes the oldest batch. `true` beside it: the shard waits to be told (see [`Inbound::stall`]).
     pub fn take(&self) -> Option<(Batch, bool)> {
         let batch = self.batches.lock().pop_front()?;
-        self.waiting.fetch_sub(batch.size(), Relaxed);
-        self.consumed.fetch_add(batch.entries.len() as u64, Relaxed);
-        Some((batch, self.is_stalled.swap(false, Relaxed)))
+        self.waiting.fetch_sub(batch.weight(), Relaxed);
+        self.consumed.fetch_add(batch.entries.len() as u64, SeqCst);
+        Some((batch, self.is_stalled.swap(false, SeqCst)))
     }
 
     /// Gives a batch back that has been read, for its memory.
@@ -162,7 +170,7 @@ impl Inbound {
 
     /// Asks that the next [`Inbound::take`] says that something was taken.
     pub fn stall(&self) {
-        self.is_stalled.store(true, Relaxed);
+        self.is_stalled.store(true, SeqCst);
     }
 }
 
@@ -197,8 +205,8 @@ impl Arrivals {
         }
         let (events, bytes) = (self.batch.entries.len(), self.batch.size());
         let mut batches = inbound.batches.lock();
-        inbound.waiting.fetch_add(bytes, Relaxed);
-        inbound.produced.fetch_add(events as u64, Relaxed);
+        inbound.waiting.fetch_add(self.batch.weight(), Relaxed);
+        inbound.produced.fetch_add(events as u64, SeqCst);
         match batches.back_mut() {
             // A host that is behind finds few large batches instead of many small ones.
             Some(last) if last.has_room_for(events, bytes) => {

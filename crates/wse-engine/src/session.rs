@@ -11,6 +11,7 @@ use crate::inbound::Kind;
 use crate::metrics::count;
 use crate::outbound::Missed;
 use crate::rate_limit::Verdict;
+use crate::topics::MAX_SUBSCRIPTIONS;
 use serde::Deserialize;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -79,16 +80,29 @@ impl Core {
             self.stop_listening(conn, true);
             return ControlFlow::Break(());
         }
-        if !self.is_within_rate(conn) {
-            return if conn.is_open() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+        let is_within_rate = self.is_within_rate(conn);
+        if !conn.is_open() {
+            return ControlFlow::Break(());
         }
         match *message {
+            // Answered over the rate too: a client's own watchdog must not take its flood for our death.
             Message::Ping(payload) => self.send_control(conn, Frame::control(OpCode::Pong, payload)),
             Message::Pong(_) | Message::Close { .. } => {}
-            Message::Binary(payload) => self.event(conn, Kind::Binary, payload),
+            Message::Binary(_) | Message::Text(_) if !is_within_rate => {}
+            Message::Binary(payload) => self.heard_binary(conn, payload),
             Message::Text(text) => self.heard_text(conn, text),
         }
         ControlFlow::Continue(())
+    }
+
+    /// JSON in a binary frame is the same message (PROTOCOL §5); anything else is the application's.
+    fn heard_binary<S: Socket>(&mut self, conn: &mut Connection<S>, payload: &[u8]) {
+        let is_object = self.shared.config.envelope && payload.first() == Some(&b'{');
+        let text = is_object.then(|| std::str::from_utf8(payload).ok()).flatten();
+        match text.filter(|text| scan::inbound(text).is_ok()) {
+            Some(text) => self.heard_text(conn, text),
+            None => self.event(conn, Kind::Binary, payload),
+        }
     }
 
     fn is_within_rate<S: Socket>(&mut self, conn: &mut Connection<S>) -> bool {
@@ -129,10 +143,15 @@ impl Core {
                     Some("pong" | "PONG" | "heartbeat") => {}
                     Some("client_hello") => self.hello(conn),
                     Some("subscription_update" | "subscription") => self.subscription(conn, message.payload),
-                    _ => self.event(conn, Kind::Message, message.json.as_bytes()),
+                    Some(_) | None if self.shared.config.envelope => {
+                        self.event(conn, Kind::Message, message.json.as_bytes());
+                    }
+                    // Plain: untouched, an old prefix included.
+                    _ if message.json.len() == text.len() => self.event(conn, Kind::Message, text.as_bytes()),
+                    _ => self.event(conn, Kind::Raw, text.as_bytes()),
                 }
             }
-            Err(scan::ScanError::TooDeep) => {
+            Err(scan::ScanError::TooDeep) if self.shared.config.envelope => {
                 count(&self.shared.metrics.protocol_errors_total, 1);
                 self.close(conn, close::INVALID_DATA, "JSON is nested too deeply");
                 self.stop_listening(conn, false);
@@ -197,8 +216,8 @@ impl Core {
             _ => return self.say_error(conn, Code::InvalidAction, "action is subscribe or unsubscribe"),
         };
         let topics = request.topics.as_array().map(Vec::as_slice).unwrap_or_default();
-        if topics.is_empty() {
-            return self.say_error(conn, Code::InvalidSubscription, "topics is a list of at least one topic");
+        if topics.is_empty() || topics.len() > MAX_SUBSCRIPTIONS {
+            return self.say_error(conn, Code::InvalidSubscription, "topics is a list of 1 to 1024 topics");
         }
         let (mut succeeded, mut failed) = (Vec::new(), Vec::new());
         for topic in topics {

@@ -78,6 +78,7 @@ impl<S: Socket> Shard<S> {
     /// Sets the moment for all that follows.
     pub fn set_now(&mut self, now: Now) {
         self.core.now = now;
+        self.core.share = self.core.shared.inbound_share();
     }
 
     /// Takes a new socket. `head` is what was read of it already, `decision` what the host knows.
@@ -115,6 +116,8 @@ impl<S: Socket> Shard<S> {
             last_event: 0,
             waiting: 0,
             is_silent: false,
+            is_parked: false,
+            is_known: false,
             said_hello: false,
             is_stalled: false,
             is_read_closed: false,
@@ -405,11 +408,13 @@ impl<S: Socket> Shard<S> {
         let (mut messages, mut bytes) = (0, 0);
         let slab = &mut self.slab;
         core.parked.retain(|key| {
-            let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == *key);
-            let Some(backlog) = conn.and_then(|conn| conn.backlog.as_ref()) else { return false };
-            messages = messages.max(backlog.len());
-            bytes = bytes.max(backlog.bytes());
-            true
+            let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == *key) else { return false };
+            if let Some(backlog) = &conn.backlog {
+                messages = messages.max(backlog.len());
+                bytes = bytes.max(backlog.bytes());
+            }
+            conn.is_parked = conn.backlog.is_some();
+            conn.is_parked
         });
         let longest = &core.shared.desks[core.index].longest;
         longest.messages.store(messages, Relaxed);

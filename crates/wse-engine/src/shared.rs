@@ -184,7 +184,7 @@ pub struct Shared {
     replies: Mutex<Vec<Reply>>,
     has_consumer: AtomicBool,
     is_closing: AtomicBool,
-    /// Lifecycle events that wait for the application.
+    /// Lifecycle events that wait for the application, and those of the ends that are still to come.
     pub lifecycle_waiting: AtomicU64,
 }
 
@@ -299,12 +299,12 @@ impl Shared {
         2 * (connections + SPARE_SLOTS) as u64
     }
 
-    /// Makes room for a lifecycle event. `false`: nobody drains, and the room is used up.
+    /// Makes room for a connection's beginning and its end. `false`: nobody drains, and the room is used up.
     pub fn reserve_lifecycle(&self) -> bool {
-        let waiting = self.lifecycle_waiting.fetch_add(1, Relaxed);
+        let waiting = self.lifecycle_waiting.fetch_add(2, Relaxed);
         let is_lost = waiting >= self.lifecycle_room() && !self.has_consumer();
         if is_lost {
-            self.lifecycle_waiting.fetch_sub(1, Relaxed);
+            self.lifecycle_waiting.fetch_sub(2, Relaxed);
         }
         !is_lost
     }

@@ -115,8 +115,9 @@ impl Topics {
             return;
         }
         let mut topics = self.topics.write();
-        // Looked at again under the lock that announcing takes.
-        if topic.shards.iter().all(|members| members.interest.load(Relaxed) == 0) {
+        // Looked at again under the lock that announcing takes; by now the name may belong to a newer topic.
+        let is_current = topics.get(topic.name()).is_some_and(|Named(current)| Arc::ptr_eq(current, topic));
+        if is_current && topic.shards.iter().all(|members| members.interest.load(Relaxed) == 0) {
             topics.remove(topic.name());
             if topics.capacity() > 1024 && topics.len() < topics.capacity() / 8 {
                 topics.shrink_to_fit();

@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// How long a client that was replaced may not replace another in turn (PROTOCOL §3).
 pub const REPLACED_MS: u64 = 60_000;
 
+/// Marks of replaced clients that a user has at most; the oldest is forgotten.
+const MOST_MARKS: usize = 32;
+
 /// What a new connection of a user meets.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Seat {
@@ -65,13 +68,17 @@ impl Users {
             entry.members.push(member);
             return Seat::Granted;
         }
-        entry.replaced.retain(|(_, at)| now - at < REPLACED_MS);
+        // Shards have moments of their own, so a mark may lie ahead of this one's.
+        entry.replaced.retain(|(_, at)| now.saturating_sub(*at) < REPLACED_MS);
         let was_replaced = entry.replaced.iter().any(|(who, _)| *who == member.fingerprint);
         if policy == ConnectionLimitPolicy::Refuse || was_replaced {
             return Seat::Refused;
         }
         let index = entry.members.iter().position(|member| silent(member.key)).unwrap_or(0);
         let victim = entry.members.remove(index);
+        if entry.replaced.len() == MOST_MARKS {
+            entry.replaced.remove(0);
+        }
         entry.replaced.push((victim.fingerprint, now));
         entry.members.push(member);
         Seat::Replacing(victim.key)
