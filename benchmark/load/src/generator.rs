@@ -12,6 +12,7 @@ use crate::work::{Batch, Work, single};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
+use rustix::net::sockopt::set_tcp_quickack;
 use serde_json::json;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -285,6 +286,8 @@ impl Generator {
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(connection.socket(), Token(slot), interest)?;
             connection.socket().set_nodelay(true)?;
+            // Acknowledging each frame by itself would cost as much as reading it.
+            set_tcp_quickack(&*connection.socket(), false)?;
             if slot == self.connections.len() {
                 self.connections.push(None);
             }
