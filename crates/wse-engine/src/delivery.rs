@@ -32,6 +32,14 @@ impl Core {
         }
     }
 
+    /// Queues what the engine itself has to say, see [`crate::outbound::Outbound::tell`].
+    pub fn tell<S>(&mut self, conn: &mut Connection<S>, frame: Frame) {
+        let Some(backlog) = &mut conn.backlog else { return self.send_now(conn, frame) };
+        if !backlog.tell(&frame, &self.shared.config.outbound) {
+            count(&self.shared.metrics.outbound_refused_total, 1);
+        }
+    }
+
     /// Queues one frame for one connection.
     pub fn send_now<S>(&mut self, conn: &mut Connection<S>, frame: Frame) {
         let number = self.turn.add(frame, None);
@@ -108,7 +116,9 @@ impl Core {
             }
         }
         if was_full && backlog.full_since().is_none() {
-            shared.desks[self.index].seats.set_full(conn.key, false);
+            let seats = &shared.desks[self.index].seats;
+            seats.set_full(conn.key, false);
+            backlog.miss_unseen(seats.take_refused(conn.key));
         }
         let news = backlog.take_missed();
         if backlog.is_empty() {

@@ -23,6 +23,19 @@ const LISTEN: Token = Token(usize::MAX - 1);
 const EVENTS: usize = 1_024;
 /// Connections accepted in one turn: then those that are open have theirs.
 const ACCEPTS: usize = 128;
+/// How long accepting pauses when the system is out of descriptors or memory.
+const ACCEPT_AGAIN_MS: u64 = 100;
+
+/// Whether an error of accept(2) is about the socket that was to be accepted, not about the listener.
+fn is_of_one_peer(kind: ErrorKind) -> bool {
+    use ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable, TimedOut,
+    };
+    matches!(
+        kind,
+        ConnectionAborted | ConnectionReset | HostUnreachable | Interrupted | NetworkUnreachable | TimedOut
+    )
+}
 
 /// The engine's clock.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +84,8 @@ pub struct Adoption {
 #[derive(Debug, Default)]
 pub struct Arriving {
     adopted: Mutex<Vec<Adoption>>,
-    listeners: Mutex<Vec<std::net::TcpListener>>,
+    accepted: Mutex<Vec<(TcpStream, SocketAddr)>>,
+    listeners: Mutex<Vec<(std::net::TcpListener, bool)>>,
 }
 
 impl Arriving {
@@ -80,9 +94,20 @@ impl Arriving {
         self.adopted.lock().push(adoption);
     }
 
-    /// Leaves a listening socket for the shard; wake it afterwards.
-    pub fn listen(&self, listener: std::net::TcpListener) {
-        self.listeners.lock().push(listener);
+    /// Leaves a listening socket for the shard; wake it afterwards. `deals`: it is the only one, so what it accepts
+    /// is dealt out to all shards.
+    pub fn listen(&self, listener: std::net::TcpListener, deals: bool) {
+        self.listeners.lock().push((listener, deals));
+    }
+}
+
+/// Tells the host that a shard has ended, however that came about.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.reply(Reply::Closed);
+        self.0.wake_for_replies();
     }
 }
 
@@ -90,23 +115,48 @@ impl Arriving {
 pub struct Driver {
     index: usize,
     shared: Arc<Shared>,
-    arriving: Arc<Arriving>,
+    /// What is on its way to each shard.
+    arriving: Vec<Arc<Arriving>>,
     clock: Clock,
     poll: Poll,
     shard: Shard<TcpStream>,
     listener: Option<TcpListener>,
     has_accepts: bool,
+    deals: bool,
+    /// How many sockets were dealt out.
+    dealt: usize,
+    /// When accepting goes on after the system ran out of something, in milliseconds.
+    accept_at: Option<u64>,
 }
 
 impl Driver {
     /// A driver for shard `index`, whose mailbox it learns to hear.
-    pub fn new(index: usize, shared: Arc<Shared>, arriving: Arc<Arriving>, clock: Clock) -> io::Result<Self> {
+    pub fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        arriving: Vec<Arc<Arriving>>,
+        clock: Clock,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
         // A failing wake-up means that the poll is gone, and the shard with it.
         shared.desks[index].mailbox.set_waker(Box::new(move || drop(waker.wake())));
         let shard = Shard::new(index, Arc::clone(&shared), fastrand::Rng::new(), clock.now());
-        Ok(Self { index, shared, arriving, clock, poll, shard, listener: None, has_accepts: false })
+        let (listener, accept_at) = (None, None);
+        let (has_accepts, deals, dealt) = (false, false, 0);
+        Ok(Self {
+            index,
+            shared,
+            arriving,
+            clock,
+            poll,
+            shard,
+            listener,
+            has_accepts,
+            deals,
+            dealt,
+            accept_at,
+        })
     }
 
     /// The thread's work.
@@ -114,6 +164,7 @@ impl Driver {
         let mut events = Events::with_capacity(EVENTS);
         let mut has_more = false;
         let shared = Arc::clone(&self.shared);
+        let _end = End(Arc::clone(&shared));
         let mailbox = &shared.desks[self.index].mailbox;
         while !self.shard.is_done() {
             mailbox.fall_asleep();
@@ -149,24 +200,32 @@ impl Driver {
                 // Before anyone is accepted whom the close that is under way would not meet.
                 self.listener = None;
                 self.has_accepts = false;
+                self.accept_at = None;
+            }
+            if self.accept_at.is_some_and(|at| self.clock.now().millis >= at) {
+                self.accept_at = None;
+                self.has_accepts = true;
             }
             if self.has_accepts {
                 self.accept();
             }
             has_more = self.shard.turn();
         }
-        shared.reply(Reply::Closed);
-        shared.wake_for_replies();
     }
 
     fn until_due(&self) -> Option<Duration> {
-        let due = self.shard.next_due()?;
+        let due = self.shard.next_due().into_iter().chain(self.accept_at).min()?;
         // One millisecond more: the poll counts in whole ones, and a page never comes up early.
         Some(Duration::from_millis((due + 1).saturating_sub(self.clock.now().millis)))
     }
 
     fn receive(&mut self) {
-        let adopted = std::mem::take(&mut *self.arriving.adopted.lock());
+        let mine = Arc::clone(&self.arriving[self.index]);
+        let accepted = std::mem::take(&mut *mine.accepted.lock());
+        for (socket, peer) in accepted {
+            self.add(socket, peer, Vec::new(), Decision::Open);
+        }
+        let adopted = std::mem::take(&mut *mine.adopted.lock());
         for adoption in adopted {
             let socket = TcpStream::from_std(adoption.socket);
             // A socket without a peer has been reset on its way here.
@@ -174,12 +233,13 @@ impl Driver {
                 self.add(socket, peer, adoption.head, adoption.decision);
             }
         }
-        let listeners = std::mem::take(&mut *self.arriving.listeners.lock());
-        for listener in listeners {
+        let listeners = std::mem::take(&mut *mine.listeners.lock());
+        for (listener, deals) in listeners {
             let mut listener = TcpListener::from_std(listener);
             if self.poll.registry().register(&mut listener, LISTEN, Interest::READABLE).is_ok() {
                 self.listener = Some(listener);
                 self.has_accepts = true;
+                self.deals = deals;
             }
         }
     }
@@ -188,16 +248,33 @@ impl Driver {
         for _ in 0..ACCEPTS {
             let Some(listener) = &self.listener else { break };
             match listener.accept() {
-                Ok((socket, peer)) => self.add(socket, peer, Vec::new(), Decision::Open),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // Out of descriptors: whoever waits in the backlog is accepted when the next one knocks.
-                    debug_assert!(error.kind() != ErrorKind::InvalidInput, "the socket listens");
+                Ok((socket, peer)) => self.deal(socket, peer),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.has_accepts = false;
+                    break;
+                }
+                // Who gave up while waiting to be accepted concerns nobody else (accept(2)).
+                Err(error) if is_of_one_peer(error.kind()) => {}
+                Err(_) => {
+                    // Out of descriptors or memory: those who wait are asked in again when some may be free.
+                    self.has_accepts = false;
+                    self.accept_at = Some(self.clock.now().millis + ACCEPT_AGAIN_MS);
                     break;
                 }
             }
         }
+    }
+
+    /// Gives an accepted socket to the shard whose turn it is.
+    fn deal(&mut self, socket: TcpStream, peer: SocketAddr) {
+        let shards = self.arriving.len();
+        self.dealt = self.dealt.wrapping_add(1);
+        let shard = if self.deals { (self.index + self.dealt) % shards } else { self.index };
+        if shard == self.index {
+            return self.add(socket, peer, Vec::new(), Decision::Open);
+        }
+        self.arriving[shard].accepted.lock().push((socket, peer));
+        self.shared.desks[shard].mailbox.wake();
     }
 
     fn add(&mut self, socket: TcpStream, peer: SocketAddr, head: Vec<u8>, decision: Decision) {

@@ -7,7 +7,7 @@ use crate::auth::Identity;
 use crate::config::Config;
 use crate::driver::{Adoption, Arriving, Clock, Driver};
 use crate::error::EngineError;
-use crate::frame::{Payload, ROOM};
+use crate::frame::{FRAME_WEIGHT, Payload, ROOM};
 use crate::host::{Host, Reply};
 use crate::id::{ConnectionId, ConnectionKey, IdKey};
 use crate::inbound::Batch;
@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use uuid::Uuid;
 use wse_protocol::envelope::{self, Outcome, Timestamp};
-use wse_protocol::frame::OpCode;
+use wse_protocol::frame::{MAX_HEADER, OpCode};
 use wse_protocol::topic;
 
 /// Connections that wait to be accepted (PROTOCOL §2).
@@ -73,14 +73,17 @@ impl Engine {
         let ids = IdKey::new(random.u64(..), random.u64(..));
         let shared = Arc::new(Shared::new(config, host, ids));
         let clock = Clock::start();
-        let mut arriving = Vec::new();
+        let arriving = (0..shared.config.shards).map(|_| Arc::new(Arriving::default())).collect::<Vec<_>>();
         for index in 0..shared.config.shards {
-            let sockets = Arc::new(Arriving::default());
-            arriving.push(Arc::clone(&sockets));
-            let driver =
-                Driver::new(index, Arc::clone(&shared), sockets, clock).map_err(EngineError::Start)?;
-            let name = format!("wse-shard-{index}");
-            thread::Builder::new().name(name).spawn(move || driver.run()).map_err(EngineError::Start)?;
+            let started =
+                Driver::new(index, Arc::clone(&shared), arriving.clone(), clock).and_then(|driver| {
+                    let name = format!("wse-shard-{index}");
+                    thread::Builder::new().name(name).spawn(move || driver.run())
+                });
+            if let Err(error) = started {
+                shared.close();
+                return Err(EngineError::Start(error));
+            }
         }
         Ok(Self { shared, arriving, clock, next_shard: AtomicUsize::new(0), random: random.into() })
     }
@@ -101,9 +104,10 @@ impl Engine {
         if joins {
             share_port(&first).map_err(failed)?;
         }
-        self.arriving[0].listen(first.into());
-        for sockets in self.arriving.iter().skip(1).filter(|_| joins) {
-            sockets.listen(bind(bound, true).map_err(failed)?.into());
+        let others = (1..self.arriving.len()).filter(|_| joins).map(|_| bind(bound, true));
+        let others = others.collect::<io::Result<Vec<_>>>().map_err(failed)?;
+        for (sockets, listener) in self.arriving.iter().zip(std::iter::once(first).chain(others)) {
+            sockets.listen(listener.into(), !joins);
         }
         self.wake_all();
         Ok(bound)
@@ -181,6 +185,7 @@ impl Engine {
     ) -> Result<Option<usize>, EngineError> {
         let payload = if desk.seats.is_full(key) {
             count(&self.shared.metrics.outbound_refused_total, 1);
+            desk.seats.refuse(key);
             self.check(content).map(|()| None)
         } else {
             self.payload(content)
@@ -350,14 +355,7 @@ impl Engine {
     ///
     /// Returns how many of those answers there will be; zero when the engine was closing already.
     pub fn close(&self) -> usize {
-        if !self.shared.begin_closing() {
-            return 0;
-        }
-        for desk in &self.shared.desks {
-            desk.mailbox.push(Command::Close);
-        }
-        self.wake_all();
-        self.shared.desks.len()
+        if self.shared.close() { self.shared.desks.len() } else { 0 }
     }
 
     fn find(&self, id: ConnectionId) -> Option<(ConnectionKey, &Desk)> {
@@ -383,7 +381,7 @@ impl Engine {
 
     fn payload(&self, content: Content<'_>) -> Result<Option<Payload>, EngineError> {
         let (opcode, bytes, is_envelope) = self.build(content)?;
-        let charge = self.shared.budget.charge(bytes.len());
+        let charge = self.shared.budget.charge(bytes.capacity() + FRAME_WEIGHT);
         if charge.is_none() {
             count(&self.shared.metrics.budget_refused_total, 1);
         }
@@ -405,7 +403,9 @@ impl Engine {
                 }
             }
         };
-        let (length, limit) = (bytes.len() - ROOM, self.shared.config.frame.max_message_bytes);
+        // On its largest form: a unicast envelope takes a number besides.
+        let number = if is_envelope { ROOM - MAX_HEADER } else { 0 };
+        let (length, limit) = (bytes.len() - ROOM + number, self.shared.config.frame.max_message_bytes);
         if limit != 0 && length > limit {
             return Err(EngineError::TooLarge { bytes: length, limit });
         }

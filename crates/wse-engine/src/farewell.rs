@@ -73,8 +73,10 @@ impl Core {
         }
     }
 
-    pub(crate) fn fail<S: Socket>(&mut self, key: ConnectionKey, slab: &mut Slab<Connection<S>>) {
+    /// Serving `key` panicked: that connection ends, and nobody else.
+    pub(crate) fn failed<S: Socket>(&mut self, key: Option<ConnectionKey>, slab: &mut Slab<Connection<S>>) {
         count(&self.shared.metrics.panics_total, 1);
+        let Some(key) = key else { return };
         if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
             self.close(conn, close::FAULT, "a fault of the server");
             self.stop_listening(conn, false);

@@ -6,6 +6,9 @@ use crate::budget::Charge;
 use std::sync::Arc;
 use wse_protocol::frame::{MAX_HEADER, OpCode, encode, encode_header};
 
+/// What a frame weighs beside its bytes: its record, and the command that carries it.
+pub const FRAME_WEIGHT: usize = size_of::<Encoded>() + size_of::<crate::shared::Command>();
+
 /// Shared bytes of one RFC 6455 frame, header included. Cloning copies a pointer.
 #[derive(Debug, Clone)]
 pub struct Frame(Arc<Encoded>);

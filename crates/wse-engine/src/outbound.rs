@@ -87,10 +87,30 @@ impl Outbound {
         true
     }
 
-    /// Queues what tells of misses, past the bounds: there are few of them, and the queue has just emptied by half.
-    pub fn tell(&mut self, frame: Frame) {
+    /// Queues what the engine itself has to say: a reply, or what tells of misses.
+    ///
+    /// It is no publication, so it passes the bounds and is never missed; up to twice the bounds. `false`: a client
+    /// that asks and does not read has its replies refused.
+    pub fn tell(&mut self, frame: &Frame, limits: &OutboundLimits) -> bool {
+        let over_messages =
+            limits.max_messages != 0 && self.frames.len() >= 2 * limits.max_messages + NAMED_GAPS;
+        let over_bytes = limits.max_bytes != 0 && self.bytes + frame.bytes().len() > 2 * limits.max_bytes;
+        if over_messages || over_bytes {
+            return false;
+        }
         self.bytes += frame.bytes().len();
-        self.frames.push_back(frame);
+        self.frames.push_back(frame.clone());
+        true
+    }
+
+    /// Notes messages that were refused before they came here.
+    pub fn miss_unseen(&mut self, count: u64) {
+        if count > 0 {
+            self.miss(None);
+            if let Some(missed) = self.missed.iter_mut().find(|missed| missed.topic.is_none()) {
+                missed.count += count - 1;
+            }
+        }
     }
 
     /// Queues a control frame; a newer pong takes the place of one that has not left (RFC 6455 §5.5.3).

@@ -1,6 +1,6 @@
 //! How fast one connection may send.
 //!
-//! A token bucket in twelve bytes of plain numbers, with a hand-held clock; it decides and never acts.
+//! A token bucket of plain numbers, with a hand-held clock; it decides and never acts.
 
 /// Messages a second and the burst that a connection may save up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,52 +43,51 @@ const SECOND_MS: u64 = 1_000;
 /// The bucket of one connection.
 #[derive(Debug, Clone, Copy)]
 pub struct RateLimit {
-    tokens: f32,
+    tokens: f64,
     refilled_at: u64,
     told_at: u64,
     excess_since: u64,
+    dropped_at: u64,
 }
 
 impl RateLimit {
     /// A full bucket at `now` (milliseconds).
     pub fn new(rate: Rate, now: u64) -> Self {
-        Self { tokens: rate.burst as f32, refilled_at: now, told_at: 0, excess_since: 0 }
+        Self { tokens: rate.burst.into(), refilled_at: now, told_at: 0, excess_since: 0, dropped_at: 0 }
     }
 
     /// Takes one token for a message that arrived at `now` (milliseconds, never zero).
     pub fn take(&mut self, rate: Rate, now: u64) -> Verdict {
+        let burst = f64::from(rate.burst);
         let elapsed = now.saturating_sub(self.refilled_at);
         if elapsed > 0 {
-            let refill = elapsed as f32 * rate.per_second as f32 / SECOND_MS as f32;
-            self.tokens = (self.tokens + refill).min(rate.burst as f32);
+            let refill = elapsed as f64 * f64::from(rate.per_second) / SECOND_MS as f64;
+            self.tokens = (self.tokens + refill).min(burst);
             self.refilled_at = now;
         }
         let may_tell = self.told_at == 0 || now - self.told_at >= SECOND_MS;
         if self.tokens >= 1.0 {
             self.tokens -= 1.0;
-            if self.tokens >= rate.burst as f32 * 0.2 {
-                // A bucket that filled up again ended the excess.
-                self.excess_since = 0;
-                return Verdict::Pass;
-            }
-            if !may_tell {
+            if self.tokens >= burst * 0.2 || !may_tell {
                 return Verdict::Pass;
             }
             self.told_at = now;
             return Verdict::Warn { remaining: self.tokens as u32 };
         }
-        if self.excess_since == 0 {
+        // A second without a drop ended the excess before.
+        if self.dropped_at == 0 || now - self.dropped_at >= SECOND_MS {
             self.excess_since = now;
-            self.told_at = now;
-            return Verdict::Drop { tell: true };
         }
+        let is_first = self.excess_since == now && self.dropped_at != now;
+        self.dropped_at = now;
         if now - self.excess_since >= EXCESS_MS {
             return Verdict::Close;
         }
-        if may_tell {
+        let tell = is_first || may_tell;
+        if tell {
             self.told_at = now;
         }
-        Verdict::Drop { tell: may_tell }
+        Verdict::Drop { tell }
     }
 }
 
@@ -119,7 +118,15 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_that_fills_up_again_ends_the_excess() {
+    fn now_and_then_a_message_too_many_is_no_excess() {
+        let mut limit = RateLimit::new(RATE, 1);
+        for second in 0..20 {
+            while !matches!(limit.take(RATE, 1 + second * 1_000), Verdict::Drop { .. }) {}
+        }
+    }
+
+    #[test]
+    fn a_second_without_a_drop_ends_the_excess() {
         let mut limit = RateLimit::new(RATE, 1);
         while !matches!(limit.take(RATE, 1), Verdict::Drop { .. }) {}
         assert_eq!(limit.take(RATE, 4_000), Verdict::Pass);

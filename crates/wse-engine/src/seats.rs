@@ -30,6 +30,8 @@ struct Seat {
     silent: AtomicBool,
     /// Unicast messages so far.
     sequence: AtomicU64,
+    /// Messages that were refused before the shard heard of them, and that its client has not been told of.
+    refused: AtomicU32,
     /// Locked when a connection opens, when it leaves, and when somebody asks.
     caller: Mutex<Option<Arc<Caller>>>,
 }
@@ -72,6 +74,7 @@ impl Seats {
             seat.full.store(false, Ordering::Relaxed);
             seat.silent.store(false, Ordering::Relaxed);
             seat.sequence.store(0, Ordering::Relaxed);
+            seat.refused.store(0, Ordering::Relaxed);
             seat.generation.store(key.generation, Ordering::Release);
         }
     }
@@ -119,6 +122,18 @@ impl Seats {
     /// The number of the connection's next unicast message: a number that never arrives is a drop.
     pub fn next_sequence(&self, key: ConnectionKey) -> u64 {
         self.seat(key.slot()).map_or(0, |seat| seat.sequence.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Notes a message that was refused because the connection's queue is full.
+    pub fn refuse(&self, key: ConnectionKey) {
+        if let Some(seat) = self.seat(key.slot()) {
+            seat.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the number of messages that [`Seats::refuse`] noted.
+    pub fn take_refused(&self, key: ConnectionKey) -> u64 {
+        self.seat(key.slot()).map_or(0, |seat| seat.refused.swap(0, Ordering::Relaxed).into())
     }
 
     /// Whether the connection's outbound queue refuses newcomers.

@@ -5,7 +5,7 @@
 
 use crate::connection::{Connection, Socket};
 use crate::core::Core;
-use crate::frame::Frame;
+use crate::frame::{FRAME_WEIGHT, Frame};
 use crate::handshake::Upgrade;
 use crate::inbound::Kind;
 use crate::metrics::count;
@@ -238,16 +238,8 @@ impl Core {
 
     /// Tells what a full queue refused, now that there is room again.
     pub fn tell_gap<S>(&mut self, conn: &mut Connection<S>, missed: &Missed) {
-        if !self.shared.config.envelope {
-            return;
-        }
         let topic = missed.topic.as_ref().map(|topic| topic.name());
-        let text = self.text(&Gap { topic, count: missed.count, reason: "slow" });
-        let frame = Frame::new(OpCode::Text, &text, None);
-        match &mut conn.backlog {
-            Some(backlog) => backlog.tell(frame),
-            None => self.send_now(conn, frame),
-        }
+        self.say(conn, &Gap { topic, count: missed.count, reason: "slow" });
     }
 
     /// Says an error. Plain connections have none: they are told by the close code alone.
@@ -256,11 +248,15 @@ impl Core {
         self.say(conn, &Error::new(code, message, self.timestamp()));
     }
 
-    /// Queues a message of the server's own.
+    /// Queues a message of the server's own. Over the memory budget it is refused and counted.
     fn say<S>(&mut self, conn: &mut Connection<S>, message: &impl ServerMessage) {
-        if self.shared.config.envelope {
-            let text = self.text(message);
-            self.send_now(conn, Frame::new(OpCode::Text, &text, None));
+        if !self.shared.config.envelope {
+            return;
+        }
+        let text = self.text(message);
+        match self.shared.budget.charge(text.len() + FRAME_WEIGHT) {
+            Some(charge) => self.tell(conn, Frame::new(OpCode::Text, &text, Some(charge))),
+            None => count(&self.shared.metrics.budget_refused_total, 1),
         }
     }
 

@@ -42,6 +42,8 @@ const SLICE_BYTES: usize = 64 << 10;
 const TURN_FRAMES: usize = 4_096;
 /// Commands for which there stays room when there are none.
 const SPARE_COMMANDS: usize = 512;
+/// Names of finished handshakes that may stay among those of unfinished ones.
+const SPARE_NAMES: usize = 64;
 /// Connections that are worth a trim of the memory once they have left.
 const CROWD: usize = 256;
 
@@ -127,8 +129,8 @@ impl<S: Socket> Shard<S> {
         self.core.schedule(conn);
         self.core.unfinished += 1;
         self.core.handshakes.push_back(key);
-        if has_head {
-            self.core.read_head(conn, &[]);
+        if has_head && catch_unwind(AssertUnwindSafe(|| self.core.read_head(conn, &[]))).is_err() {
+            self.core.failed(Some(key), &mut self.slab);
         }
         self.drop_oldest_handshakes(peer);
         let conn = self
@@ -142,7 +144,8 @@ impl<S: Socket> Shard<S> {
     fn drop_oldest_handshakes(&mut self, peer: IpAddr) {
         let config = &self.core.shared.config;
         let cap = config.max_handshakes.div_ceil(config.shards);
-        let of_address = config.max_handshakes_per_address;
+        // Behind a trusted proxy all have its address until their head is read.
+        let of_address = if config.trusted_proxies == 0 { config.max_handshakes_per_address } else { 0 };
         if cap != 0 && self.core.unfinished > cap {
             self.drop_handshake(|_| true);
         }
@@ -156,12 +159,13 @@ impl<S: Socket> Shard<S> {
                 self.drop_handshake(|from| from == peer);
             }
         }
-        // Finished ones at the front are only names; they must not pile up.
-        while let Some(key) = self.core.handshakes.front() {
-            match self.slab.get_mut(key.slot()) {
-                Some(conn) if conn.key == *key && matches!(conn.phase, Phase::Handshake(_)) => break,
-                _ => drop(self.core.handshakes.pop_front()),
-            }
+        // Finished ones are only names; they must not pile up behind one that is stuck.
+        if self.core.handshakes.len() > 2 * self.core.unfinished + SPARE_NAMES {
+            let slab = &mut self.slab;
+            self.core.handshakes.retain(|key| {
+                slab.get_mut(key.slot())
+                    .is_some_and(|conn| conn.key == *key && conn.handshake_peer().is_some())
+            });
         }
     }
 
@@ -193,7 +197,7 @@ impl<S: Socket> Shard<S> {
             }
         }));
         if served.is_err() {
-            self.core.fail(key, &mut self.slab);
+            self.core.failed(Some(key), &mut self.slab);
         }
         if self.core.turn.len() > TURN_FRAMES {
             self.write();
@@ -254,7 +258,11 @@ impl<S: Socket> Shard<S> {
         while frames < SLICE_FRAMES && bytes < SLICE_BYTES {
             let Some(command) = self.inbox.pop_front() else { break };
             let before = self.core.turn.len();
-            bytes += self.execute(command);
+            let key = command.key();
+            match catch_unwind(AssertUnwindSafe(|| self.execute(command))) {
+                Ok(queued) => bytes += queued,
+                Err(_) => self.core.failed(key, &mut self.slab),
+            }
             frames += self.core.turn.len() - before;
         }
         if self.inbox.is_empty() {

@@ -62,6 +62,19 @@ pub enum Command {
     Close,
 }
 
+impl Command {
+    /// The connection that it is about, if it is one.
+    pub fn key(&self) -> Option<ConnectionKey> {
+        match self {
+            Self::Publish(..) | Self::Everyone(_) | Self::Close => None,
+            Self::Send(key, _) | Self::Decide(key, _) => Some(*key),
+            Self::Subscribe { key, .. } | Self::Unsubscribe { key, .. } | Self::Disconnect { key, .. } => {
+                Some(*key)
+            }
+        }
+    }
+}
+
 /// Commands that wait for a shard.
 #[derive(Default)]
 pub struct Mailbox {
@@ -276,9 +289,14 @@ impl Shared {
         self.is_closing.load(Relaxed)
     }
 
-    /// Begins to close; `false` when that had begun before.
-    pub fn begin_closing(&self) -> bool {
-        !self.is_closing.swap(true, SeqCst)
+    /// Tells every shard to close; `false` when that had happened before.
+    pub fn close(&self) -> bool {
+        let is_first = !self.is_closing.swap(true, SeqCst);
+        for desk in self.desks.iter().filter(|_| is_first) {
+            desk.mailbox.push(Command::Close);
+            desk.mailbox.wake();
+        }
+        is_first
     }
 
     /// Bytes that one connection may have waiting for the application.

@@ -88,8 +88,7 @@ impl World {
 
     /// Closes the engine.
     pub fn close(&self) {
-        assert!(self.shared.begin_closing(), "it is closed once");
-        self.tell(Command::Close);
+        assert!(self.shared.close(), "it is closed once");
     }
 
     pub fn replies(&self) -> Vec<Reply> {
