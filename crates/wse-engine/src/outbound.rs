@@ -67,6 +67,9 @@ impl Outbound {
 
     /// Queues `frame`, or refuses it when either bound is reached: arriving late is no reason to win.
     ///
+    /// Once full, the queue takes newcomers again when half of it has left, so that what was missed is told in
+    /// its place: behind what came before it, and before what comes after.
+    ///
     /// Returns whether it was queued. What was refused is remembered for [`Outbound::take_missed`].
     pub fn push(
         &mut self,
@@ -77,7 +80,7 @@ impl Outbound {
     ) -> bool {
         let over_messages = limits.max_messages != 0 && self.frames.len() >= limits.max_messages;
         let over_bytes = limits.max_bytes != 0 && self.bytes + frame.bytes().len() > limits.max_bytes;
-        if over_messages || over_bytes {
+        if over_messages || over_bytes || self.full_since.is_some() {
             self.full_since.get_or_insert(now);
             self.miss(topic);
             return false;
