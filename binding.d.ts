@@ -32,7 +32,7 @@ export declare function close(handle: number): number
 /** How many connections are open. */
 export declare function connectionCount(handle: number): number
 
-/** The id of a connection, from its four words in the table; whether it is still open or not. */
+/** The id of a connection, from its four words in the table; whether it and its engine are still there or not. */
 export declare function connectionId(handle: number, place: number, generation: number, high: number, low: number): string
 
 /** What is known of an open connection, as JSON. */
@@ -40,9 +40,6 @@ export declare function connectionInfo(handle: number, id: string): string | nul
 
 /** The ids of all open connections. */
 export declare function connections(handle: number): Array<string>
-
-/** All counters, as JSON. */
-export declare function counters(handle: number): string
 
 /** Answers an `authenticate` reply: `claims` as JSON, or none to refuse. */
 export declare function decide(handle: number, place: number, generation: number, userId?: string | undefined | null, claims?: string | undefined | null): void

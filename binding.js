@@ -773,7 +773,7 @@ if (
   }
 }
 
-const { adopt, broadcast, broadcastAll, broadcastAllBytes, close, connectionCount, connectionId, connectionInfo, connections, counters, decide, disconnect, disconnectUser, drain, drainedBytes, encodeJwt, flush, health, inboundDepth, listen, memory, release, replies, send, sendBytes, sendToUser, setConsumer, start, subscribe, subscriberCount, TABLE_LENGTH, unsubscribe, wait } = nativeBinding
+const { adopt, broadcast, broadcastAll, broadcastAllBytes, close, connectionCount, connectionId, connectionInfo, connections, decide, disconnect, disconnectUser, drain, drainedBytes, encodeJwt, flush, health, inboundDepth, listen, memory, release, replies, send, sendBytes, sendToUser, setConsumer, start, subscribe, subscriberCount, TABLE_LENGTH, unsubscribe, wait } = nativeBinding
 export { adopt }
 export { broadcast }
 export { broadcastAll }
@@ -783,7 +783,6 @@ export { connectionCount }
 export { connectionId }
 export { connectionInfo }
 export { connections }
-export { counters }
 export { decide }
 export { disconnect }
 export { disconnectUser }

@@ -181,6 +181,94 @@ test('ends a drain and resolves what waits when the engine closes', async (t) =>
   t.false(server.isRunning())
 })
 
+test('hands out what still waits when the engine closes, and then ends', async (t) => {
+  const server = await startServer(t)
+  const connection = await connect(t, server)
+  for (let n = 0; n < 10; n++) connection.send({ t: 'n', p: { n } })
+  await connection.roundTrip()
+  const [first] = await within(server.drainInbound(1), 'the connect event')
+  await server.close()
+  t.is(server.inboundQueueDepth(), 11)
+  const application = new Application(server)
+  for (let n = 0; n < 10; n++) t.deepEqual((await application.next('msg')).data.p, { n })
+  t.like(await application.next('disconnect'), { connId: connection.id, code: 1012 })
+  await t.throwsAsync(application.next('raw'), { message: /the engine closed/ })
+  t.deepEqual(await within(server.drainInbound(), 'an empty batch'), [])
+  t.is(first?.type, 'connect')
+})
+
+test('names the connection of an event that outlives its server, whoever came after', async (t) => {
+  const server = await startServer(t)
+  const connection = await connect(t, server)
+  const [event] = await within(server.drainInbound(256, 20_000), 'the connect event')
+  await server.close()
+  await startServer(t)
+  t.is(event?.connId, connection.id)
+})
+
+test('goes on under a loop when a second one is refused', async (t) => {
+  const server = await startServer(t, { inbound: { maxBytes: 4_096, maxBytesPerConnection: 1_024 } })
+  const application = new Application(server)
+  await t.throwsAsync(server.drain().next(), { code: 'WSE_DRAIN_BUSY' })
+  const connection = await connect(t, server)
+  await application.next('connect')
+  await t.throwsAsync(server.drain().next(), { code: 'WSE_DRAIN_BUSY' })
+  for (let n = 0; n < 50; n++) connection.send('x'.repeat(500))
+  for (let n = 0; n < 50; n++) await application.next('raw')
+  t.is(server.inboundDroppedCount(), 0)
+})
+
+test('lets the host work while an application asks without waiting', async (t) => {
+  const server = await startServer(t)
+  let isOver = false
+  setImmediate(() => {
+    isOver = true
+  })
+  // Bounded, so that a host that is starved fails instead of hanging.
+  for (let n = 0; n < 100_000 && !isOver; n++) await server.drainInbound(256, 0)
+  t.true(isOver)
+})
+
+for (const [batchSize, timeoutMs] of [
+  [0, 1],
+  [-1, 1],
+  [2.5, 1],
+  [256, Number.NaN],
+  [256, -1],
+] as const) {
+  test(`refuses to drain ${batchSize} events within ${timeoutMs} ms`, async (t) => {
+    const server = await startServer(t)
+    await t.throwsAsync(server.drainInbound(batchSize, timeoutMs), { code: 'WSE_OPTION_INVALID' })
+  })
+}
+
+test('reads what an event does not have as undefined', async (t) => {
+  const server = await startServer(t)
+  const application = new Application(server)
+  const connection = await connect(t, server)
+  connection.send({ t: 'chat', p: {} })
+  connection.send(Buffer.from([1, 2, 3]))
+  t.like(await application.next('connect'), { text: undefined, bytes: undefined } as object)
+  t.like(await application.next('msg'), { bytes: undefined } as object)
+  t.like(await application.next('bin'), { text: undefined } as object)
+})
+
+test('warns of what was dropped because nobody drained', async (t) => {
+  const warned = new Promise<Error>((resolve) => {
+    const onWarning = (warning: Error) => {
+      if (warning.name === 'WseInboundWarning') resolve(warning)
+    }
+    process.on('warning', onWarning)
+    t.teardown(() => process.off('warning', onWarning))
+  })
+  const server = await startServer(t, { inbound: { maxBytes: 4_096, maxBytesPerConnection: 1_024 } })
+  const connection = await connect(t, server)
+  for (let n = 0; n < 50; n++) connection.send('x'.repeat(500))
+  await connection.roundTrip()
+  await server.close()
+  t.regex((await within(warned, 'a warning')).message, /nobody drained/)
+})
+
 function gate(): [isOpen: Promise<void>, open: () => void] {
   let open: () => void = () => {}
   const isOpen = new Promise<void>((resolve) => {

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { WseError } from './errors.js'
+import { translated, WseError } from './errors.js'
 import { EventSource } from './events.js'
 import { native } from './native.js'
 import type { InboundEvent } from './types.js'
@@ -21,15 +21,17 @@ export class Drain {
   readonly #source: EventSource
   #waiting: (() => void) | undefined
   #sliceBegan = 0
+  #isBusy = false
   #isClosed = false
   #isPresent = false
+  #loops = 0
 
   constructor(handle: number) {
     this.#handle = handle
     this.#source = new EventSource(handle)
   }
 
-  /** Events of the batch at hand that the application has not taken. */
+  /** Events in JavaScript's memory that the application has not taken. */
   get left(): number {
     return this.#source.left
   }
@@ -41,34 +43,36 @@ export class Drain {
     resume?.()
   }
 
-  /** No more events will come; whoever waits gets an empty batch. */
+  /** The engine has ended: what it still has is kept here and handed out; no more will come. */
   close(): void {
+    this.#source.close()
     this.#isClosed = true
     this.wake()
   }
 
-  /** Up to `most` events; waits up to `timeoutMs` for the first one, for ever without. */
-  async take(most: number, timeoutMs?: number): Promise<InboundEvent[]> {
-    if (this.#waiting) throw new WseError('WSE_DRAIN_BUSY', 'another call is draining: await it first')
-    this.#setPresent(true)
-    let events = this.#isClosed ? [] : this.#source.take(most)
-    if (events.length > 0) {
-      await this.#breathe()
-      return events
+  /**
+   * Up to `most` events; waits up to `timeoutMs` for the first one, for ever without. One call at a time, so that
+   * the events of a connection stay in order.
+   */
+  async take(most: number, timeoutMs = Number.POSITIVE_INFINITY): Promise<InboundEvent[]> {
+    if (!Number.isSafeInteger(most) || most < 1) {
+      throw new WseError('WSE_OPTION_INVALID', 'batchSize: expected a whole number from 1')
     }
-    const deadline = timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs
-    while (events.length === 0 && !this.#isClosed) {
-      const left = deadline - performance.now()
-      if (left <= 0) break
-      if (!native.wait(this.#handle)) await this.#sleep(left)
-      if (!this.#isClosed) events = this.#source.take(most)
+    // Written so that NaN is refused too: it would wait for ever.
+    if (!(timeoutMs >= 0)) throw new WseError('WSE_OPTION_INVALID', 'timeoutMs: expected a number from 0')
+    if (this.#isBusy) throw new WseError('WSE_DRAIN_BUSY', 'another call is draining: await it first')
+    this.#isBusy = true
+    try {
+      this.#setPresent(true)
+      return await this.#collect(most, timeoutMs)
+    } finally {
+      this.#isBusy = false
     }
-    this.#sliceBegan = performance.now()
-    return events
   }
 
-  /** Batches until the engine is closed. Leaving the loop means that nobody drains. */
+  /** Batches until the engine is closed. Leaving the last loop means that nobody drains. */
   async *[Symbol.asyncIterator](): AsyncGenerator<InboundEvent[], void, undefined> {
+    this.#loops += 1
     try {
       for (;;) {
         const events = await this.take(BATCH)
@@ -76,14 +80,34 @@ export class Drain {
         yield events
       }
     } finally {
-      this.#setPresent(false)
+      this.#loops -= 1
+      if (this.#loops === 0 && !this.#isBusy) this.#setPresent(false)
     }
+  }
+
+  async #collect(most: number, timeoutMs: number): Promise<InboundEvent[]> {
+    const deadline = performance.now() + timeoutMs
+    let hasSlept = false
+    let events = this.#source.take(most)
+    while (events.length === 0 && !this.#isClosed) {
+      const left = deadline - performance.now()
+      if (left <= 0) break
+      if (!translated(() => native.wait(this.#handle))) {
+        await this.#sleep(left)
+        hasSlept = true
+      }
+      events = this.#source.take(most)
+    }
+    if (hasSlept) this.#sliceBegan = performance.now()
+    // An empty batch ends the turn too: whoever asks again and again must not starve the host.
+    else if (events.length === 0 || performance.now() - this.#sliceBegan >= SLICE_MS) await this.#breathe()
+    return events
   }
 
   #setPresent(isPresent: boolean): void {
     if (this.#isPresent === isPresent || this.#isClosed) return
     this.#isPresent = isPresent
-    native.setConsumer(this.#handle, isPresent)
+    translated(() => native.setConsumer(this.#handle, isPresent))
   }
 
   #sleep(ms: number): Promise<void> {
@@ -96,9 +120,8 @@ export class Drain {
     })
   }
 
-  /** Ends the turn of the event loop when its slice is used up. */
+  /** Ends the turn of the event loop, and with it the slice. */
   async #breathe(): Promise<void> {
-    if (performance.now() - this.#sliceBegan < SLICE_MS) return
     await new Promise((resolve) => setImmediate(resolve))
     this.#sliceBegan = performance.now()
   }

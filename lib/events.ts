@@ -6,6 +6,7 @@
  * @module
  */
 import { inspect } from 'node:util'
+import { translated } from './errors.js'
 import { native } from './native.js'
 import type { InboundEvent, JsonObject } from './types.js'
 
@@ -32,7 +33,7 @@ class Names {
   id(place: number, generation: number, high: number, low: number): string {
     const slot = place & (Names.#SIZE - 1)
     if (this.#keys[2 * slot] !== place || this.#keys[2 * slot + 1] !== generation) {
-      this.#ids[slot] = native.connectionId(this.handle, place, generation, high, low)
+      this.#ids[slot] = translated(() => native.connectionId(this.handle, place, generation, high, low))
       this.#keys[2 * slot] = place
       this.#keys[2 * slot + 1] = generation
     }
@@ -66,8 +67,8 @@ class Batch {
     return this.bytes?.toString('utf8', begin, end) ?? ''
   }
 
-  view(at: number): Uint8Array {
-    return this.bytes?.subarray(this.rows[at + BEGIN], this.rows[at + END]) ?? new Uint8Array()
+  view(at: number): Buffer {
+    return this.bytes?.subarray(this.rows[at + BEGIN], this.rows[at + END]) ?? Buffer.alloc(0)
   }
 }
 
@@ -97,16 +98,17 @@ class BatchEvent {
     return this.#batch.connId(this.#at)
   }
 
-  get text(): string {
-    return this.#batch.text(this.#at)
+  get text(): string | undefined {
+    const { type } = this
+    return type === 'msg' || type === 'raw' ? this.#text : undefined
   }
 
   get data(): JsonObject | undefined {
     return this.type === 'msg' ? this.#json : undefined
   }
 
-  get bytes(): Uint8Array {
-    return this.#batch.view(this.#at)
+  get bytes(): Uint8Array | undefined {
+    return this.type === 'bin' ? this.#batch.view(this.#at) : undefined
   }
 
   get userId(): string | undefined {
@@ -134,11 +136,11 @@ class BatchEvent {
   }
 
   get code(): number | undefined {
-    return this.type === 'disconnect' ? Number.parseInt(this.text, 10) : undefined
+    return this.type === 'disconnect' ? Number.parseInt(this.#text, 10) : undefined
   }
 
   get reason(): string | undefined {
-    return this.type === 'disconnect' ? this.text.slice(this.text.indexOf(' ') + 1) : undefined
+    return this.type === 'disconnect' ? this.#text.slice(this.#text.indexOf(' ') + 1) : undefined
   }
 
   /** The event as a plain object: what logs and `JSON.stringify` show. */
@@ -150,7 +152,7 @@ class BatchEvent {
       case 'raw':
         return { type, connId, text: this.text }
       case 'bin':
-        return { type, connId, bytes: Buffer.from(this.bytes).toString('base64') }
+        return { type, connId, bytes: this.#batch.view(this.#at).toString('base64') }
       case 'disconnect':
         return { type, connId, code: this.code, reason: this.reason }
       default:
@@ -162,8 +164,12 @@ class BatchEvent {
     return this.toJSON()
   }
 
+  get #text(): string {
+    return this.#batch.text(this.#at)
+  }
+
   get #json(): JsonObject {
-    this.#parsed ??= JSON.parse(this.text) as JsonObject
+    this.#parsed ??= JSON.parse(this.#text) as JsonObject
     return this.#parsed
   }
 
@@ -177,9 +183,11 @@ export class EventSource {
   readonly #handle: number
   readonly #names: Names
   readonly #table = new Uint32Array(native.TABLE_LENGTH)
+  /** What was taken over when the engine ended: until then nothing waits in JavaScript but one batch. */
+  #kept: Batch[] = []
+  #isClosed = false
   #batch: Batch | undefined
   #next = 0
-  #end = 0
 
   constructor(handle: number) {
     this.#handle = handle
@@ -188,32 +196,40 @@ export class EventSource {
 
   /** The next `most` events at most; empty when none wait. */
   take(most: number): InboundEvent[] {
-    if (this.#next === this.#end && !this.#drain()) return []
-    const batch = this.#batch as Batch
-    const count = Math.min(most, (this.#end - this.#next) / ROW)
+    if (!this.#batch) {
+      this.#batch = this.#isClosed ? this.#kept.shift() : this.#drain()
+      this.#next = 0
+    }
+    const batch = this.#batch
+    if (!batch) return []
+    const count = Math.min(most, (batch.rows.length - this.#next) / ROW)
     const events = new Array<InboundEvent>(count)
     let at = this.#next
     for (let n = 0; n < count; n++, at += ROW) events[n] = new BatchEvent(batch, at) as InboundEvent
     this.#next = at
     // The last events keep the batch alive; nothing else does.
-    if (at === this.#end) this.#batch = undefined
+    if (at === batch.rows.length) this.#batch = undefined
     return events
   }
 
-  /** Events of the current batch that have not been taken. */
+  /** Events that are in JavaScript's memory and have not been taken. */
   get left(): number {
-    return (this.#end - this.#next) / ROW
+    const current = this.#batch ? this.#batch.rows.length - this.#next : 0
+    return this.#kept.reduce((words, { rows }) => words + rows.length, current) / ROW
   }
 
-  #drain(): boolean {
-    const joined = native.drain(this.#handle, this.#table)
-    if (joined === null) return false
+  /** Takes over everything that waits, before the engine is released. */
+  close(): void {
+    for (let batch = this.#drain(); batch; batch = this.#drain()) this.#kept.push(batch)
+    this.#isClosed = true
+  }
+
+  #drain(): Batch | undefined {
+    const joined = translated(() => native.drain(this.#handle, this.#table))
+    if (joined === null) return undefined
     const [events, bytes] = this.#table as unknown as [number, number]
-    this.#next = 0
-    this.#end = events * ROW
-    const rows = new Int32Array(this.#table.slice(HEAD, HEAD + this.#end).buffer)
-    const beside = bytes > 0 ? native.drainedBytes(this.#handle) : undefined
-    this.#batch = new Batch(this.#names, rows, joined, beside)
-    return true
+    const rows = new Int32Array(this.#table.slice(HEAD, HEAD + events * ROW).buffer)
+    const beside = bytes > 0 ? translated(() => native.drainedBytes(this.#handle)) : undefined
+    return new Batch(this.#names, rows, joined, beside)
   }
 }

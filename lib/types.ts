@@ -155,7 +155,7 @@ export interface MessageEvent extends InboundEventBase {
   readonly type: 'msg'
   /** The message, parsed when first touched. */
   readonly data: JsonObject
-  /** The message as it came. */
+  /** The message as it came, without the prefix (`WSE`, `S`, `U`) of an older client. */
   readonly text: string
 }
 

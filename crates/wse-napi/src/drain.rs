@@ -70,11 +70,11 @@ pub fn drained_bytes<'a>(env: &'a Env, handle: u32) -> Result<BufferSlice<'a>> {
     instance::with(handle, |it| BufferSlice::from_data(env, it.drained.take()))
 }
 
-/// The id of a connection, from its four words in the table; whether it is still open or not.
+/// The id of a connection, from its four words in the table; whether it and its engine are still there or not.
 #[napi]
 pub fn connection_id(handle: u32, place: u32, generation: u32, high: u32, low: u32) -> Result<String> {
     let high = u64::from(high) << 32 | u64::from(low);
-    instance::with(handle, |it| Ok(it.engine.id(ConnectionKey { place, generation }, high).to_string()))
+    Ok(instance::ids(handle)?.id(high, ConnectionKey { place, generation }).to_string())
 }
 
 /// Takes the engine's answers and questions, as a JSON list. An answered subscription is `[request, refused]`,

@@ -78,7 +78,7 @@ pub fn flush(handle: u32) -> Result<()> {
 #[napi]
 pub fn broadcast(handle: u32, topic: JsString<'_>, text: JsString<'_>) -> Result<bool> {
     instance::with(handle, |it| {
-        let topic = Name::read(&topic)?;
+        let topic = Name::read(&topic);
         with_text(&text, |text| it.engine.publish(topic.as_str(), Content::Text(text)).map_err(from_engine))
     })
 }
@@ -101,7 +101,7 @@ pub fn broadcast_all_bytes(handle: u32, bytes: Uint8ArraySlice<'_>) -> Result<bo
 #[napi]
 pub fn send(handle: u32, id: JsString<'_>, text: JsString<'_>) -> Result<i32> {
     instance::with(handle, |it| {
-        let Some(id) = connection_id(&id)? else { return Ok(-1) };
+        let Some(id) = connection_id(&id) else { return Ok(-1) };
         let queued = |sent: Option<usize>| sent.map_or(-1, |bytes| bytes as i32);
         with_text(&text, |text| it.engine.send(id, Content::Text(text)).map(queued).map_err(from_engine))
     })
@@ -111,7 +111,7 @@ pub fn send(handle: u32, id: JsString<'_>, text: JsString<'_>) -> Result<i32> {
 #[napi]
 pub fn send_bytes(handle: u32, id: JsString<'_>, bytes: Uint8ArraySlice<'_>) -> Result<bool> {
     instance::with(handle, |it| {
-        let Some(id) = connection_id(&id)? else { return Ok(false) };
+        let Some(id) = connection_id(&id) else { return Ok(false) };
         it.engine.send(id, Content::Binary(&bytes)).map(|sent| sent.is_some()).map_err(from_engine)
     })
 }
@@ -130,21 +130,21 @@ pub fn send_to_user(handle: u32, user: String, text: JsString<'_>) -> Result<u32
 #[napi]
 pub fn subscribe(handle: u32, id: JsString<'_>, topics: Vec<String>, request: u32) -> Result<bool> {
     instance::with(handle, |it| {
-        Ok(connection_id(&id)?.is_some_and(|id| it.engine.subscribe(id, topics, request)))
+        Ok(connection_id(&id).is_some_and(|id| it.engine.subscribe(id, topics, request)))
     })
 }
 
 /// Ends subscriptions of a connection; false: it is gone.
 #[napi]
 pub fn unsubscribe(handle: u32, id: JsString<'_>, topics: Option<Vec<String>>) -> Result<bool> {
-    instance::with(handle, |it| Ok(connection_id(&id)?.is_some_and(|id| it.engine.unsubscribe(id, topics))))
+    instance::with(handle, |it| Ok(connection_id(&id).is_some_and(|id| it.engine.unsubscribe(id, topics))))
 }
 
 /// Closes a connection; false: it is gone.
 #[napi]
 pub fn disconnect(handle: u32, id: JsString<'_>, code: u16, reason: String) -> Result<bool> {
     instance::with(handle, |it| {
-        Ok(connection_id(&id)?.is_some_and(|id| it.engine.disconnect(id, code, &reason)))
+        Ok(connection_id(&id).is_some_and(|id| it.engine.disconnect(id, code, &reason)))
     })
 }
 
@@ -186,7 +186,7 @@ pub fn connection_count(handle: u32) -> Result<u32> {
 #[napi]
 pub fn connection_info(handle: u32, id: JsString<'_>) -> Result<Option<String>> {
     instance::with(handle, |it| {
-        let Some(id) = connection_id(&id)? else { return Ok(None) };
+        let Some(id) = connection_id(&id) else { return Ok(None) };
         Ok(it.engine.info(id).map(|(caller, connected_at)| {
             serde_json::json!({
                 "connId": id.to_string(),
@@ -201,8 +201,8 @@ pub fn connection_info(handle: u32, id: JsString<'_>) -> Result<Option<String>> 
 
 /// Subscriptions to a topic.
 #[napi]
-pub fn subscriber_count(handle: u32, topic: String) -> Result<u32> {
-    instance::with(handle, |it| Ok(it.engine.subscribers(&topic) as u32))
+pub fn subscriber_count(handle: u32, topic: JsString<'_>) -> Result<u32> {
+    instance::with(handle, |it| Ok(it.engine.subscribers(Name::read(&topic).as_str()) as u32))
 }
 
 /// Events that wait for the application.
@@ -235,16 +235,6 @@ pub fn memory(handle: u32) -> Result<String> {
     })
 }
 
-/// All counters, as JSON.
-#[napi]
-pub fn counters(handle: u32) -> Result<String> {
-    instance::with(handle, |it| {
-        let counters = it.engine.counters();
-        let json = counters.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
-        Ok(serde_json::Value::Object(json.collect()).to_string())
-    })
-}
-
 /// Signs claims (JSON) with HS256.
 #[napi]
 pub fn encode_jwt(claims: String, secret: String, key_id: Option<String>) -> Result<String> {
@@ -252,8 +242,8 @@ pub fn encode_jwt(claims: String, secret: String, key_id: Option<String>) -> Res
 }
 
 /// A connection's id; what is none finds no connection.
-fn connection_id(id: &JsString<'_>) -> Result<Option<ConnectionId>> {
-    Ok(Uuid::try_parse(Name::read(id)?.as_str()).ok().map(ConnectionId))
+fn connection_id(id: &JsString<'_>) -> Option<ConnectionId> {
+    Uuid::try_parse(Name::read(id).as_str()).ok().map(ConnectionId)
 }
 
 /// A topic or an id: read into a buffer on the stack, because it is short.
@@ -263,14 +253,15 @@ struct Name {
 }
 
 impl Name {
-    fn read(value: &JsString<'_>) -> Result<Self> {
+    /// A value that is no text reads as empty, which is neither a topic nor an id.
+    fn read(value: &JsString<'_>) -> Self {
         let mut name = Self { bytes: [0; 260], length: 0 };
-        name.length = crate::text::read(value, &mut name.bytes)?;
-        Ok(name)
+        name.length = crate::text::read(value, &mut name.bytes).unwrap_or_default();
+        name
     }
 
     fn as_str(&self) -> &str {
-        // Only whole characters are written, so this cannot fail; empty is no topic and no id.
+        // Only whole characters are written, so this cannot fail.
         std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }

@@ -1,5 +1,6 @@
 //! JavaScript strings as text, without a call for their length.
 
+use crate::error::coded;
 use napi::bindgen_prelude::Result;
 use napi::{JsString, JsValue, check_status, sys};
 use std::cell::RefCell;
@@ -11,14 +12,15 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; ROOM]);
 }
 
-/// Runs `work` on the text of `value`.
+/// Runs `work` on the text of `value`. What is none is `WSE_MESSAGE_INVALID`.
 pub fn with_text<T>(value: &JsString<'_>, work: impl FnOnce(&str) -> Result<T>) -> Result<T> {
     BUFFER.with(|buffer| {
         // A nested call, which no caller makes today, gets a buffer of its own.
         let Ok(mut buffer) = buffer.try_borrow_mut() else {
             return work(value.into_utf8()?.as_str()?);
         };
-        let length = read(value, &mut buffer)?;
+        let length = read(value, &mut buffer)
+            .map_err(|_| coded("WSE_MESSAGE_INVALID", "expected text, or an event that JSON can hold"))?;
         // The engine of JavaScript stops at whole characters; a full buffer may have cut the text.
         if length + 4 >= buffer.len() {
             drop(buffer);
