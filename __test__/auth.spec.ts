@@ -229,3 +229,9 @@ test('refuses a secret that is too short for its algorithm', (t) => {
     code: 'WSE_TOKEN_INVALID',
   })
 })
+
+test('refuses to sign with an algorithm that it does not have', (t) => {
+  t.throws(() => encodeJwt({ sub: 'a', iat: now(), exp: now() + 1 }, secret, { alg: 'RS256' } as never), {
+    code: 'WSE_TOKEN_INVALID',
+  })
+})

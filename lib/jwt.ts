@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { translated } from './errors.js'
+import { translated, WseError } from './errors.js'
 import { native } from './native.js'
 import type { JsonObject } from './types.js'
 
@@ -21,8 +21,13 @@ export interface JwtClaims extends JsonObject {
  * Signs claims.
  *
  * @param key - the secret, at least 32 bytes
- * @throws `WSE_TOKEN_INVALID` when a claim is missing or the key too short
+ * @throws `WSE_TOKEN_INVALID` when a claim is missing, the key too short, or the algorithm another one than HS256
  */
-export function encodeJwt(claims: JwtClaims, key: string, options: { alg?: 'HS256'; kid?: string } = {}): string {
-  return translated(() => native.encodeJwt(JSON.stringify(claims), key, options.kid))
+export function encodeJwt(
+  claims: JwtClaims,
+  key: string,
+  { alg = 'HS256', kid }: { alg?: 'HS256'; kid?: string } = {},
+): string {
+  if (alg !== 'HS256') throw new WseError('WSE_TOKEN_INVALID', `this version signs with HS256, not with ${alg}`)
+  return translated(() => native.encodeJwt(JSON.stringify(claims), key, kid))
 }
