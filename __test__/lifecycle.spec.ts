@@ -138,6 +138,22 @@ test('says that a port is in use, and starts on another one after that', async (
   await (await connect(t, { port: other })).roundTrip()
 })
 
+test('listens on the address of a name, and says when there is none', async (t) => {
+  const server = new WseServer()
+  t.teardown(() => server.close())
+  await t.throwsAsync(server.listen({ host: 'no-such-host.invalid', port: 0 }), { code: 'WSE_LISTEN_FAILED' })
+  t.false(server.isRunning())
+  t.true((await server.listen({ host: 'localhost', port: 0 })).port > 0)
+})
+
+test('does not listen when it is closed while it looks for the address', async (t) => {
+  const server = new WseServer()
+  const listening = server.listen({ host: 'localhost', port: 0 })
+  const closed = server.close()
+  await t.throwsAsync(listening, { code: 'WSE_SERVER_CLOSED' })
+  await closed
+})
+
 test('can be loaded by CommonJS', async (t) => {
   const child = runModule(
     t,

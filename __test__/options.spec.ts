@@ -68,3 +68,38 @@ test('takes zero as off wherever a limit is a number', (t) => {
 test('takes an option that is undefined as absent', (t) => {
   t.notThrows(() => new WseServer({ path: undefined, jwt: undefined } as never))
 })
+
+for (const port of [undefined, Number.NaN, -1, 70_000, 1.5, '80']) {
+  test(`refuses to listen on the port ${port}`, async (t) => {
+    const server = new WseServer()
+    t.teardown(() => server.close())
+    const error = await t.throwsAsync(server.listen({ port } as never), { code: 'WSE_OPTION_INVALID' })
+    t.regex(error?.message ?? '', /listen\.port/)
+  })
+}
+
+test('refuses to listen with an option that it does not know', async (t) => {
+  const server = new WseServer()
+  t.teardown(() => server.close())
+  await t.throwsAsync(server.listen({ port: 0, tls: {} } as never), { code: 'WSE_OPTION_UNKNOWN' })
+  t.false(server.isRunning())
+})
+
+test('refuses arguments of another type with a code', async (t) => {
+  const server = new WseServer()
+  t.teardown(() => server.close())
+  const anything = server as unknown as Record<string, (...args: unknown[]) => unknown>
+  const circular: Record<string, unknown> = {}
+  circular.itself = circular
+  for (const message of [undefined, 7, circular, { t: 'big', p: 1n }]) {
+    t.throws(() => anything.broadcast?.('chat', message), { code: 'WSE_MESSAGE_INVALID' }, String(message))
+  }
+  t.throws(() => anything.broadcastAll?.(7), { code: 'WSE_MESSAGE_INVALID' })
+  t.throws(() => anything.broadcastAllBytes?.('text'), { code: 'WSE_MESSAGE_INVALID' })
+  t.throws(() => anything.broadcast?.(7, 'text'), { code: 'WSE_TOPIC_INVALID' })
+  t.throws(() => anything.sendToUser?.(7, 'text'), { code: 'WSE_OPTION_INVALID' })
+  t.throws(() => anything.unsubscribeConnection?.('nobody', 'chat'), { code: 'WSE_OPTION_INVALID' })
+  t.is(anything.getTopicSubscriberCount?.(7), 0)
+  t.is(anything.getConnectionInfo?.(7), null)
+  t.false(anything.send?.(7, 'text'))
+})

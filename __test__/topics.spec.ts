@@ -178,6 +178,25 @@ test('takes topics from the query, silently where they are refused', async (t) =
 test('refuses the topic past the bound of a connection', async (t) => {
   const server = await startServer(t, { topics: { allow: ['t*'] } })
   const connection = await connect(t, server)
-  const topics = Array.from({ length: 1_025 }, (_, n) => `t${n}`)
-  t.like(await connection.subscribe(topics), { success: true, failed_topics: ['t1024'] })
+  const topics = Array.from({ length: 1_024 }, (_, n) => `t${n}`)
+  t.like(await connection.subscribe(topics), { success: true, failed_topics: [] })
+  t.like(await connection.subscribe(['t0', 'too-many']), { success_topics: ['t0'], failed_topics: ['too-many'] })
+})
+
+test('refuses what is no list of topics, and settles the other requests', async (t) => {
+  const server = await startServer(t)
+  const connection = await connect(t, server)
+  for (const topics of [new Set(['a']), 'a', undefined, [7]]) {
+    await t.throwsAsync(server.subscribeConnection(connection.id, topics as never), { code: 'WSE_OPTION_INVALID' })
+  }
+  t.deepEqual((await server.subscribeConnection(connection.id, ['a'])).successTopics, ['a'])
+})
+
+test('answers for the topics that were asked for, whatever becomes of the list', async (t) => {
+  const server = await startServer(t)
+  const connection = await connect(t, server)
+  const topics = ['a']
+  const pending = server.subscribeConnection(connection.id, topics)
+  topics[0] = 'b'
+  t.deepEqual((await pending).successTopics, ['a'])
 })

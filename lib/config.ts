@@ -125,6 +125,15 @@ function read(fields: Schema, values: Record<string, unknown>, prefix: string): 
   )
 }
 
+const address = group({
+  host: text('0.0.0.0'),
+  // Without a default: what is absent is no number.
+  port: whole(Number.NaN, { max: 65_535 }),
+})
+
+/** Validates the options of `listen`. Throws like {@link settings}. */
+export const listening = (options: unknown) => address(options, 'listen') as { host: string; port: number }
+
 /** Options that the facade itself needs. */
 export interface Settings {
   /** The options as the addon reads them: JSON, complete. */

@@ -38,11 +38,17 @@ export class WseError extends Error {
   }
 }
 
+/** What the addon says of an argument that it cannot read. */
+const MISREAD = /^(InvalidArg|\w+Expected)$/
+
 /** Rebuilds the error that the addon folded into one string: `WSE_CODE: message`. */
 export function fromNative(cause: unknown): WseError {
+  if (cause instanceof WseError) return cause
   const text = cause instanceof Error ? cause.message : String(cause)
   const parts = /^(WSE_[A-Z0-9_]+): (.*)$/s.exec(text)
-  return new WseError((parts?.[1] ?? 'WSE_INTERNAL') as ErrorCode, parts?.[2] ?? text, { cause })
+  const isMisread = MISREAD.test((cause as { code?: string } | null)?.code ?? '')
+  const code = parts?.[1] ?? (isMisread ? 'WSE_OPTION_INVALID' : 'WSE_INTERNAL')
+  return new WseError(code as ErrorCode, parts?.[2] ?? text, { cause })
 }
 
 /** Runs `call`; what the addon throws comes out as a {@link WseError}. */

@@ -6,12 +6,16 @@
  *
  * @module
  */
+import { lookup } from 'node:dns/promises'
 import type { Server as HttpServer } from 'node:http'
-import { type Settings, settings } from './config.js'
+import { isUint8Array } from 'node:util/types'
+import { listening, type Settings, settings } from './config.js'
 import { Drain } from './drain.js'
 import { translated, WseError } from './errors.js'
+import { type Authenticate, authenticating } from './handlers.js'
 import { native } from './native.js'
-import { type Decided, Router } from './router.js'
+import { Router } from './router.js'
+import { Subscriptions, topicsOf } from './subscriptions.js'
 import type {
   AuthenticateRequest,
   ConnectionInfo,
@@ -34,12 +38,6 @@ interface Question {
 /** What the addon answers and asks: see `replies` in its `drain.rs`. Null: a shard has ended. */
 type Reply = number | [request: number, refused: string[]] | Question | null
 
-/** A subscription that the engine works on. */
-interface Asked {
-  readonly topics: readonly string[]
-  readonly resolve: (result: SubscribeResult) => void
-}
-
 /** The longest time that a timer takes: a listening server keeps its process alive with one. */
 const FOR_EVER_MS = 2 ** 31 - 1
 /** The close code of {@link WseServer.disconnect} without one: not allowed, clients do not come back. */
@@ -61,8 +59,8 @@ export class WseServer {
   readonly #settings: Settings
   readonly #handle: number
   readonly #drain: Drain
-  readonly #subscriptions = new Map<number, Asked>()
-  #requests = 0
+  readonly #authenticate: Authenticate | undefined
+  readonly #subscriptions = new Subscriptions()
   #isFlushing = false
   #state: 'new' | 'running' | 'closing' | 'closed' = 'new'
   #keepAlive: NodeJS.Timeout | undefined
@@ -74,6 +72,7 @@ export class WseServer {
   /** Throws `WSE_OPTION_INVALID` or `WSE_OPTION_UNKNOWN`, which name the option. */
   constructor(options: ServerOptions = {}) {
     this.#settings = settings(options)
+    this.#authenticate = this.#settings.authenticate && authenticating(this.#settings.authenticate)
     this.#handle = translated(() => native.start(this.#settings.json, () => this.#wake()))
     this.#drain = new Drain(this.#handle)
   }
@@ -83,16 +82,18 @@ export class WseServer {
   /**
    * Listens on a port of its own; port 0 picks one. Resolves with the port.
    *
-   * Rejects with `WSE_LISTEN_FAILED` when the address is taken, `WSE_SERVER_STARTED` when the server listens or
-   * is attached already, `WSE_SERVER_CLOSED`.
+   * Rejects with `WSE_LISTEN_FAILED` when the address is taken or the name has none, `WSE_OPTION_INVALID`,
+   * `WSE_OPTION_UNKNOWN`, `WSE_SERVER_STARTED` when the server listens or is attached already, `WSE_SERVER_CLOSED`.
    */
-  async listen({ host = '0.0.0.0', port }: { host?: string; port: number }): Promise<{ port: number }> {
+  async listen(options: { host?: string; port: number }): Promise<{ port: number }> {
+    const { host, port } = listening(options)
     this.#begin()
     try {
-      return { port: translated(() => native.listen(this.#handle, host, port)) }
+      const address = await addressOf(host)
+      this.#ensureOpen()
+      return { port: translated(() => native.listen(this.#handle, address, port)) }
     } catch (error) {
-      this.#state = 'new'
-      this.#release()
+      this.#giveUp()
       throw error
     }
   }
@@ -112,7 +113,7 @@ export class WseServer {
         path: this.#settings.path,
         handshakeTimeoutMs: this.#settings.handshakeTimeoutMs,
         trustProxy: this.#settings.trustProxy,
-        authenticate: this.#settings.authenticate && ((request) => this.#authenticate(request)),
+        authenticate: this.#authenticate,
         adopt: (descriptor, head, identity) => {
           const isDecided = identity !== undefined
           translated(() => native.adopt(this.#handle, descriptor, head, isDecided, identity?.userId, identity?.claims))
@@ -120,8 +121,7 @@ export class WseServer {
         health: () => ({ isReady: this.isRunning(), snapshot: this.healthSnapshot() }),
       })
     } catch (error) {
-      this.#state = 'new'
-      this.#release()
+      this.#giveUp()
       throw error
     }
   }
@@ -133,7 +133,8 @@ export class WseServer {
 
   /**
    * Tells every connection that the server restarts (1012) and ends. Resolves when the last one is gone, after
-   * two seconds at most; the process then exits by itself.
+   * two seconds at most; the process then exits by itself. What waits for a slow reader is given up; what waits
+   * for the application is still handed out.
    */
   close(): Promise<void> {
     this.#closed ??= this.#close()
@@ -146,13 +147,19 @@ export class WseServer {
     await new Promise<void>((resolve) => {
       this.#onClosed = resolve
       this.#hold()
-      this.#shardsToClose = native.close(this.#handle)
+      // A shard that failed has said before that it ended.
+      this.#shardsToClose += translated(() => native.close(this.#handle))
+      if (this.#shardsToClose <= 0) resolve()
     })
-    this.#state = 'closed'
-    for (const { topics, resolve } of this.#subscriptions.values()) resolve(refused(topics))
-    this.#subscriptions.clear()
+    const dropped = this.inboundDroppedCount()
+    if (dropped > 0) {
+      const text = `${dropped} messages were dropped because nobody drained: use drain() or drainInbound()`
+      process.emitWarning(text, { type: 'WseInboundWarning' })
+    }
     this.#drain.close()
-    native.release(this.#handle)
+    this.#state = 'closed'
+    this.#subscriptions.close()
+    translated(() => native.release(this.#handle))
     this.#release()
   }
 
@@ -167,6 +174,13 @@ export class WseServer {
     }
     this.#state = 'running'
     this.#hold()
+  }
+
+  /** A start that failed leaves the server as it was, unless it was closed meanwhile. */
+  #giveUp(): void {
+    if (this.#state !== 'running') return
+    this.#state = 'new'
+    this.#release()
   }
 
   #ensureOpen(): void {
@@ -188,14 +202,14 @@ export class WseServer {
 
   /**
    * Up to `batchSize` events, in order for each connection. Waits up to `timeoutMs` for the first one; an empty
-   * list means that none came, or that the server is closed.
+   * list means that none came, or that the server is closed and has no more.
    */
   drainInbound(batchSize = 256, timeoutMs = 50): Promise<InboundEvent[]> {
     return this.#drain.take(batchSize, timeoutMs)
   }
 
   /**
-   * Batches of events until the server is closed.
+   * Batches of events until the server is closed and everything that waited is handed out.
    *
    * A slow loop slows the clients down, through TCP: nothing is lost, and memory stays within the option
    * `inbound`. Leaving the loop means that nobody drains: from then on what does not fit is dropped and counted.
@@ -206,7 +220,8 @@ export class WseServer {
 
   /** Events that wait for the application. */
   inboundQueueDepth(): number {
-    return this.#isGone ? 0 : native.inboundDepth(this.#handle) + this.#drain.left
+    const inside = this.#isGone ? 0 : translated(() => native.inboundDepth(this.#handle))
+    return inside + this.#drain.left
   }
 
   /** Events that were dropped because nobody drains. */
@@ -229,12 +244,12 @@ export class WseServer {
   /** Sends bytes to one connection. False: it is gone, or its queue is full. */
   sendBytes(connId: string, bytes: Uint8Array): boolean {
     if (this.#isGone) return false
-    return this.#handedOver(() => native.sendBytes(this.#handle, connId, bytes))
+    return this.#handedOver(() => native.sendBytes(this.#handle, connId, asBytes(bytes)))
   }
 
   /** Sends an event to one connection; the bytes of JSON queued, 0 when it is gone or its queue is full. */
   sendEvent(connId: string, event: OutboundEvent): number {
-    return Math.max(0, this.#send(connId, JSON.stringify(event)))
+    return Math.max(0, this.#send(connId, asJson(event)))
   }
 
   /** Sends an event, or text, to each connection of a user; how many took it. */
@@ -252,7 +267,7 @@ export class WseServer {
   /** Sends bytes to every connection. False: over the memory budget, nothing was queued. */
   broadcastAllBytes(bytes: Uint8Array): boolean {
     if (this.#isGone) return false
-    return this.#handedOver(() => native.broadcastAllBytes(this.#handle, bytes))
+    return this.#handedOver(() => native.broadcastAllBytes(this.#handle, asBytes(bytes)))
   }
 
   /**
@@ -285,7 +300,7 @@ export class WseServer {
 
   readonly #flush = (): void => {
     this.#isFlushing = false
-    if (!this.#isGone) native.flush(this.#handle)
+    if (!this.#isGone) translated(() => native.flush(this.#handle))
   }
 
   // ---- topics ----
@@ -294,42 +309,41 @@ export class WseServer {
    * Makes a connection hold topics: exact ones, bound by `topics.deny` only, 1 024 at most.
    *
    * What is published after the call reaches the connection, also before the promise resolves. A connection that
-   * is gone, which any may be at any time, holds nothing: all topics are in `failedTopics`, and nothing is thrown.
+   * is gone, which any may be at any time, holds nothing: all topics are in `failedTopics`. Rejects with
+   * `WSE_OPTION_INVALID` when `topics` is no list of texts.
    */
-  subscribeConnection(connId: string, topics: readonly string[]): Promise<SubscribeResult> {
-    const request = this.#requests++
-    if (this.#isGone || !translated(() => native.subscribe(this.#handle, connId, [...topics], request))) {
-      return Promise.resolve(refused(topics))
-    }
-    return new Promise((resolve) => this.#subscriptions.set(request, { topics, resolve }))
+  async subscribeConnection(connId: string, topics: readonly string[]): Promise<SubscribeResult> {
+    const wanted = topicsOf(topics)
+    const subscribe = (request: number) => translated(() => native.subscribe(this.#handle, connId, wanted, request))
+    return this.#subscriptions.ask(wanted, (request) => !this.#isGone && subscribe(request))
   }
 
-  /** Ends subscriptions; null: all of the connection's. False: it is gone. */
+  /** Ends subscriptions; null: all of the connection's. False: it is gone. Throws `WSE_OPTION_INVALID`. */
   unsubscribeConnection(connId: string, topics: readonly string[] | null): boolean {
-    if (this.#isGone) return false
-    return translated(() => native.unsubscribe(this.#handle, connId, topics && [...topics]))
+    const unwanted = topics === null ? null : topicsOf(topics)
+    return !this.#isGone && translated(() => native.unsubscribe(this.#handle, connId, unwanted))
   }
 
   /** Subscriptions to a topic on this instance. */
   getTopicSubscriberCount(topic: string): number {
-    return this.#isGone ? 0 : native.subscriberCount(this.#handle, topic)
+    return this.#isGone ? 0 : translated(() => native.subscriberCount(this.#handle, topic))
   }
 
   // ---- looking ----
 
   /** The ids of all open connections: a snapshot. */
   getConnections(): string[] {
-    return this.#isGone ? [] : native.connections(this.#handle)
+    return this.#isGone ? [] : translated(() => native.connections(this.#handle))
   }
 
   /** How many connections are open. */
   getConnectionCount(): number {
-    return this.#isGone ? 0 : native.connectionCount(this.#handle)
+    return this.#isGone ? 0 : translated(() => native.connectionCount(this.#handle))
   }
 
   /** What is known of an open connection; null: it is gone. */
   getConnectionInfo(connId: string): ConnectionInfo | null {
-    const json = this.#isGone ? null : native.connectionInfo(this.#handle, connId)
+    const json = this.#isGone ? null : translated(() => native.connectionInfo(this.#handle, connId))
     if (json === null) return null
     const info = JSON.parse(json) as JsonObject
     return { ...info, connectedAt: new Date(info.connectedAt) } as ConnectionInfo
@@ -366,56 +380,54 @@ export class WseServer {
 
   #wake(): void {
     if (this.#isGone) return
-    for (const reply of JSON.parse(native.replies(this.#handle)) as Reply[]) this.#answer(reply)
+    const replies = JSON.parse(translated(() => native.replies(this.#handle))) as Reply[]
+    for (const reply of replies) this.#answer(reply)
     this.#drain.wake()
   }
 
   #answer(reply: Reply): void {
     if (reply === null) {
       this.#shardsToClose -= 1
-      if (this.#shardsToClose === 0) this.#onClosed?.()
-    } else if (typeof reply === 'number') this.#subscribed(reply, [])
-    else if (Array.isArray(reply)) this.#subscribed(...reply)
+      if (this.#shardsToClose <= 0) this.#onClosed?.()
+    } else if (typeof reply === 'number') this.#subscriptions.answer(reply, [])
+    else if (Array.isArray(reply)) this.#subscriptions.answer(...reply)
     else void this.#decide(reply)
-  }
-
-  #subscribed(request: number, failedTopics: string[]): void {
-    const asked = this.#subscriptions.get(request)
-    this.#subscriptions.delete(request)
-    const successTopics = asked?.topics.filter((topic) => !failedTopics.includes(topic)) ?? []
-    asked?.resolve({ success: successTopics.length > 0, successTopics, failedTopics })
   }
 
   async #decide({ place, generation, request }: Question): Promise<void> {
     const { headers, url, remoteAddress } = JSON.parse(request) as AuthenticateRequest
-    const identity = await this.#authenticate({ headers, url, remoteAddress })
-    if (!this.#isGone) native.decide(this.#handle, place, generation, identity?.userId, identity?.claims)
-  }
-
-  /** Asks the application. A hook that fails refuses: a fault must not open the door. */
-  async #authenticate(request: AuthenticateRequest): Promise<Decided | null> {
-    try {
-      const identity = await this.#settings.authenticate?.(request)
-      if (identity === null || identity === undefined) return null
-      const { userId, claims = {} } = identity
-      if (typeof userId !== 'string' || userId === '' || typeof claims !== 'object' || Array.isArray(claims)) {
-        throw new WseError('WSE_IDENTITY_INVALID', 'authenticate resolves to { userId, claims } or to null')
-      }
-      return { userId, claims: JSON.stringify(claims ?? {}) }
-    } catch (error) {
-      process.emitWarning(error instanceof Error ? error : String(error), { type: 'WseAuthenticateWarning' })
-      return null
-    }
+    const identity = await this.#authenticate?.({ headers, url, remoteAddress })
+    if (this.#isGone) return
+    translated(() => native.decide(this.#handle, place, generation, identity?.userId, identity?.claims))
   }
 }
 
-const refused = (topics: readonly string[]): SubscribeResult => ({
-  success: false,
-  successTopics: [],
-  failedTopics: [...topics],
-})
+const asText = (event: OutboundEvent | string): string => (typeof event === 'string' ? event : asJson(event))
 
-const asText = (event: OutboundEvent | string): string => (typeof event === 'string' ? event : JSON.stringify(event))
+function asJson(event: OutboundEvent): string {
+  if (typeof event !== 'object' || event === null) {
+    throw new WseError('WSE_MESSAGE_INVALID', 'expected text, or an event: an object')
+  }
+  try {
+    return JSON.stringify(event)
+  } catch (cause) {
+    throw new WseError('WSE_MESSAGE_INVALID', `an event that JSON cannot say: ${String(cause)}`, { cause })
+  }
+}
+
+function asBytes(bytes: Uint8Array): Uint8Array {
+  if (isUint8Array(bytes)) return bytes
+  throw new WseError('WSE_MESSAGE_INVALID', 'expected bytes: a Uint8Array')
+}
+
+/** The first address of `host`, found without holding up the event loop. */
+async function addressOf(host: string): Promise<string> {
+  try {
+    return (await lookup(host)).address
+  } catch (cause) {
+    throw new WseError('WSE_LISTEN_FAILED', `no address of ${host}: ${String(cause)}`, { cause })
+  }
+}
 
 /** RFC 6455 §7.4: what a program may send. */
 function checkCode(code: number): void {
