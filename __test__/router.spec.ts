@@ -1,6 +1,9 @@
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { createServer as createTlsServer } from 'node:https'
+import { createConnection, createServer as createTcpServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import test from 'ava'
 import express from 'express'
 import { WebSocketServer } from 'ws'
@@ -301,4 +304,86 @@ test('lives through the end of a client that just disappears', async (t) => {
   await within(closed, 'the reset')
   t.is((await application.next('disconnect')).code, 1006)
   await (await connect(t, host)).roundTrip()
+})
+
+test('refuses a socket that is no TCP connection, with an answer', async (t) => {
+  const host = await startHost(t)
+  const folder = mkdtempSync(join(tmpdir(), 'wse-'))
+  const entrance = createTcpServer((socket) => host.http.emit('connection', socket))
+  t.teardown(() => {
+    entrance.close()
+    rmSync(folder, { recursive: true })
+  })
+  const path = join(folder, 'socket')
+  entrance.listen(path)
+  await once(entrance, 'listening')
+  const pipe = createConnection(path)
+  t.teardown(() => pipe.destroy())
+  pipe.write(upgradeRequest())
+  const [answer] = await within(once(pipe, 'data'), 'an answer')
+  t.regex(String(answer), /^HTTP\/1\.1 501 /)
+})
+
+test('upgrades a socket whose earlier answer has a small rest to write', async (t) => {
+  const host = await startHost(t, {}, undefined, (http) => {
+    // What a write that waits for the kernel looks like: it is done later, and no `drain` follows.
+    http.on('upgrade', (_, socket) => {
+      const write = socket._write
+      socket._write = (chunk, encoding, done) => setImmediate(() => write.call(socket, chunk, encoding, done))
+      socket.write('')
+      socket.write('HTTP/1.1 100 Continue\r\n\r\n')
+      socket._write = write
+    })
+  })
+  const application = new Application(host.wse)
+  const socket = await openSocket(t, host)
+  socket.write(Buffer.concat([Buffer.from(upgradeRequest()), frameBytes(OP.text, 'after the rest')]))
+  t.is((await application.next('raw')).text, 'after the rest')
+})
+
+test('refuses who waits for a hook that never answers when it closes, and keeps no process alive', async (t) => {
+  let isAsked: () => void = () => {}
+  const asked = new Promise<void>((resolve) => {
+    isAsked = resolve
+  })
+  const host = await startHost(t, {
+    handshakeTimeoutMs: 0,
+    authenticate: () => {
+      isAsked()
+      return new Promise(() => {})
+    },
+  })
+  const socket = await openSocket(t, host)
+  socket.write(upgradeRequest())
+  await within(asked, 'the authenticate hook')
+  await host.wse.close()
+  t.is((await socket.head()).status, 503)
+  await socket.ended()
+})
+
+test('leaves the emit of a host to whoever wrapped it meanwhile, and serves again', async (t) => {
+  const host = await startHost(t, {}, (_, response) => response.end('host'))
+  const { emit } = host.http
+  const seen: string[] = []
+  const wrapper = ((event: string, ...args: unknown[]) => {
+    seen.push(event)
+    return Reflect.apply(emit, host.http, [event, ...args])
+  }) as typeof emit
+  host.http.emit = wrapper
+  await host.wse.close()
+  t.is(host.http.emit, wrapper)
+  t.is((await get(host, '/wse/health')).body, 'host')
+  t.true(seen.includes('request'))
+  const second = new WseServer()
+  t.teardown(() => second.close())
+  second.attach(host.http)
+  t.is((await get(host, '/wse/health')).status, 200)
+  await (await connect(t, host)).roundTrip()
+})
+
+test('serves the root with its health at /health', async (t) => {
+  const host = await startHost(t, { path: '/' }, (_, response) => response.end('host'))
+  await (await connect(t, host, { path: '/' })).roundTrip()
+  t.not((await get(host, '/health')).body, 'host')
+  t.is((await get(host, '/other')).body, 'host')
 })

@@ -11,21 +11,15 @@ import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { Server as TlsServer } from 'node:tls'
 import { WseError } from './errors.js'
+import type { Authenticate, Decided } from './handlers.js'
 import type { AuthenticateRequest, HealthSnapshot } from './types.js'
-
-/** Who it is: the application's answer, checked, its claims as JSON. */
-export interface Decided {
-  readonly userId: string
-  readonly claims: string
-}
 
 /** What the router needs of its engine. */
 export interface Engine {
   readonly path: string
   readonly handshakeTimeoutMs: number
   readonly trustProxy: number
-  /** Asks the application who it is; null refuses. It never rejects. */
-  readonly authenticate: ((request: AuthenticateRequest) => Promise<Decided | null>) | undefined
+  readonly authenticate: Authenticate | undefined
   /** Takes a duplicate of the descriptor, with what was read. `undefined`: nothing is decided. */
   readonly adopt: (descriptor: number, head: Buffer, identity: Decided | null | undefined) => void
   readonly health: () => { isReady: boolean; snapshot: HealthSnapshot }
@@ -53,18 +47,15 @@ class Entrance {
   private constructor(host: HttpServer) {
     this.#host = host
     this.#emit = host.emit
-    host.on('upgrade', this.#upgrade)
     // Request listeners that the host adds later are behind this too, so that nothing is answered twice.
-    host.emit = ((event: string, ...args: unknown[]) => {
-      if (event === 'request' && this.#answer(args[0] as IncomingMessage, args[1] as ServerResponse)) return true
-      return Reflect.apply(this.#emit, host, [event, ...args])
-    }) as HttpServer['emit']
+    host.emit = this.#emitOwn
   }
 
   add(path: string, router: Router): void {
     if (this.#routers.has(path)) {
       throw new WseError('WSE_PATH_TAKEN', `another server is attached at ${path}: give one of them another path`)
     }
+    if (this.#routers.size === 0) this.#host.on('upgrade', this.#upgrade)
     this.#routers.set(path, router)
   }
 
@@ -72,9 +63,16 @@ class Entrance {
     this.#routers.delete(path)
     if (this.#routers.size > 0) return
     this.#host.off('upgrade', this.#upgrade)
+    // Somebody else may stand around ours by now; then it stays, lets everything through, and serves again.
+    if (this.#host.emit !== this.#emitOwn) return
     this.#host.emit = this.#emit
     Entrance.#entrances.delete(this.#host)
   }
+
+  readonly #emitOwn = ((event: string, ...args: unknown[]) => {
+    if (event === 'request' && this.#answer(args[0] as IncomingMessage, args[1] as ServerResponse)) return true
+    return Reflect.apply(this.#emit, this.#host, [event, ...args])
+  }) as HttpServer['emit']
 
   readonly #upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     const router = this.#routers.get(pathOf(request))
@@ -86,7 +84,8 @@ class Entrance {
   #answer(request: IncomingMessage, response: ServerResponse): boolean {
     if (request.method !== 'GET') return false
     const [, base, page] = /^(.*)\/(health|ready)$/.exec(pathOf(request)) ?? []
-    const router = base === undefined ? undefined : this.#routers.get(base)
+    // The pages of the path `/` are `/health` and `/ready`.
+    const router = base === undefined ? undefined : this.#routers.get(base || '/')
     router?.answer(page as 'health' | 'ready', response)
     return router !== undefined
   }
@@ -96,6 +95,8 @@ class Entrance {
 export class Router {
   readonly #engine: Engine
   readonly #entrance: Entrance
+  /** Sockets that wait, for the application's word or an earlier answer, and what ends the wait. */
+  readonly #waiting = new Map<Duplex, NodeJS.Timeout | undefined>()
 
   constructor(host: HttpServer, engine: Engine) {
     if (host instanceof TlsServer || process.platform === 'win32') {
@@ -109,20 +110,22 @@ export class Router {
     this.#entrance.add(engine.path, this)
   }
 
-  /** Gives the path back. Connections that were handed over live on. */
+  /** Gives the path back and refuses who waits. Connections that were handed over live on. */
   detach(): void {
     this.#entrance.remove(this.#engine.path)
+    for (const socket of [...this.#waiting.keys()]) {
+      this.#resume(socket)
+      refuse(socket, '503 Service Unavailable')
+    }
   }
 
   /** Takes a socket that asks for this engine's path. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy())
+    socket.once('close', () => this.#resume(socket))
     const { authenticate } = this.#engine
-    if (!authenticate) {
-      this.#handOver(request, socket, head, undefined)
-      return
-    }
-    void this.#askFirst(authenticate(this.#describe(request)), request, socket, head)
+    if (authenticate) void this.#ask(authenticate, request, socket, head)
+    else this.#handOver(request, socket, head, undefined)
   }
 
   /** Answers `{path}/health` or `{path}/ready`. */
@@ -133,26 +136,40 @@ export class Router {
   }
 
   /** The application's word, or a refusal when the handshake time is over before it comes. */
-  async #askFirst(answer: Promise<Decided | null>, request: IncomingMessage, socket: Duplex, head: Buffer) {
-    const { handshakeTimeoutMs } = this.#engine
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<null>((resolve) => {
-      if (handshakeTimeoutMs > 0) timer = setTimeout(() => resolve(null), handshakeTimeoutMs)
+  async #ask(authenticate: Authenticate, request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const identity = await new Promise<Decided | null>((resolve) => {
+      this.#wait(socket, () => resolve(null))
+      void authenticate(this.#describe(request)).then(resolve)
     })
-    const identity = await Promise.race([answer, late])
-    clearTimeout(timer)
-    this.#handOver(request, socket, head, identity)
+    if (this.#resume(socket)) this.#handOver(request, socket, head, identity)
+  }
+
+  /** Lets the socket wait for the handshake time at most. */
+  #wait(socket: Duplex, onLate: () => void): void {
+    const { handshakeTimeoutMs } = this.#engine
+    this.#waiting.set(socket, handshakeTimeoutMs > 0 ? setTimeout(onLate, handshakeTimeoutMs) : undefined)
+  }
+
+  /** Ends the wait. False: it was over, the socket closed or refused. */
+  #resume(socket: Duplex): boolean {
+    clearTimeout(this.#waiting.get(socket))
+    return this.#waiting.delete(socket)
   }
 
   #handOver(request: IncomingMessage, socket: Duplex, head: Buffer, identity: Decided | null | undefined): void {
     if (socket.destroyed) return
     if (socket.writableLength > 0) {
-      // An answer to an earlier request on this socket is still leaving.
-      socket.once('drain', () => this.#handOver(request, socket, head, identity))
+      // An answer to an earlier request is still leaving. What is written now comes after all of it; `drain`
+      // never comes when the rest was small.
+      this.#wait(socket, () => socket.destroy())
+      socket.write('', () => {
+        if (this.#resume(socket)) this.#handOver(request, socket, head, identity)
+      })
       return
     }
     const handle = socket instanceof Socket ? (socket as unknown as { _handle: TcpHandle | null })._handle : null
-    if (!handle || handle.fd < 0) {
+    // TLS and pipes have descriptors too, but not of a connection that the engine could serve.
+    if (handle?.constructor.name !== 'TCP' || handle.fd < 0) {
       refuse(socket, '501 Not Implemented')
       return
     }
