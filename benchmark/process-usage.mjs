@@ -21,8 +21,9 @@ export function cpuTime(pid) {
   return { totalUs, userUs: Number(fields[11]) * TICK_US, systemUs: Number(fields[12]) * TICK_US }
 }
 
-/** Resident memory in bytes. */
-export function residentBytes(pid) {
+/** Resident memory in bytes, and the part of it that is mapped from files: the program's own code. */
+export function residentMemory(pid) {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)[1]) * 1024
+  const bytes = (name) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)[1]) * 1024
+  return { bytes: bytes('VmRSS'), codeBytes: bytes('RssFile') }
 }

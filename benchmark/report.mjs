@@ -69,7 +69,7 @@ function row({ rounds }) {
     rounds.some(({ loadIsLimit }) => loadIsLimit) && 'the load was the limit',
     lost > 0 && `lost up to ${figure(lost)}`,
     left &&
-      `${figure(left.median)} MB left after the close, ${figure(of('addedBySecondMb').median)} MB more after a second cycle`,
+      `${figure(left.median)} MB left after the close, of which code ${figure(of('codeLeftMb').median)} MB; ${figure(of('addedBySecondMb').median)} MB more after a second cycle`,
     p50 && `median ${figure(p50.median)} ms`,
     of('idleP99') && `idle ${figure(of('idleP99').median)} ms`,
   ]

@@ -6,7 +6,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { LineProcess } from './line-process.mjs'
 import { difference } from './measure.mjs'
-import { cpuTime, residentBytes } from './process-usage.mjs'
+import { cpuTime, residentMemory } from './process-usage.mjs'
 
 const SERVER_CORE = 0
 const LOAD_CORE = 1
@@ -94,11 +94,11 @@ export class Session {
     return last
   }
 
-  /** The server's resident memory after a collection of its garbage, and JavaScript's part, where it has one. */
+  /** The server's memory after a collection of its garbage, and JavaScript's part, where it has one. */
   async memory() {
     await this.server.call('collect')
     const { heapBytes } = await this.server.call('collect')
-    return { bytes: residentBytes(this.server.pid), heapBytes }
+    return { ...residentMemory(this.server.pid), heapBytes }
   }
 
   async close() {

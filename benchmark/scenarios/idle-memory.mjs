@@ -34,6 +34,7 @@ export default {
       value: (first.open.bytes - empty.bytes) / CONNECTIONS / 1024,
       secondValue: (second.open.bytes - first.left.bytes) / CONNECTIONS / 1024,
       leftMb: (first.left.bytes - empty.bytes) / 1e6,
+      codeLeftMb: (first.left.codeBytes - empty.codeBytes) / 1e6,
       heapLeftMb: (first.left.heapBytes - empty.heapBytes) / 1e6,
       addedBySecondMb: (second.left.bytes - first.left.bytes) / 1e6,
       emptyMb: empty.bytes / 1e6,
