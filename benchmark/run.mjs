@@ -1,10 +1,11 @@
 /**
  * Runs the benchmarks: every scenario against every peer, round after round, and writes what it saw.
  *
- *     node benchmark/run.mjs [--rounds 5] [--seconds 3] [--warmup 1] [--only a,b] [--peers a,b] [--gates]
+ *     node benchmark/run.mjs [--rounds 5] [--seconds 3] [--warmup 1] [--only a,b] [--peers a,b] [--quick] [--gates]
  *
  * Peers take turns within a round, so that a disturbance meets all of them. A run of everything is
  * stored in `results/` and rewrites the tables of `docs/benchmarks.md`; a part is only printed.
+ * `--quick` leaves Socket.IO and tokio-tungstenite out of the two scenarios that take longest.
  * `--gates` runs nothing: it judges and reports the newest stored result again.
  */
 import { execFileSync } from 'node:child_process'
@@ -32,6 +33,8 @@ const SCENARIOS = [
   'event-loop-delay',
   'broadcast-call',
 ]
+/** Scenarios that take over twenty seconds for each peer and round. */
+const LONG = new Set(['latency', 'idle-memory'])
 const TOKENS = 10_000
 const RESULTS = new URL('results/', import.meta.url)
 
@@ -42,6 +45,7 @@ const { values: flags } = parseArgs({
     warmup: { type: 'string', default: '1' },
     only: { type: 'string' },
     peers: { type: 'string' },
+    quick: { type: 'boolean', default: false },
     gates: { type: 'boolean', default: false },
   },
 })
@@ -117,7 +121,8 @@ function candidates(scenario) {
     peers.map(({ name }) => name),
     flags.peers,
   )
-  return peers.filter(({ name }) => scenario.peers.includes(name) && wanted.includes(name))
+  const isLeftOut = (name) => flags.quick && LONG.has(scenario.name) && ['socketio', 'tokio'].includes(name)
+  return peers.filter(({ name }) => scenario.peers.includes(name) && wanted.includes(name) && !isLeftOut(name))
 }
 
 /** Another peer begins each round, so that none always follows the same neighbour. */
