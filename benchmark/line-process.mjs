@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 
 /** How long a process may take to leave after its input ended. */
-const EXIT_MS = 5_000
+const EXIT_MS = 300
 
 export class LineProcess {
   #child
