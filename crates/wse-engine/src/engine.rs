@@ -346,11 +346,6 @@ impl Engine {
         }
     }
 
-    /// All counters by name.
-    pub fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.shared.metrics.snapshot()
-    }
-
     /// Closes every connection with 1012 and ends the shards; each answers with [`Reply::Closed`].
     ///
     /// Returns how many of those answers there will be; zero when the engine was closing already.

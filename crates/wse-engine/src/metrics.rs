@@ -2,60 +2,45 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// Counters of an engine since it started.
-        #[derive(Debug, Default)]
-        pub struct Metrics {
-            /// Open connections.
-            pub connections: AtomicUsize,
-            $($(#[$doc])* pub $name: AtomicU64,)*
-        }
-
-        impl Metrics {
-            /// All counters by name.
-            pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name.load(Relaxed)),)*]
-            }
-        }
-    };
-}
-
-counters! {
+/// Counters of an engine since it started.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Open connections.
+    pub connections: AtomicUsize,
     /// Connections that were opened.
-    connections_total,
+    pub connections_total: AtomicU64,
     /// Connections that ended.
-    disconnections_total,
+    pub disconnections_total: AtomicU64,
     /// Handshakes answered with an HTTP refusal.
-    handshakes_refused_total,
+    pub handshakes_refused_total: AtomicU64,
     /// Handshakes dropped because too many were unfinished, or took too long.
-    handshakes_dropped_total,
+    pub handshakes_dropped_total: AtomicU64,
     /// Tokens refused.
-    auth_failed_total,
+    pub auth_failed_total: AtomicU64,
     /// Messages read.
-    messages_received_total,
+    pub messages_received_total: AtomicU64,
     /// Bytes read.
-    bytes_received_total,
+    pub bytes_received_total: AtomicU64,
     /// Frames given to the kernel.
-    messages_sent_total,
+    pub messages_sent_total: AtomicU64,
     /// Bytes given to the kernel.
-    bytes_sent_total,
+    pub bytes_sent_total: AtomicU64,
     /// Messages that a full outbound queue refused.
-    outbound_refused_total,
+    pub outbound_refused_total: AtomicU64,
     /// Connections closed with 4503.
-    slow_closed_total,
+    pub slow_closed_total: AtomicU64,
     /// Connections closed with 4408.
-    idle_closed_total,
+    pub idle_closed_total: AtomicU64,
     /// Inbound messages dropped: over the rate.
-    rate_dropped_total,
+    pub rate_dropped_total: AtomicU64,
     /// Inbound events dropped because nobody drains.
-    inbound_dropped_total,
+    pub inbound_dropped_total: AtomicU64,
     /// Connections closed for a violation of RFC 6455 or of a limit.
-    protocol_errors_total,
+    pub protocol_errors_total: AtomicU64,
     /// Publications refused because the memory budget was used up.
-    budget_refused_total,
+    pub budget_refused_total: AtomicU64,
     /// Connections ended by a panic while they were served.
-    panics_total,
+    pub panics_total: AtomicU64,
 }
 
 /// Adds to a counter.

@@ -195,11 +195,6 @@ impl Outbound {
         if self.full_since.is_some() { Vec::new() } else { std::mem::take(&mut self.missed) }
     }
 
-    /// Whether something was refused and there is room again to say so.
-    pub fn has_news(&self) -> bool {
-        self.full_since.is_none() && !self.missed.is_empty()
-    }
-
     fn miss(&mut self, topic: Option<&Arc<Topic>>) {
         let same = |missed: &&mut Missed| match (&missed.topic, topic) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
@@ -272,10 +267,9 @@ mod tests {
         assert!(!queue.push(&text("late"), None, &LIMITS, 5));
         assert!(!queue.push(&text("later"), None, &LIMITS, 6));
         assert_eq!(queue.full_since(), Some(5));
-        assert!(!queue.has_news());
+        assert!(queue.take_missed().is_empty());
         queue.advance(3 + 3, &LIMITS);
         assert_eq!(queue.full_since(), None);
-        assert!(queue.has_news());
         assert_eq!(queue.take_missed()[0].count, 2);
     }
 
