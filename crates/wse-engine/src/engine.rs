@@ -9,7 +9,7 @@ use crate::driver::{Adoption, Arriving, Clock, Driver};
 use crate::error::EngineError;
 use crate::frame::{FRAME_WEIGHT, Payload, ROOM};
 use crate::host::{Host, Reply};
-use crate::id::{ConnectionId, ConnectionKey, IdKey};
+use crate::id::{ConnectionId, ConnectionKey, IdKey, message_id};
 use crate::inbound::Batch;
 use crate::metrics::count;
 use crate::seats::Caller;
@@ -21,7 +21,6 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
-use uuid::Uuid;
 use wse_protocol::envelope::{self, Outcome, Timestamp};
 use wse_protocol::frame::{MAX_HEADER, OpCode};
 use wse_protocol::topic;
@@ -392,7 +391,12 @@ impl Engine {
             Content::Text(text) => {
                 let mut bytes = Payload::room(text.len() + envelope::MAX_OVERHEAD);
                 let at = self.clock.now().unix_ms;
-                match envelope::complete(text, &self.message_id(at), Timestamp(at), &mut bytes)? {
+                match envelope::complete(
+                    text,
+                    &message_id(at, &mut self.random.lock()),
+                    Timestamp(at),
+                    &mut bytes,
+                )? {
                     Outcome::Envelope { has_seq, .. } => (OpCode::Text, bytes, !has_seq),
                     Outcome::Verbatim => (OpCode::Text, bytes, false),
                 }
@@ -405,12 +409,6 @@ impl Engine {
             return Err(EngineError::TooLarge { bytes: length, limit });
         }
         Ok((opcode, bytes, is_envelope))
-    }
-
-    fn message_id(&self, unix_ms: u64) -> Uuid {
-        let mut bytes = [0; 10];
-        self.random.lock().fill(&mut bytes);
-        uuid::Builder::from_unix_timestamp_millis(unix_ms, &bytes).into_uuid()
     }
 }
 

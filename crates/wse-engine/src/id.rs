@@ -42,6 +42,13 @@ impl fmt::Display for ConnectionId {
     }
 }
 
+/// A message's id: a UUIDv7 of this moment (PROTOCOL §6).
+pub fn message_id(unix_ms: u64, random: &mut fastrand::Rng) -> Uuid {
+    let mut bytes = [0; 10];
+    random.fill(&mut bytes);
+    uuid::Builder::from_unix_timestamp_millis(unix_ms, &bytes).into_uuid()
+}
+
 /// Turns keys into ids and back. The same key and `high` half always give the same id.
 #[derive(Debug, Clone, Copy)]
 pub struct IdKey([u32; 4]);

@@ -7,6 +7,7 @@ use crate::connection::{Connection, Socket};
 use crate::core::Core;
 use crate::frame::{FRAME_WEIGHT, Frame};
 use crate::handshake::Upgrade;
+use crate::id::message_id;
 use crate::inbound::Kind;
 use crate::metrics::count;
 use crate::outbound::Missed;
@@ -16,7 +17,6 @@ use serde::Deserialize;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
-use uuid::Uuid;
 use wse_protocol::codes::{Code, close};
 use wse_protocol::frame::{FrameReader, Message, OpCode};
 use wse_protocol::message::{
@@ -261,9 +261,7 @@ impl Core {
     }
 
     fn text(&mut self, message: &impl ServerMessage) -> Vec<u8> {
-        let mut random = [0; 10];
-        self.random.fill(&mut random);
-        let id: Uuid = uuid::Builder::from_unix_timestamp_millis(self.now.unix_ms, &random).into_uuid();
+        let id = message_id(self.now.unix_ms, &mut self.random);
         let mut text = Vec::with_capacity(512);
         write(message, &id, self.timestamp(), &mut text);
         text
