@@ -1,7 +1,7 @@
 // The built form of the sources: the addon from crates/, the facade from index.ts and lib/.
 // Builds only what is older than its sources, which it knows by a hash of them.
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { announce, root, run } from './process.mjs'
 import { ensureCompilers } from './toolchain.mjs'
@@ -19,21 +19,19 @@ const addon = {
       '--release',
       ...['--manifest-path', 'crates/wse-napi/Cargo.toml'],
       ...['--output-dir', '.'],
-      ...['--js', 'binding.js'],
+      ...['--js', 'binding.cjs'],
       ...['--dts', 'binding.d.ts'],
-      '--esm',
     ])
   },
 }
 
 const facade = {
   name: 'facade',
-  sources: ['index.ts', 'lib', 'binding.d.ts', 'tsconfig.json', 'tsconfig.build.json'],
-  isBuilt: () => statSync(join(root, 'dist', 'index.js'), { throwIfNoEntry: false }) !== undefined,
+  sources: ['index.ts', 'lib', 'binding.d.ts', 'tsconfig.json', 'tsdown.config.ts'],
+  isBuilt: () => statSync(join(root, 'dist', 'index.cjs'), { throwIfNoEntry: false }) !== undefined,
   async build() {
-    announce('Compiling the facade')
-    rmSync(join(root, 'dist'), { recursive: true, force: true })
-    await run('tsc', ['-p', 'tsconfig.build.json'])
+    announce('Bundling the facade')
+    await run('tsdown', [])
   },
 }
 

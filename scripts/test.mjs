@@ -16,7 +16,7 @@ await script(async () => {
 
   if (process.env.CI === 'true') {
     announce('The committed loader is the one that the build writes')
-    const diff = await observe('git', ['diff', '--exit-code', '--stat', '--', 'binding.js', 'binding.d.ts'])
+    const diff = await observe('git', ['diff', '--exit-code', '--stat', '--', 'binding.cjs', 'binding.d.ts'])
     tally.addStep(diff.code === 0)
   }
 

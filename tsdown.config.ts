@@ -1,0 +1,27 @@
+// How index.ts becomes the package: the code once, as CommonJS, and an ES module that hands out the same objects.
+// Two copies would have two classes `WseError`, and two engines that do not know of each other on one HTTP server.
+import { defineConfig } from 'tsdown'
+
+export default defineConfig({
+  entry: 'index.ts',
+  format: 'cjs',
+  dts: true,
+  sourcemap: true,
+  platform: 'node',
+  target: 'node20.19',
+  external: ['#binding'],
+  plugins: [
+    {
+      name: 'es-module',
+      // The names come from the bundle, so that none is forgotten.
+      generateBundle(_, bundle) {
+        const code = bundle['index.cjs']
+        if (code?.type !== 'chunk') return
+        const source = `import wse from './index.cjs'\nexport const { ${code.exports.join(', ')} } = wse\n`
+        this.emitFile({ type: 'asset', fileName: 'index.js', source })
+        this.emitFile({ type: 'asset', fileName: 'index.d.ts', source: "export * from './index.cjs'\n" })
+      },
+    },
+  ],
+  logLevel: 'warn',
+})
