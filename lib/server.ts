@@ -9,6 +9,7 @@
 import { lookup } from 'node:dns/promises'
 import type { Server as HttpServer } from 'node:http'
 import { isUint8Array } from 'node:util/types'
+import { warnInCluster } from './cluster.js'
 import { listening, type Settings, settings } from './config.js'
 import { Drain } from './drain.js'
 import { translated, WseError } from './errors.js'
@@ -174,6 +175,7 @@ export class WseServer {
     }
     this.#state = 'running'
     this.#hold()
+    warnInCluster()
   }
 
   /** A start that failed leaves the server as it was, unless it was closed meanwhile. */
