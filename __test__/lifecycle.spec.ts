@@ -162,21 +162,3 @@ test('can be loaded by CommonJS', async (t) => {
   )
   t.is(await child.nextLine(), 'function')
 })
-
-test('runs in a worker thread and ends with it', async (t) => {
-  const child = runModule(
-    t,
-    `import { Worker } from 'node:worker_threads'
-    const worker = new Worker(\`
-      import { parentPort } from 'node:worker_threads'
-      import { WseServer } from 'wse-server'
-      const wse = new WseServer()
-      await wse.listen({ host: '127.0.0.1', port: 0 })
-      parentPort.postMessage('listening')\`, { eval: true })
-    await new Promise((resolve) => worker.once('message', resolve))
-    await worker.terminate()
-    console.log('terminated')`,
-  )
-  await child.nextLine((line) => line === 'terminated')
-  t.like(await child.exited(), { code: 0, errors: '' })
-})

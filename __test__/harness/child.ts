@@ -12,8 +12,8 @@ export class Child {
   readonly #lines = new Arrivals<string>()
   readonly #exit: Promise<{ code: number | null; signal: string | null; errors: string }>
 
-  constructor(args: string[], env: Record<string, string> = {}) {
-    const child = spawn(process.execPath, args, { cwd: root, env: { ...process.env, ...env } })
+  constructor(args: string[], env: Record<string, string> = {}, command = process.execPath) {
+    const child = spawn(command, args, { cwd: root, env: { ...process.env, ...env } })
     this.#process = child
     let errors = ''
     child.stderr.on('data', (chunk) => {
@@ -52,6 +52,14 @@ export function runModule(t: ExecutionContext, source: string, flags: string[] =
 /** Runs a TypeScript file; killed when the test is over. */
 export function runFile(t: ExecutionContext, path: string, env: Record<string, string> = {}): Child {
   const child = new Child(['--import=tsx', path], env)
+  t.teardown(() => child.kill())
+  return child
+}
+
+/** Runs a program of `__test__/programs`, by another runtime if `command` names one; killed when the test is over. */
+export function runProgram(t: ExecutionContext, name: string, args: string[] = [], command: string[] = []): Child {
+  const [runtime = process.execPath, ...flags] = command
+  const child = new Child([...flags, `__test__/programs/${name}.mjs`, ...args], {}, runtime)
   t.teardown(() => child.kill())
   return child
 }
