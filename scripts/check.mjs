@@ -7,6 +7,8 @@ const checks = [
   ['Rust format', 'cargo', ['fmt', '--all', '--check']],
   ['Rust lints', 'cargo', ['clippy', '--workspace', '--all-targets', '--locked', '--', '-D', 'warnings']],
   ['Types', 'tsc', ['-p', 'tsconfig.json']],
+  // Apart, because Next's types change those of Node.js for everybody.
+  ['Types of the Next example', 'tsc', ['-p', 'examples/hosts/tsconfig.next.json']],
   ['Lints and format', 'biome', ['check', '--error-on-warnings']],
   ['Licences and bans', 'node', ['scripts/licences.mjs']],
 ]

@@ -50,8 +50,13 @@ export function runModule(t: ExecutionContext, source: string, flags: string[] =
 }
 
 /** Runs a TypeScript file; killed when the test is over. */
-export function runFile(t: ExecutionContext, path: string, env: Record<string, string> = {}): Child {
-  const child = new Child(['--import=tsx', path], env)
+export function runFile(
+  t: ExecutionContext,
+  path: string,
+  env: Record<string, string> = {},
+  flags: string[] = [],
+): Child {
+  const child = new Child([...flags, '--import=tsx', path], env)
   t.teardown(() => child.kill())
   return child
 }

@@ -1,0 +1,36 @@
+// The chat on a Nest service, through the server of its HTTP adapter; here that of Express.
+import 'reflect-metadata'
+import { Controller, Get, Module } from '@nestjs/common'
+import { NestFactory } from '@nestjs/core'
+import { WseServer } from 'wse-server'
+
+const { JWT_SECRET: secret, PORT = '8000' } = process.env
+if (secret === undefined) throw new Error('JWT_SECRET is not set')
+
+@Controller()
+class PageController {
+  @Get()
+  page(): string {
+    return 'The chat is at /wse.'
+  }
+}
+
+@Module({ controllers: [PageController] })
+class AppModule {}
+
+const app = await NestFactory.create(AppModule, { logger: ['warn', 'error'] })
+const wse = new WseServer({ jwt: { secret } })
+wse.attach(app.getHttpServer())
+await app.listen(Number(PORT))
+console.log(`http://localhost:${app.getHttpServer().address().port}`)
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => void Promise.all([app.close(), wse.close()]))
+}
+
+for await (const batch of wse.drain()) {
+  for (const event of batch) {
+    if (event.type === 'auth_connect') wse.subscribeConnection(event.connId, ['chat'])
+    if (event.type === 'msg' && event.data.t === 'chat') wse.broadcast('chat', { t: 'chat', p: event.data.p })
+  }
+}
