@@ -1,6 +1,6 @@
 import test from 'ava'
 import type { InboundEvent } from 'wse-server'
-import { within } from './harness/arrivals.js'
+import { gate, within } from './harness/arrivals.js'
 import { connect } from './harness/connect.js'
 import { Application, startServer } from './harness/server.js'
 
@@ -95,27 +95,6 @@ test('hands over at most as many events as were asked for', async (t) => {
     seen.slice(1).map((event) => event.type === 'msg' && event.data.p.n),
     Array.from({ length: 100 }, (_, n) => n),
   )
-})
-
-test('keeps every message for a busy application, and slows the sender down meanwhile', async (t) => {
-  const server = await startServer(t, { rateLimit: false, inbound: { maxBytesPerConnection: 64 * 1024 } })
-  const [isFree, setFree] = gate()
-  const application = new Application(server, isFree)
-  const [flooder, healthy] = [await connect(t, server), await connect(t, server)]
-  const count = 50_000
-  const padding = 'x'.repeat(1_000)
-  for (let n = 0; n < count; n++) flooder.send(`${n} ${padding}`)
-  // The other connection is served although the application stands still and the flooder is not read.
-  for (let n = 0; n < 100; n++) await healthy.roundTrip()
-  t.true(flooder.socket.bufferedAmount > 0)
-  t.true(server.memory().inboundBytes < 1 << 20)
-
-  setFree()
-  for (let n = 0; n < count; n++) {
-    const { text } = await application.next('raw')
-    if (!text.startsWith(`${n} `)) t.fail(`expected ${n}, got ${text.slice(0, 10)}`)
-  }
-  t.is(server.inboundDroppedCount(), 0)
 })
 
 test('keeps the beginning and end of every connection when the inbound budget is full', async (t) => {
@@ -268,11 +247,3 @@ test('warns of what was dropped because nobody drained', async (t) => {
   await server.close()
   t.regex((await within(warned, 'a warning')).message, /nobody drained/)
 })
-
-function gate(): [isOpen: Promise<void>, open: () => void] {
-  let open: () => void = () => {}
-  const isOpen = new Promise<void>((resolve) => {
-    open = resolve
-  })
-  return [isOpen, open]
-}

@@ -57,28 +57,6 @@ for (const [title, bytes, code] of badFrames) {
   })
 }
 
-test('closes with 1009 when fragments grow past the limit', async (t) => {
-  const server = await startServer(t, { maxMessageBytes: 1_000 })
-  const healthy = await connect(t, server)
-  const offender = await openUpgraded(t, server)
-  offender.write(frameBytes(OP.text, 'x'.repeat(600), { fin: false }))
-  offender.write(frameBytes(OP.continuation, 'x'.repeat(600), { fin: true }))
-  t.is((await offender.closeFrame()).code, 1009)
-  await offender.ended()
-  await healthy.roundTrip()
-})
-
-test('closes with 1009 when there are too many fragments, empty ones counted', async (t) => {
-  const server = await startServer(t, { maxFragments: 10 })
-  const healthy = await connect(t, server)
-  const offender = await openUpgraded(t, server)
-  offender.write(frameBytes(OP.text, '', { fin: false }))
-  for (let n = 0; n < 10; n++) offender.write(frameBytes(OP.continuation, '', { fin: false }))
-  t.is((await offender.closeFrame()).code, 1009)
-  await offender.ended()
-  await healthy.roundTrip()
-})
-
 test('takes a message of exactly the limit', async (t) => {
   const server = await startServer(t)
   const application = new Application(server)
@@ -86,51 +64,4 @@ test('takes a message of exactly the limit', async (t) => {
   connection.send('x'.repeat(1_048_576))
   const event = await application.next('raw')
   t.is(event.text.length, 1_048_576)
-})
-
-test('puts fragments together around the control frames between them, split anywhere', async (t) => {
-  const server = await startServer(t)
-  const application = new Application(server)
-  const socket = await openUpgraded(t, server)
-  const bytes = Buffer.concat([
-    frameBytes(OP.text, '{"t":"chat","p":{"text":"gr', { fin: false }),
-    frameBytes(OP.ping, 'between'),
-    frameBytes(OP.continuation, Buffer.from('ü').subarray(0, 1), { fin: false }),
-    frameBytes(OP.continuation, '', { fin: false }),
-    frameBytes(OP.continuation, Buffer.concat([Buffer.from('ü').subarray(1), Buffer.from('n"}}')])),
-  ])
-  for (const byte of bytes) {
-    await new Promise<void>((resolve) => socket.tcp.write(Buffer.from([byte]), () => resolve()))
-  }
-  t.is((await socket.next(OP.pong)).payload.toString(), 'between')
-  t.deepEqual((await application.next('msg')).data, { t: 'chat', p: { text: 'grün' } })
-})
-
-test('answers a close with the same code and ends the socket', async (t) => {
-  const server = await startServer(t)
-  const application = new Application(server)
-  const socket = await openUpgraded(t, server)
-  socket.write(frameBytes(OP.close, Buffer.concat([Buffer.from([0x03, 0xe8]), Buffer.from('bye')])))
-  t.is((await socket.closeFrame()).code, 1000)
-  await socket.ended()
-  t.like(await application.next('disconnect'), { code: 1000, reason: 'bye' })
-})
-
-test('tells the application 1006 when a socket just disappears', async (t) => {
-  const server = await startServer(t)
-  const application = new Application(server)
-  const socket = await openUpgraded(t, server)
-  const { connId } = await application.next('connect')
-  socket.tcp.resetAndDestroy()
-  t.like(await application.next('disconnect'), { connId, code: 1006 })
-})
-
-test('ignores what comes after a close', async (t) => {
-  const server = await startServer(t)
-  const application = new Application(server)
-  const socket = await openUpgraded(t, server)
-  await application.next('connect')
-  socket.write(Buffer.concat([frameBytes(OP.close, Buffer.from([0x03, 0xe8])), text('{"t":"late","p":{}}')]))
-  await application.next('disconnect')
-  t.deepEqual(application.waiting, [])
 })

@@ -1,7 +1,7 @@
 import test from 'ava'
 import { connect, refused } from './harness/connect.js'
 import { Application, startServer } from './harness/server.js'
-import { frameBytes, OP, openSocket, openUpgraded, upgradeRequest } from './harness/socket.js'
+import { openSocket, upgradeRequest } from './harness/socket.js'
 import { secret, tokenOf } from './harness/tokens.js'
 
 test('answers the key of the RFC with its accept value', async (t) => {
@@ -42,27 +42,6 @@ test('answers each client_hello with a server_hello of integers', async (t) => {
     t.true(Number.isInteger(p.ping_interval) && (p.ping_interval as number) > 0)
     for (const limit of Object.values(p.limits as object)) t.true(Number.isInteger(limit))
   }
-})
-
-test('reads frames that were sent together with the request', async (t) => {
-  const server = await startServer(t)
-  const application = new Application(server)
-  const socket = await openSocket(t, server)
-  const frames = Array.from({ length: 1_000 }, (_, n) => frameBytes(OP.text, JSON.stringify({ t: 'early', p: { n } })))
-  socket.write(Buffer.concat([Buffer.from(upgradeRequest()), ...frames]))
-  for (let n = 0; n < 1_000; n++) {
-    const event = await application.next('msg')
-    t.deepEqual((event.data as { p: object }).p, { n })
-  }
-})
-
-test('reads a request that comes byte by byte', async (t) => {
-  const server = await startServer(t)
-  const socket = await openSocket(t, server)
-  for (const byte of upgradeRequest()) {
-    await new Promise<void>((resolve) => socket.tcp.write(byte, () => resolve()))
-  }
-  t.is((await socket.head()).status, 101)
 })
 
 const badRequests: [title: string, request: string, status: number][] = [
@@ -199,30 +178,8 @@ test('refuses a token that is the only subprotocol and says what to offer beside
   t.regex(answer.body, /wse\.v2/)
 })
 
-test('answers 503 with Retry-After when it is full, and lets the next one in when there is room', async (t) => {
-  const server = await startServer(t, { maxConnections: 2 })
-  const application = new Application(server)
-  const first = await connect(t, server)
-  await connect(t, server)
-  const answer = await refused(t, server)
-  t.is(answer.status, 503)
-  t.true(Number(answer.headers['retry-after']) > 0)
-  await first.close()
-  await application.next('disconnect')
-  await (await connect(t, server)).roundTrip()
-})
-
 test('serves its own path with a query, and another path when the option names it', async (t) => {
   const server = await startServer(t, { path: '/live/events' })
   await (await connect(t, server, { path: '/live/events?client_version=1' })).roundTrip()
   t.is((await refused(t, server)).status, 404)
-})
-
-test('answers a ping of the RFC with exactly one pong of the same bytes', async (t) => {
-  const server = await startServer(t)
-  const socket = await openUpgraded(t, server)
-  socket.write(frameBytes(OP.ping, 'once'))
-  socket.write(frameBytes(OP.ping, 'twice'))
-  t.is((await socket.next(OP.pong)).payload.toString(), 'once')
-  t.is((await socket.next(OP.pong)).payload.toString(), 'twice')
 })

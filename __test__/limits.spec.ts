@@ -18,54 +18,6 @@ test('warns a flooder, names the fault and ends it with 4429, and serves the oth
   await healthy.roundTrip()
 })
 
-test('tells a slow reader what it missed, ends it with 4503, and serves the others meanwhile', async (t) => {
-  const server = await startServer(t, { outbound: { maxBytes: 64 * 1024, slowTimeoutMs: 1_000 } })
-  const application = new Application(server)
-  const healthy = await connect(t, server)
-  const slow = await openUpgraded(t, server)
-  const ids = server.getConnections()
-  await Promise.all(ids.map((id) => server.subscribeConnection(id, ['prices'])))
-  slow.tcp.pause()
-
-  let isOver = false
-  const gone = application
-    .next('disconnect', (event) => event.connId !== healthy.id)
-    .finally(() => {
-      isOver = true
-    })
-  const padding = 'x'.repeat(10_000)
-  for (let n = 0; !isOver; n++) {
-    server.broadcast('prices', { t: 'price', p: { n, padding } })
-    t.is((await healthy.next('price')).p.n, n)
-  }
-  t.is((await gone).code, 4503)
-  await healthy.roundTrip()
-})
-
-test('says how many messages of which topic a slow reader has missed', async (t) => {
-  const server = await startServer(t, { outbound: { maxBytes: 64 * 1024, slowTimeoutMs: 60_000 } })
-  const slow = await connect(t, server)
-  await server.subscribeConnection(slow.id, ['prices'])
-  slow.socket.pause()
-  const padding = 'x'.repeat(10_000)
-  const count = 5_000
-  for (let n = 0; n < count; n++) {
-    server.broadcast('prices', { t: 'price', p: { n, padding } })
-    if (n % 50 === 0) await new Promise((resolve) => setImmediate(resolve))
-  }
-  slow.socket.resume()
-  const gap = await slow.next('gap')
-  t.is(gap.p.topic, 'prices')
-  const missed = gap.p.count as number
-  t.true(missed > 0)
-  await slow.roundTrip()
-  const seen = slow.waiting.filter((text) => text.includes('"t":"price"')).length
-  const gaps = slow.waiting
-    .filter((text) => text.includes('"t":"gap"'))
-    .map((text) => JSON.parse(text).p.count as number)
-  t.is(seen + missed + gaps.reduce((sum, more) => sum + more, 0), count)
-})
-
 test('refuses a message to a connection whose queue is full', async (t) => {
   const server = await startServer(t, { outbound: { maxMessages: 10, slowTimeoutMs: 60_000 } })
   const slow = await openUpgraded(t, server)
@@ -128,17 +80,6 @@ test('pings in the protocol once a client has said hello', async (t) => {
   await connection.next('server_hello')
   const text = await connection.nextText((candidate) => candidate.includes('"ping"'))
   t.true(text.startsWith('{"t":"ping"'))
-})
-
-test('ends a connection that stays silent past the idle limit with 4408, and serves the others', async (t) => {
-  const server = await startServer(t, { heartbeatIntervalMs: 100, idleTimeoutMs: 300 })
-  const application = new Application(server)
-  const healthy = await connect(t, server)
-  const silent = await openUpgraded(t, server)
-  t.is((await silent.closeFrame()).code, 4408)
-  await silent.ended()
-  t.is((await application.next('disconnect')).code, 4408)
-  await healthy.roundTrip()
 })
 
 test('counts a pong of the RFC as activity', async (t) => {

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer as createTlsServer } from 'node:https'
 import { createConnection, createServer as createTcpServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -7,13 +7,12 @@ import { join } from 'node:path'
 import test from 'ava'
 import express from 'express'
 import { WebSocketServer } from 'ws'
-import { type Identity, WseServer } from 'wse-server'
+import { WseServer } from 'wse-server'
 import { within } from './harness/arrivals.js'
 import { connect, refused } from './harness/connect.js'
 import { get, startHost } from './harness/host.js'
 import { Application } from './harness/server.js'
-import { frameBytes, OP, openSocket, openUpgraded, upgradeRequest } from './harness/socket.js'
-import { secret, tokenOf } from './harness/tokens.js'
+import { frameBytes, OP, openSocket, upgradeRequest } from './harness/socket.js'
 
 test('shares the port of an Express service, whose routes stay its own', async (t) => {
   const app = express()
@@ -60,57 +59,6 @@ test('answers health and ready to listeners that were added later', async (t) =>
   t.is(calls, 0)
   await get(host, '/other')
   t.is(calls, 1)
-})
-
-test('loses no byte that came early, a thousand frames behind the handshake included', async (t) => {
-  const host = await startHost(t)
-  const application = new Application(host.wse)
-  const frames = Array.from({ length: 1_000 }, (_, n) => frameBytes(OP.text, JSON.stringify({ t: 'early', p: { n } })))
-  const socket = await openSocket(t, host)
-  socket.write(Buffer.concat([Buffer.from(upgradeRequest()), ...frames]))
-  for (let n = 0; n < 1_000; n++) {
-    t.deepEqual(((await application.next('msg')).data as { p: object }).p, { n })
-  }
-})
-
-test('loses no byte that came while the application authenticated', async (t) => {
-  let decide: (user: Identity) => void = () => {}
-  let isAsked: () => void = () => {}
-  const asked = new Promise<void>((resolve) => {
-    isAsked = resolve
-  })
-  const host = await startHost(t, {
-    authenticate: () =>
-      new Promise((resolve) => {
-        decide = resolve
-        isAsked()
-      }),
-  })
-  const application = new Application(host.wse)
-  const socket = await openSocket(t, host)
-  socket.write(Buffer.concat([Buffer.from(upgradeRequest()), frameBytes(OP.text, '{"t":"first","p":{}}')]))
-  await within(asked, 'the authenticate hook')
-  socket.write(frameBytes(OP.text, '{"t":"second","p":{}}'))
-  await new Promise((resolve) => setImmediate(resolve))
-  decide({ userId: 'anna', claims: {} })
-  t.is((await application.next('auth_connect')).userId, 'anna')
-  t.like((await application.next('msg')).data, { t: 'first' })
-  t.like((await application.next('msg')).data, { t: 'second' })
-})
-
-test('refuses a connection on a host whose authenticate hook throws or does not decide in time', async (t) => {
-  const host = await startHost(t, {
-    handshakeTimeoutMs: 200,
-    authenticate: ({ headers }) => {
-      if (headers['x-case'] === 'throws') throw new Error('no')
-      return new Promise(() => {})
-    },
-  })
-  for (const name of ['throws', 'waits']) {
-    const offender = await connect(t, host, { headers: { 'x-case': name }, greeted: false })
-    t.is((await offender.next('error')).p.code, 'AUTH_FAILED')
-    t.is((await offender.closed()).code, 4401)
-  }
 })
 
 test('upgrades a kept-alive socket that has served requests before', async (t) => {
@@ -200,35 +148,6 @@ test('answers an upgrade of another path with 404 when nobody else wants it', as
   await healthy.roundTrip()
 })
 
-const badRequests: [title: string, request: string, status: number][] = [
-  ['another version', upgradeRequest({ headers: { 'Sec-WebSocket-Version': '8' } }), 426],
-  ['a missing key', upgradeRequest({ headers: { 'Sec-WebSocket-Key': undefined } }), 400],
-  ['another method', upgradeRequest({ method: 'POST' }), 405],
-]
-for (const [title, request, status] of badRequests) {
-  test(`refuses ${title} on a host, ends that socket and serves the others`, async (t) => {
-    const host = await startHost(t)
-    const healthy = await connect(t, host)
-    const socket = await openSocket(t, host)
-    socket.write(request)
-    t.is((await socket.head()).status, status)
-    await socket.ended()
-    await healthy.roundTrip()
-  })
-}
-
-test('refuses a foreign origin and a bad token on a host', async (t) => {
-  const host = await startHost(t, { jwt: { secret } })
-  const token = await tokenOf('anna')
-  const healthy = await connect(t, host, { token })
-  const headers = { cookie: `access_token=${token}`, origin: 'https://evil.example' }
-  t.is((await refused(t, host, { headers })).status, 403)
-  const offender = await connect(t, host, { token: 'nonsense', greeted: false })
-  t.is((await offender.next('error')).p.code, 'AUTH_FAILED')
-  t.is((await offender.closed()).code, 4401)
-  await healthy.roundTrip()
-})
-
 test('lets the host close at once while its connections live on', async (t) => {
   const host = await startHost(t)
   const connection = await connect(t, host)
@@ -247,63 +166,12 @@ test('gives the upgrades back to the host when it closes', async (t) => {
   t.is(host.http.listenerCount('upgrade'), 0)
 })
 
-test('moves large messages in both directions', async (t) => {
-  const host = await startHost(t)
-  const application = new Application(host.wse)
-  const connection = await connect(t, host)
-  const text = 'x'.repeat(1_000_000)
-  for (let n = 0; n < 20; n++) connection.send(`${n}${text}`)
-  for (let n = 0; n < 20; n++) {
-    const event = await application.next('raw')
-    t.is(event.text.length, text.length + `${n}`.length)
-    host.wse.send(connection.id, event.text.slice(0, 1_000_000))
-  }
-  for (let n = 0; n < 20; n++) t.is((await connection.nextText()).length, 1_000_000)
-})
-
-test('leaks no descriptor when connections come and go', async (t) => {
-  const host = await startHost(t)
-  const application = new Application(host.wse)
-  const comeAndGo = async () => {
-    for (let n = 0; n < 100; n++) {
-      await (await connect(t, host)).close()
-      await application.next('disconnect')
-    }
-  }
-  await comeAndGo()
-  const before = readdirSync('/proc/self/fd').length
-  await comeAndGo()
-  t.true(readdirSync('/proc/self/fd').length <= before)
-})
-
-test('ends the socket of a host on bad frames like on its own port', async (t) => {
-  const host = await startHost(t)
-  const healthy = await connect(t, host)
-  const socket = await openUpgraded(t, host)
-  socket.write(frameBytes(OP.text, 'x', { masked: false }))
-  t.is((await socket.closeFrame()).code, 1002)
-  await socket.ended()
-  await healthy.roundTrip()
-})
-
 test('outlives the timeouts of the host', async (t) => {
   const host = await startHost(t, {}, undefined, (http) => http.setTimeout(100))
   const connection = await connect(t, host)
   const timedOut = await openSocket(t, host)
   await timedOut.ended()
   await connection.roundTrip()
-})
-
-test('lives through the end of a client that just disappears', async (t) => {
-  const host = await startHost(t)
-  const application = new Application(host.wse)
-  const socket = await openUpgraded(t, host)
-  await application.next('connect')
-  const closed = once(socket.tcp, 'close')
-  socket.tcp.resetAndDestroy()
-  await within(closed, 'the reset')
-  t.is((await application.next('disconnect')).code, 1006)
-  await (await connect(t, host)).roundTrip()
 })
 
 test('refuses a socket that is no TCP connection, with an answer', async (t) => {

@@ -57,3 +57,12 @@ export class Arrivals<T> {
     return this.#items
   }
 }
+
+/** A promise, and the function that resolves it. */
+export function gate(): [isOpen: Promise<void>, open: () => void] {
+  let open: () => void = () => {}
+  const isOpen = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  return [isOpen, open]
+}

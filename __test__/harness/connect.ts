@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { ExecutionContext } from 'ava'
 import WebSocket from 'ws'
 import { Arrivals, within } from './arrivals.js'
+import type { Address } from './socket.js'
 
 export interface Envelope {
   t: string
@@ -111,11 +112,7 @@ export class Connection {
 }
 
 /** A connection that was accepted; terminated when the test is over. */
-export async function connect(
-  t: ExecutionContext,
-  server: { port: number },
-  options: ConnectOptions = {},
-): Promise<Connection> {
+export async function connect(t: ExecutionContext, server: Address, options: ConnectOptions = {}): Promise<Connection> {
   const socket = open(server, options)
   t.teardown(() => socket.terminate())
   const connection = new Connection(socket)
@@ -143,7 +140,7 @@ export interface Refusal {
 }
 
 /** The HTTP answer of a server that does not upgrade. Fails when it does. */
-export function refused(t: ExecutionContext, server: { port: number }, options: ConnectOptions = {}): Promise<Refusal> {
+export function refused(t: ExecutionContext, server: Address, options: ConnectOptions = {}): Promise<Refusal> {
   const socket = open(server, options)
   t.teardown(() => socket.terminate())
   const answer = new Promise<Refusal>((resolve, reject) => {
@@ -161,9 +158,11 @@ export function refused(t: ExecutionContext, server: { port: number }, options: 
   return within(answer, 'a refusal')
 }
 
-function open(server: { port: number }, options: ConnectOptions): WebSocket {
+function open({ port, socketPath, ca }: Address, options: ConnectOptions): WebSocket {
   const { path = '/wse', token, headers = {}, protocols = [], autoPong = true } = options
-  return new WebSocket(`ws://127.0.0.1:${server.port}${path}`, protocols, {
+  const origin = socketPath ? `ws+unix:${socketPath}:` : `${ca ? 'wss' : 'ws'}://127.0.0.1:${port}`
+  return new WebSocket(`${origin}${path}`, protocols, {
+    ...(ca && { ca }),
     headers: token === undefined ? headers : { authorization: `Bearer ${token}`, ...headers },
     perMessageDeflate: false,
     autoPong,

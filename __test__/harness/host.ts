@@ -13,7 +13,7 @@ export interface Host {
 }
 
 /** A listening HTTP server with this request listener, an engine attached; both closed when the test is over. */
-export async function startHost(
+export function startHost(
   t: ExecutionContext,
   options: ServerOptions = {},
   listener: RequestListener = (_, response) => response.writeHead(404).end('host'),
@@ -21,6 +21,16 @@ export async function startHost(
 ): Promise<Host> {
   const http = createServer(listener)
   prepare(http)
+  return serveOn(t, http, options)
+}
+
+/** Attaches an engine to a server that somebody made, and listens: on a port, or on a Unix domain socket. */
+export async function serveOn(
+  t: ExecutionContext,
+  http: Server,
+  options: ServerOptions = {},
+  socketPath?: string,
+): Promise<Host> {
   const wse = new WseServer(options)
   wse.attach(http)
   t.teardown(async () => {
@@ -28,9 +38,9 @@ export async function startHost(
     http.close()
     http.closeAllConnections()
   })
-  http.listen(0, '127.0.0.1')
+  http.listen(socketPath === undefined ? { port: 0, host: '127.0.0.1' } : { path: socketPath })
   await within(once(http, 'listening'), 'the host to listen')
-  return { http, wse, port: (http.address() as AddressInfo).port }
+  return { http, wse, port: socketPath === undefined ? (http.address() as AddressInfo).port : 0 }
 }
 
 /** The answer to a plain request. */

@@ -2,8 +2,18 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import type { ExecutionContext } from 'ava'
 import { Arrivals, within } from './arrivals.js'
+
+/** Where the server of a test is reached, on 127.0.0.1 unless it has a socket in the file system. */
+export interface Address {
+  readonly port: number
+  /** The certificate that a client is to trust; with it the server speaks TLS. */
+  readonly ca?: string
+  /** The file of a Unix domain socket. */
+  readonly socketPath?: string
+}
 
 export const OP = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
 
@@ -83,7 +93,11 @@ export class RawSocket {
   #onHead: (head: Head | Error) => void = () => {}
   #hasHead = false
 
-  constructor(readonly tcp: Socket) {
+  /** `carrier` is what `tcp` runs on when that is encrypted. */
+  constructor(
+    readonly tcp: Socket,
+    readonly carrier: Socket = tcp,
+  ) {
     this.#head = new Promise((resolve, reject) => {
       this.#onHead = (head) => (head instanceof Error ? reject(head) : resolve(head))
     })
@@ -101,6 +115,12 @@ export class RawSocket {
 
   write(bytes: string | Uint8Array): void {
     this.tcp.write(bytes)
+  }
+
+  /** Disappears without a word: a reset, where there is one. */
+  cut(): void {
+    if (this.carrier.remoteFamily) this.carrier.resetAndDestroy()
+    else this.carrier.destroy()
   }
 
   /** The status line and headers of the server's answer. */
@@ -168,19 +188,21 @@ export class RawSocket {
   }
 }
 
-/** A TCP connection to the server's port; destroyed when the test is over. */
-export async function openSocket(t: ExecutionContext, server: { port: number }): Promise<RawSocket> {
-  const tcp = connectTcp({ host: '127.0.0.1', port: server.port, noDelay: true })
+/** A connection to the server, encrypted where it speaks TLS; destroyed when the test is over. */
+export async function openSocket(t: ExecutionContext, { port, ca, socketPath }: Address): Promise<RawSocket> {
+  const host = '127.0.0.1'
+  const tcp = socketPath ? connectTcp({ path: socketPath }) : connectTcp({ host, port, noDelay: true })
   t.teardown(() => tcp.destroy())
-  const socket = new RawSocket(tcp)
-  await within(once(tcp, 'connect'), 'a TCP connection')
+  const stream = ca ? connectTls({ socket: tcp, host, ca }) : tcp
+  const socket = new RawSocket(stream, tcp)
+  await within(once(stream, ca ? 'secureConnect' : 'connect'), 'a connection')
   return socket
 }
 
 /** A socket whose upgrade was accepted. */
 export async function openUpgraded(
   t: ExecutionContext,
-  server: { port: number },
+  server: Address,
   request: RequestOptions = {},
 ): Promise<RawSocket> {
   const socket = await openSocket(t, server)
