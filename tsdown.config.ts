@@ -2,13 +2,14 @@
 // Two copies would have two classes `WseError`, and two engines that do not know of each other on one HTTP server.
 import { defineConfig } from 'tsdown'
 
-export default defineConfig({
+const shared = { platform: 'node', target: 'node20.19', logLevel: 'warn' } as const
+
+const library = defineConfig({
+  ...shared,
   entry: 'index.ts',
   format: 'cjs',
   dts: true,
   sourcemap: true,
-  platform: 'node',
-  target: 'node20.19',
   external: ['#binding'],
   plugins: [
     {
@@ -23,5 +24,15 @@ export default defineConfig({
       },
     },
   ],
-  logLevel: 'warn',
 })
+
+/** The command is a user of the package like any other. */
+const command = defineConfig({
+  ...shared,
+  entry: 'bin/wse-server.ts',
+  format: 'esm',
+  dts: false,
+  external: ['wse-server'],
+})
+
+export default [library, command]

@@ -27,7 +27,7 @@ const addon = {
 
 const facade = {
   name: 'facade',
-  sources: ['index.ts', 'lib', 'binding.d.ts', 'tsconfig.json', 'tsdown.config.ts'],
+  sources: ['index.ts', 'lib', 'bin', 'binding.d.ts', 'tsconfig.json', 'tsdown.config.ts'],
   isBuilt: () => statSync(join(root, 'dist', 'index.cjs'), { throwIfNoEntry: false }) !== undefined,
   async build() {
     announce('Bundling the facade')
