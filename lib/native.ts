@@ -18,19 +18,24 @@ const PLATFORMS = [
   'win32-x64-msvc',
 ]
 
-/** Everything that the loader tried, the first attempt last. */
-function* attempts(failure: unknown): Generator<NodeJS.ErrnoException> {
-  for (let cause = failure; cause instanceof Error; cause = cause.cause) yield cause
+/** What the loader says where there is simply nothing: of its own, of Node.js, and of a platform without a name. */
+const ABSENT = /^(Cannot find native binding|Cannot find module|Unsupported )/
+
+/** Why an addon that is there was not loaded: a C library that is too old, a damaged file. */
+function refusal(failure: unknown): string | undefined {
+  for (let cause = failure; cause instanceof Error; cause = cause.cause) {
+    if (!ABSENT.test(cause.message)) return cause.message
+  }
+  return undefined
 }
 
 function load(): Binding {
   try {
     return require('#binding')
   } catch (cause) {
-    // An addon that is there and cannot be loaded says why itself: a C library that is too old, a damaged file.
-    const refusal = [...attempts(cause)].find(({ code }) => code === 'ERR_DLOPEN_FAILED')
-    const fault = refusal
-      ? `the addon cannot be loaded: ${refusal.message}`
+    const reason = refusal(cause)
+    const fault = reason
+      ? `the addon cannot be loaded: ${reason}`
       : `there is no addon for ${process.platform}-${process.arch} here`
     throw new WseError(
       'WSE_BINARY_MISSING',
