@@ -84,6 +84,17 @@ for (const example of examples) {
   })
 }
 
+test.serial('leaves the hot reload of Next to Next', async (t) => {
+  const { child, port } = await start(t, { title: 'Next', file: 'next/server.ts', env: { NODE_ENV: 'development' } })
+  t.is((await get({ port }, '/')).status, 200)
+  const reload = await connect(t, { port }, { path: '/_next/hmr?id=test', greeted: false })
+  t.regex(await reload.nextText(), /"type":/)
+  await joinChat(t, port, 'anna')
+  child.kill('SIGTERM')
+  const { code, errors } = await child.exited()
+  t.is(code, 0, errors)
+})
+
 test('ends within seconds although a browser holds a connection on which it asks nothing', async (t) => {
   const { child, port } = await start(t, { title: 'node:http', file: 'node-http.ts' })
   const idle = await openSocket(t, { port })

@@ -8,7 +8,8 @@ const { JWT_SECRET: secret, PORT = '8000' } = process.env
 if (secret === undefined) throw new Error('JWT_SECRET is not set')
 
 const http = createServer()
-const app = next({ dev: process.env.NODE_ENV !== 'production', dir: import.meta.dirname, httpServer: http })
+const dev = process.env.NODE_ENV !== 'production'
+const app = next({ dev, dir: import.meta.dirname, httpServer: http })
 const handle = app.getRequestHandler()
 http.on('request', (request, response) => void handle(request, response))
 
@@ -18,11 +19,12 @@ await app.prepare()
 http.listen(Number(PORT), () => console.log(`http://localhost:${(http.address() as AddressInfo).port}`))
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
+  process.once(signal, async () => {
     http.close()
-    void Promise.all([app.close(), wse.close()])
     // Browsers hold connections on which they ask nothing; http.close() alone waits for them.
     setTimeout(() => http.closeAllConnections(), 5_000).unref()
+    await Promise.all([app.close(), wse.close()])
+    if (dev) process.exit() // Next's development server would stay.
   })
 }
 
