@@ -2,7 +2,7 @@ import test from 'ava'
 import type { InboundEvent } from 'wse-server'
 import { gate, within } from './harness/arrivals.js'
 import { connect } from './harness/connect.js'
-import { Application, startServer } from './harness/server.js'
+import { Application, startServer, warned } from './harness/server.js'
 
 test('hands over connect, messages and disconnect of a connection in order', async (t) => {
   const server = await startServer(t)
@@ -233,17 +233,11 @@ test('reads what an event does not have as undefined', async (t) => {
 })
 
 test('warns of what was dropped because nobody drained', async (t) => {
-  const warned = new Promise<Error>((resolve) => {
-    const onWarning = (warning: Error) => {
-      if (warning.name === 'WseInboundWarning') resolve(warning)
-    }
-    process.on('warning', onWarning)
-    t.teardown(() => process.off('warning', onWarning))
-  })
+  const warning = warned(t, 'WseInboundWarning')
   const server = await startServer(t, { inbound: { maxBytes: 4_096, maxBytesPerConnection: 1_024 } })
   const connection = await connect(t, server)
   for (let n = 0; n < 50; n++) connection.send('x'.repeat(500))
   await connection.roundTrip()
   await server.close()
-  t.regex((await within(warned, 'a warning')).message, /nobody drained/)
+  t.regex((await warning).message, /nobody drained/)
 })

@@ -4,7 +4,7 @@
  * @module
  */
 import { WseError } from './errors.js'
-import type { ServerOptions } from './types.js'
+import type { Logger, LogLevel, ServerOptions } from './types.js'
 
 /** Checks a value and returns it, or its default. `path` names the option. */
 type Field = (value: unknown, path: string) => unknown
@@ -112,6 +112,12 @@ const schema: Schema = {
   topics: group({ allow: texts, deny: texts }),
   envelope: flag(true),
   shards: optional(whole(1, { min: 1, max: 255 })),
+  logger: optional((value, path) => {
+    const methods = ['debug', 'info', 'warn', 'error'] as const
+    if (methods.every((method) => typeof (value as Partial<Logger> | null)?.[method] === 'function')) return value
+    throw invalid(path, `an object with the methods ${methods.join(', ')}`)
+  }),
+  logLevel: oneOf('info', 'debug', 'warn', 'error', 'silent'),
 }
 
 function read(fields: Schema, values: Record<string, unknown>, prefix: string): Record<string, unknown> {
@@ -143,12 +149,14 @@ export interface Settings {
   readonly trustProxy: number
   readonly envelope: boolean
   readonly authenticate: ServerOptions['authenticate']
+  readonly logger: Logger | undefined
+  readonly logLevel: LogLevel
 }
 
 /** Validates `options`. Throws `WSE_OPTION_INVALID` or `WSE_OPTION_UNKNOWN`, which name the option. */
 export function settings(options: ServerOptions): Settings {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'an object')
-  const { jwt: tokens, ...complete } = read(schema, options as Record<string, unknown>, '')
+  const { jwt: tokens, logger, logLevel, ...complete } = read(schema, options as Record<string, unknown>, '')
   if (tokens && complete.authenticate) {
     throw new WseError('WSE_OPTION_INVALID', 'options jwt and authenticate both say who connects: give one of them')
   }
@@ -160,5 +168,7 @@ export function settings(options: ServerOptions): Settings {
     trustProxy: complete.trustProxy as number,
     envelope: complete.envelope as boolean,
     authenticate: options.authenticate,
+    logger: (logger ?? undefined) as Logger | undefined,
+    logLevel: logLevel as LogLevel,
   }
 }

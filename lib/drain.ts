@@ -1,7 +1,7 @@
 /**
- * How the application takes events: it asks, and waits only when there are none.
+ * How the application takes events: it asks, and waits only when there are none, or it listens.
  *
- * Lets the host's event loop breathe: after a slice of work the next batch comes in a later turn of the loop.
+ * Lets the host's event loop breathe: after a slice of work the next events come in a later turn of the loop.
  *
  * @module
  */
@@ -14,6 +14,15 @@ import type { InboundEvent } from './types.js'
 const SLICE_MS = 5
 /** Events of one batch of the iterator at most. */
 const BATCH = 1_024
+/** Single events between two looks at the clock, which costs as much as an event. */
+const UNTIMED = 16
+
+/** Takes events as they come, one by one. */
+export interface Listener {
+  /** Whether it takes another one now; where not, it calls {@link Drain.resume} later. */
+  hasRoom(): boolean
+  hand(event: InboundEvent): void
+}
 
 /** The consumer's end of an engine's events. */
 export class Drain {
@@ -25,6 +34,8 @@ export class Drain {
   #isClosed = false
   #isPresent = false
   #loops = 0
+  #listener: Listener | undefined
+  #isResuming = false
 
   constructor(handle: number) {
     this.#handle = handle
@@ -41,13 +52,58 @@ export class Drain {
     const resume = this.#waiting
     this.#waiting = undefined
     resume?.()
+    this.#hand()
   }
 
   /** The engine has ended: what it still has is kept here and handed out; no more will come. */
   close(): void {
     this.#source.close()
     this.#isClosed = true
-    this.wake()
+    // Not before the server, which is in the middle of its end, has come to it.
+    queueMicrotask(() => this.wake())
+  }
+
+  /**
+   * From now on every event goes to `listener`, in place of the one before; undefined: nobody listens any more.
+   *
+   * Throws `WSE_CONSUMER_TAKEN` while somebody asks or loops.
+   */
+  listen(listener: Listener | undefined): void {
+    if (listener === this.#listener) return
+    if (!this.#listener && (this.#isBusy || this.#loops > 0)) {
+      throw new WseError('WSE_CONSUMER_TAKEN', 'drain(), drainInbound() or events() takes the events')
+    }
+    this.#listener = listener
+    this.#setPresent(listener !== undefined)
+    this.resume()
+  }
+
+  /** The listener has room again: it is handed events in the next turn of the event loop. */
+  resume(): void {
+    if (this.#isResuming) return
+    this.#isResuming = true
+    setImmediate(() => {
+      this.#isResuming = false
+      this.#hand()
+    })
+  }
+
+  #hand(): void {
+    const began = performance.now()
+    for (let n = 1; this.#listener?.hasRoom(); n++) {
+      const event = this.#source.next()
+      if (event) this.#listener.hand(event)
+      else if (!this.#expect()) return
+      if (n % UNTIMED === 0 && performance.now() - began >= SLICE_MS) {
+        this.resume()
+        return
+      }
+    }
+  }
+
+  /** Asks to be woken for the next event; true: one waits already. */
+  #expect(): boolean {
+    return !this.#isClosed && translated(() => native.wait(this.#handle))
   }
 
   /**
@@ -60,18 +116,11 @@ export class Drain {
     }
     // Written so that NaN is refused too: it would wait for ever.
     if (!(timeoutMs >= 0)) throw new WseError('WSE_OPTION_INVALID', 'timeoutMs: expected a number from 0')
-    if (this.#isBusy) throw new WseError('WSE_DRAIN_BUSY', 'another call is draining: await it first')
-    this.#isBusy = true
-    try {
-      this.#setPresent(true)
-      return await this.#collect(most, timeoutMs)
-    } finally {
-      this.#isBusy = false
-    }
+    return (await this.#isReady(timeoutMs)) ? this.#source.take(most) : []
   }
 
   /** Batches until the engine is closed. Leaving the last loop means that nobody drains. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<InboundEvent[], void, undefined> {
+  async *batches(): AsyncGenerator<InboundEvent[], void, undefined> {
     this.#loops += 1
     try {
       for (;;) {
@@ -80,28 +129,92 @@ export class Drain {
         yield events
       }
     } finally {
-      this.#loops -= 1
-      if (this.#loops === 0 && !this.#isBusy) this.#setPresent(false)
+      this.#leave()
     }
   }
 
-  async #collect(most: number, timeoutMs: number): Promise<InboundEvent[]> {
+  /**
+   * Single events until the engine is closed; what a loop has not reached when it is left stays for the next one.
+   *
+   * An iterator by hand, because a generator costs half as much again for each event.
+   */
+  events(): AsyncIterableIterator<InboundEvent> {
+    let state: 'new' | 'looping' | 'over' = 'new'
+    let taken = 0
+    const over = () => {
+      if (state === 'looping') this.#leave()
+      state = 'over'
+      return { done: true, value: undefined } as const
+    }
+    const wait = async (): Promise<IteratorResult<InboundEvent>> => {
+      if (state === 'new') {
+        this.#loops += 1
+        state = 'looping'
+      }
+      try {
+        const event = (await this.#isReady()) && state === 'looping' ? this.#source.next() : undefined
+        return event ? { done: false, value: event } : over()
+      } catch (cause) {
+        over()
+        throw cause
+      }
+    }
+    return {
+      next: () => {
+        if (state === 'over') return Promise.resolve(over())
+        taken += 1
+        const isTimed = taken % UNTIMED === 0
+        if (state === 'new' || this.#isBusy || (isTimed && this.#isSliceOver)) return wait()
+        const event = this.#source.next()
+        return event ? Promise.resolve({ done: false, value: event }) : wait()
+      },
+      return: () => Promise.resolve(over()),
+      [Symbol.asyncIterator]() {
+        return this
+      },
+    }
+  }
+
+  /**
+   * Whether there are events to take; waits up to `timeoutMs` for them. One call at a time, so that the events of
+   * a connection stay in order.
+   */
+  async #isReady(timeoutMs = Number.POSITIVE_INFINITY): Promise<boolean> {
+    if (this.#listener) throw new WseError('WSE_CONSUMER_TAKEN', 'setCallbacks() takes the events')
+    if (this.#isBusy) throw new WseError('WSE_DRAIN_BUSY', 'another call is draining: await it first')
+    this.#isBusy = true
+    try {
+      this.#setPresent(true)
+      return await this.#wait(timeoutMs)
+    } finally {
+      this.#isBusy = false
+    }
+  }
+
+  async #wait(timeoutMs: number): Promise<boolean> {
     const deadline = performance.now() + timeoutMs
     let hasSlept = false
-    let events = this.#source.take(most)
-    while (events.length === 0 && !this.#isClosed) {
+    while (!this.#source.hasNext && !this.#isClosed) {
       const left = deadline - performance.now()
       if (left <= 0) break
-      if (!translated(() => native.wait(this.#handle))) {
+      if (!this.#expect()) {
         await this.#sleep(left)
         hasSlept = true
       }
-      events = this.#source.take(most)
     }
     if (hasSlept) this.#sliceBegan = performance.now()
-    // An empty batch ends the turn too: whoever asks again and again must not starve the host.
-    else if (events.length === 0 || performance.now() - this.#sliceBegan >= SLICE_MS) await this.#breathe()
-    return events
+    // Nothing ends the turn too: whoever asks again and again must not starve the host.
+    else if (!this.#source.hasNext || this.#isSliceOver) await this.#breathe()
+    return this.#source.hasNext
+  }
+
+  get #isSliceOver(): boolean {
+    return performance.now() - this.#sliceBegan >= SLICE_MS
+  }
+
+  #leave(): void {
+    this.#loops -= 1
+    if (this.#loops === 0 && !this.#isBusy && !this.#listener) this.#setPresent(false)
   }
 
   #setPresent(isPresent: boolean): void {

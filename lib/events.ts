@@ -194,22 +194,37 @@ export class EventSource {
     this.#names = new Names(handle)
   }
 
+  /** Whether an event can be taken. */
+  get hasNext(): boolean {
+    if (this.#batch) return true
+    this.#batch = this.#isClosed ? this.#kept.shift() : this.#drain()
+    this.#next = 0
+    return this.#batch !== undefined
+  }
+
+  /** The next event; undefined when none waits. */
+  next(): InboundEvent | undefined {
+    if (!this.hasNext) return undefined
+    const event = new BatchEvent(this.#batch as Batch, this.#next) as InboundEvent
+    this.#forward(1)
+    return event
+  }
+
   /** The next `most` events at most; empty when none wait. */
   take(most: number): InboundEvent[] {
-    if (!this.#batch) {
-      this.#batch = this.#isClosed ? this.#kept.shift() : this.#drain()
-      this.#next = 0
-    }
-    const batch = this.#batch
-    if (!batch) return []
+    if (!this.hasNext) return []
+    const batch = this.#batch as Batch
     const count = Math.min(most, (batch.rows.length - this.#next) / ROW)
     const events = new Array<InboundEvent>(count)
-    let at = this.#next
-    for (let n = 0; n < count; n++, at += ROW) events[n] = new BatchEvent(batch, at) as InboundEvent
-    this.#next = at
-    // The last events keep the batch alive; nothing else does.
-    if (at === batch.rows.length) this.#batch = undefined
+    for (let n = 0; n < count; n++) events[n] = new BatchEvent(batch, this.#next + n * ROW) as InboundEvent
+    this.#forward(count)
     return events
+  }
+
+  #forward(events: number): void {
+    this.#next += events * ROW
+    // The last events keep the batch alive; nothing else does.
+    if (this.#next === this.#batch?.rows.length) this.#batch = undefined
   }
 
   /** Events that are in JavaScript's memory and have not been taken. */

@@ -6,6 +6,7 @@
  * @module
  */
 import { WseError } from './errors.js'
+import type { Log } from './log.js'
 import type { AuthenticateRequest, ServerOptions } from './types.js'
 
 /** Who it is: the application's answer, checked, its claims as JSON. */
@@ -17,8 +18,8 @@ export interface Decided {
 /** Asks the application; null refuses. It never rejects. */
 export type Authenticate = (request: AuthenticateRequest) => Promise<Decided | null>
 
-/** The application's hook with its answer checked: one that fails refuses, with a warning of the process. */
-export function authenticating(hook: NonNullable<ServerOptions['authenticate']>): Authenticate {
+/** The application's hook with its answer checked: one that fails refuses, and the log is told. */
+export function authenticating(hook: NonNullable<ServerOptions['authenticate']>, log: Log): Authenticate {
   return async (request) => {
     try {
       const identity = await hook(request)
@@ -28,8 +29,9 @@ export function authenticating(hook: NonNullable<ServerOptions['authenticate']>)
         throw new WseError('WSE_IDENTITY_INVALID', 'authenticate resolves to { userId, claims } or to null')
       }
       return { userId, claims: JSON.stringify(claims ?? {}) }
-    } catch (error) {
-      process.emitWarning(error instanceof Error ? error : String(error), { type: 'WseAuthenticateWarning' })
+    } catch (err) {
+      const code = err instanceof WseError ? err.code : 'HANDLER_ERROR'
+      log.fault('WseAuthenticateWarning', 'authenticate failed', { code, callback: 'authenticate', err })
       return null
     }
   }

@@ -9,16 +9,20 @@
 import { lookup } from 'node:dns/promises'
 import type { Server as HttpServer } from 'node:http'
 import { isUint8Array } from 'node:util/types'
+import { Dispatcher } from './callbacks.js'
 import { warnInCluster } from './cluster.js'
 import { listening, type Settings, settings } from './config.js'
 import { Drain } from './drain.js'
 import { translated, WseError } from './errors.js'
 import { type Authenticate, authenticating } from './handlers.js'
+import { Log } from './log.js'
 import { native } from './native.js'
 import { Router } from './router.js'
 import { Subscriptions, topicsOf } from './subscriptions.js'
 import type {
   AuthenticateRequest,
+  CallbackOptions,
+  Callbacks,
   ConnectionInfo,
   HealthSnapshot,
   InboundEvent,
@@ -60,6 +64,8 @@ export class WseServer {
   readonly #settings: Settings
   readonly #handle: number
   readonly #drain: Drain
+  readonly #log: Log
+  readonly #dispatcher: Dispatcher
   readonly #authenticate: Authenticate | undefined
   readonly #subscriptions = new Subscriptions()
   #isFlushing = false
@@ -73,9 +79,11 @@ export class WseServer {
   /** Throws `WSE_OPTION_INVALID` or `WSE_OPTION_UNKNOWN`, which name the option. */
   constructor(options: ServerOptions = {}) {
     this.#settings = settings(options)
-    this.#authenticate = this.#settings.authenticate && authenticating(this.#settings.authenticate)
+    this.#log = new Log(this.#settings.logger, this.#settings.logLevel)
+    this.#authenticate = this.#settings.authenticate && authenticating(this.#settings.authenticate, this.#log)
     this.#handle = translated(() => native.start(this.#settings.json, () => this.#wake()))
     this.#drain = new Drain(this.#handle)
+    this.#dispatcher = new Dispatcher(this.#drain, this.#log)
   }
 
   // ---- life ----
@@ -153,7 +161,7 @@ export class WseServer {
       if (this.#shardsToClose <= 0) resolve()
     })
     const dropped = this.inboundDroppedCount()
-    if (dropped > 0) {
+    if (dropped > 0 && !this.#log.hasLogger) {
       const text = `${dropped} messages were dropped because nobody drained: use drain() or drainInbound()`
       process.emitWarning(text, { type: 'WseInboundWarning' })
     }
@@ -217,7 +225,26 @@ export class WseServer {
    * `inbound`. Leaving the loop means that nobody drains: from then on what does not fit is dropped and counted.
    */
   drain(): AsyncIterableIterator<InboundEvent[]> {
-    return this.#drain[Symbol.asyncIterator]()
+    return this.#drain.batches()
+  }
+
+  /**
+   * The same events one by one, for a loop that is easier to read and costs more for each. Leaving the loop means
+   * that nobody drains; what it has not reached stays for the next one.
+   */
+  events(): AsyncIterableIterator<InboundEvent> {
+    return this.#drain.events()
+  }
+
+  /**
+   * Calls these functions with the events, in place of those before; null: none any more, as if a loop were left.
+   * The events of a connection come in order; a callback that returns a promise holds up its own connection only.
+   *
+   * Slow callbacks slow the clients down as a slow loop does. A callback that fails is told to the log and stops
+   * nothing. Throws `WSE_CONSUMER_TAKEN` while a loop takes the events, `WSE_OPTION_INVALID`, `WSE_OPTION_UNKNOWN`.
+   */
+  setCallbacks(callbacks: Callbacks | null, options: CallbackOptions = {}): void {
+    this.#dispatcher.set(callbacks, options)
   }
 
   /** Events that wait for the application. */

@@ -121,7 +121,17 @@ export interface ServerOptions {
   envelope?: boolean
   /** Threads that own connections. Default: cores − 1, at least 1. */
   shards?: number
+  /** Where lines of the log go: pino, or anything with its methods, `console` too. Default: nowhere. */
+  logger?: Logger
+  /** The least urgent lines that the logger is given. Default: `info`. */
+  logLevel?: LogLevel
 }
+
+/** From all lines to none. */
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
+
+/** What is needed of a logger: pino's methods, an object first, then the name of the event. */
+export type Logger = Record<Exclude<LogLevel, 'silent'>, (fields: JsonObject, event: string) => unknown>
 
 interface InboundEventBase {
   /** The connection's UUIDv7, the same as on the wire. */
@@ -182,6 +192,39 @@ export interface DisconnectEvent extends InboundEventBase {
 
 /** What comes out of the engine; each connection's events in order, beginning and end never lost. */
 export type InboundEvent = ConnectEvent | AuthConnectEvent | MessageEvent | RawEvent | BinaryEvent | DisconnectEvent
+
+/**
+ * What the application wants to hear of; an absent one, or null, is not wanted.
+ *
+ * One that returns a promise is waited for, see {@link CallbackOptions}. What one throws, or rejects with, is told to
+ * the log (`wse.error` with the code `HANDLER_ERROR`), or without a logger as a warning of the process.
+ */
+export interface Callbacks {
+  /** A connection is open: with a user, when its type is `auth_connect`. */
+  onConnect?: ((event: ConnectEvent | AuthConnectEvent) => unknown) | null | undefined
+  /** A JSON object arrived. */
+  onMessage?: ((event: MessageEvent) => unknown) | null | undefined
+  /** Other text arrived. */
+  onRaw?: ((event: RawEvent) => unknown) | null | undefined
+  /** A binary message arrived. */
+  onBinary?: ((event: BinaryEvent) => unknown) | null | undefined
+  /** A connection ended. */
+  onDisconnect?: ((event: DisconnectEvent) => unknown) | null | undefined
+}
+
+/** How callbacks that return promises are waited for. */
+export interface CallbackOptions {
+  /**
+   * Whether an event waits until the promise of the one before it, of the same connection, is settled. Default:
+   * true. Connections never wait for each other.
+   */
+  inOrder?: boolean
+  /**
+   * Events that are handed out and not finished, in all, those that wait for their turn included. Beyond, nothing
+   * more is taken from the engine, and TCP slows the senders down. Default: 1 024.
+   */
+  concurrency?: number
+}
 
 /** What became of a subscription. */
 export interface SubscribeResult {

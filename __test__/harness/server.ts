@@ -1,7 +1,7 @@
 // Engines for tests: on a port of the system's choice, closed when the test is over.
 import type { ExecutionContext } from 'ava'
 import { type InboundEvent, type ServerOptions, WseServer } from 'wse-server'
-import { Arrivals } from './arrivals.js'
+import { Arrivals, within } from './arrivals.js'
 
 export type RunningServer = WseServer & { readonly port: number }
 
@@ -50,4 +50,16 @@ export class Application {
       this.#events.end(String(cause))
     }
   }
+}
+
+/** The first warning of this process with this name. */
+export function warned(t: ExecutionContext, name: string): Promise<Error & { detail?: string }> {
+  const warning = new Promise<Error>((resolve) => {
+    const onWarning = (warning: Error) => {
+      if (warning.name === name) resolve(warning)
+    }
+    process.on('warning', onWarning)
+    t.teardown(() => process.off('warning', onWarning))
+  })
+  return within(warning, `the warning ${name}`)
 }

@@ -1,0 +1,150 @@
+/**
+ * Callbacks: every event goes to the function that wants its type.
+ *
+ * Owns the order: those of one connection follow each other, those of different connections do not wait for each
+ * other, and all together are bounded. A fault of one is told to the log and touches nothing else.
+ *
+ * @module
+ */
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Drain, Listener } from './drain.js'
+import { WseError } from './errors.js'
+import type { Log } from './log.js'
+import type { CallbackOptions, Callbacks, InboundEvent } from './types.js'
+
+/** Which callback wants which events. */
+const NAMES = {
+  connect: 'onConnect',
+  auth_connect: 'onConnect',
+  msg: 'onMessage',
+  raw: 'onRaw',
+  bin: 'onBinary',
+  disconnect: 'onDisconnect',
+} as const satisfies Record<InboundEvent['type'], keyof Callbacks>
+
+/** Events that are handed out and not finished, unless the application says another number. */
+const CONCURRENCY = 1_024
+/** How long callbacks may follow each other within one turn of the event loop, in milliseconds. */
+const SLICE_MS = 5
+
+type Callback = (event: InboundEvent) => unknown
+
+/** Callbacks by type of event, and their options, all checked. */
+interface Generation {
+  readonly callbacks: Partial<Record<InboundEvent['type'], Callback>>
+  readonly isInOrder: boolean
+  readonly concurrency: number
+}
+
+/** Hands the events of one server to its application's callbacks. */
+export class Dispatcher implements Listener {
+  readonly #drain: Drain
+  readonly #log: Log
+  #current: Generation = { callbacks: {}, isInOrder: true, concurrency: CONCURRENCY }
+  /** What waits behind a callback that is not finished, by connection. */
+  readonly #waiting = new Map<string, InboundEvent[]>()
+  #unfinished = 0
+
+  constructor(drain: Drain, log: Log) {
+    this.#drain = drain
+    this.#log = log
+  }
+
+  /** See `setCallbacks` of the server. */
+  set(callbacks: Callbacks | null, options: CallbackOptions): void {
+    const next = callbacks === null ? undefined : generation(callbacks, options)
+    this.#drain.listen(next && this)
+    // Without new ones, what was handed out before is finished by those that it was handed to.
+    this.#current = next ?? this.#current
+    this.#drain.resume()
+  }
+
+  hasRoom(): boolean {
+    return this.#unfinished < this.#current.concurrency
+  }
+
+  hand(event: InboundEvent): void {
+    if (this.#waiting.size > 0 && this.#current.isInOrder) {
+      const queue = this.#waiting.get(event.connId)
+      if (queue) {
+        this.#unfinished += 1
+        queue.push(event)
+        return
+      }
+    }
+    const running = this.#call(event)
+    if (running) this.#follow(event, running)
+  }
+
+  /** Calls what wants the event; what it returns if that is to be waited for. */
+  #call(event: InboundEvent): Promise<unknown> | undefined {
+    const callback = this.#current.callbacks[event.type]
+    if (!callback) return undefined
+    try {
+      const result = callback(event)
+      return isThenable(result) ? Promise.resolve(result) : undefined
+    } catch (cause) {
+      this.#fault(event, cause)
+      return undefined
+    }
+  }
+
+  #follow(event: InboundEvent, running: Promise<unknown>): void {
+    this.#unfinished += 1
+    const queue: InboundEvent[] = []
+    if (this.#current.isInOrder) this.#waiting.set(event.connId, queue)
+    void this.#finish(event, running, queue)
+  }
+
+  /** Sees a callback to its end, and then those that wait behind it. Never rejects. */
+  async #finish(first: InboundEvent, running: Promise<unknown>, queue: InboundEvent[]): Promise<void> {
+    let began = performance.now()
+    let call: Promise<unknown> | undefined = running
+    for (let event: InboundEvent | undefined = first; event; event = queue.shift()) {
+      if (event !== first) call = this.#call(event)
+      try {
+        await call
+      } catch (cause) {
+        this.#fault(event, cause)
+      }
+      // Whoever had no room has it now.
+      if (this.#unfinished-- >= this.#current.concurrency) this.#drain.resume()
+      if (queue.length > 0 && performance.now() - began >= SLICE_MS) {
+        await turn()
+        began = performance.now()
+      }
+    }
+    if (this.#waiting.get(first.connId) === queue) this.#waiting.delete(first.connId)
+  }
+
+  #fault(event: InboundEvent, err: unknown): void {
+    const callback = NAMES[event.type]
+    const message = `${callback} failed for connection ${event.connId}`
+    const fields = { code: 'HANDLER_ERROR', callback, conn_id: event.connId, err }
+    this.#log.fault('WseCallbackWarning', message, fields)
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+}
+
+function generation(callbacks: Callbacks, { inOrder = true, concurrency = CONCURRENCY }: CallbackOptions): Generation {
+  if (typeof callbacks !== 'object') throw new WseError('WSE_OPTION_INVALID', 'callbacks: expected an object or null')
+  const known: string[] = Object.values(NAMES)
+  for (const [name, callback] of Object.entries(callbacks)) {
+    if (!known.includes(name)) {
+      const names = [...new Set(known)].join(', ')
+      throw new WseError('WSE_OPTION_UNKNOWN', `callback ${name} is unknown; known are ${names}`)
+    }
+    if (callback !== null && callback !== undefined && typeof callback !== 'function') {
+      throw new WseError('WSE_OPTION_INVALID', `callback ${name}: expected a function`)
+    }
+  }
+  if (typeof inOrder !== 'boolean') throw new WseError('WSE_OPTION_INVALID', 'inOrder: expected true or false')
+  if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
+    throw new WseError('WSE_OPTION_INVALID', 'concurrency: expected a whole number from 1')
+  }
+  const byType = Object.entries(NAMES).map(([type, name]) => [type, callbacks[name] ?? undefined])
+  return { callbacks: Object.fromEntries(byType), isInOrder: inOrder, concurrency }
+}
