@@ -3,6 +3,7 @@
 import { ensureBuilt } from './addon.mjs'
 import { ensurePackages } from './packages.mjs'
 import { announce, observe, script } from './process.mjs'
+import { ensureRuntimes } from './runtimes.mjs'
 import { countCargo, countTap, Tally } from './tally.mjs'
 import { ensureCompilers, findChromium } from './toolchain.mjs'
 
@@ -13,6 +14,7 @@ await script(async () => {
   await ensureCompilers()
   await ensureBuilt()
   const chromium = await findChromium()
+  await ensureRuntimes()
 
   if (process.env.CI === 'true') {
     announce('The committed loader is the one that the build writes')
