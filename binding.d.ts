@@ -47,6 +47,9 @@ export declare function decide(handle: number, place: number, generation: number
 /** Closes a connection; false: it is gone. */
 export declare function disconnect(handle: number, id: string, code: number, reason: string): boolean
 
+/** Tells every connection on a stream that the server restarts, and ends it. */
+export declare function disconnectStreams(handle: number): void
+
 /** Closes all connections of a user; how many. */
 export declare function disconnectUser(handle: number, user: string, code: number, reason: string): number
 
@@ -71,11 +74,19 @@ export declare function health(handle: number): string
 /** Events that wait for the application. */
 export declare function inboundDepth(handle: number): number
 
-/** Listens; returns the port. */
-export declare function listen(handle: number, host: string, port: number): number
+/** Listens, with TLS when there is a certificate (PEM) and its key; returns the port. */
+export declare function listen(handle: number, host: string, port: number, certificate?: string | undefined | null, key?: string | undefined | null): number
 
 /** Bytes by kind, as JSON. */
 export declare function memory(handle: number): string
+
+/**
+ * Takes a stream over; its number, or null when there is no place for it.
+ *
+ * `head` is the request as it was read, with what came behind it; `address` the peer's, where it has one.
+ * `is_decided`, `user_id` and `claims` as in `adopt`.
+ */
+export declare function openStream(handle: number, address: string | undefined | null, head: Uint8Array, isDecided: boolean, userId?: string | undefined | null, claims?: string | undefined | null): number | null
 
 /** Forgets a closed engine. */
 export declare function release(handle: number): void
@@ -95,11 +106,29 @@ export declare function sendBytes(handle: number, id: string, bytes: Uint8Array)
 /** Sends text to each connection of a user; how many. */
 export declare function sendToUser(handle: number, user: string, text: string): number
 
+/** Uses another certificate (PEM) and key from the next connection on. */
+export declare function setCertificate(handle: number, certificate: string, key: string): void
+
 /** Says whether somebody takes inbound events. */
 export declare function setConsumer(handle: number, present: boolean): void
 
 /** Starts an engine with the options `config` (JSON, complete); returns its handle. */
 export declare function start(config: string, wake: () => unknown): number
+
+/** Bytes have arrived on a stream; false: stop reading it until a turn says otherwise. */
+export declare function streamArrived(handle: number, stream: number, bytes: Uint8Array): boolean
+
+/** A stream takes nothing more for now. */
+export declare function streamBlocked(handle: number, stream: number): void
+
+/** A stream takes bytes again. */
+export declare function streamDrained(handle: number, stream: number): void
+
+/** A stream's peer sends nothing more. */
+export declare function streamEnded(handle: number, stream: number): void
+
+/** A stream is closed. */
+export declare function streamGone(handle: number, stream: number): void
 
 /** Makes a connection hold topics, answered by a `subscribed` reply; false: it is gone. */
 export declare function subscribe(handle: number, id: string, topics: Array<string>, request: number): boolean
@@ -109,6 +138,12 @@ export declare function subscriberCount(handle: number, topic: string): number
 
 /** The length that the table must have. */
 export declare const TABLE_LENGTH: number
+
+/**
+ * Takes a turn: what it asks for, or an empty list when nothing was ever opened. A row has five words: the stream,
+ * the chunk, where its bytes begin and end there, and what comes next (0 nothing, 1 resume, 2 end, 3 close).
+ */
+export declare function turnStreams(handle: number): Array<Buffer>
 
 /** Ends subscriptions of a connection; false: it is gone. */
 export declare function unsubscribe(handle: number, id: string, topics?: Array<string> | undefined | null): boolean

@@ -78,10 +78,27 @@ for (const port of [undefined, Number.NaN, -1, 70_000, 1.5, '80']) {
   })
 }
 
+for (const tls of [
+  {},
+  { cert: 'a' },
+  { cert: 7, key: 8 },
+  { certFile: 'a' },
+  { certFile: 'a', keyFile: 'b', key: 'c' },
+  'a.pem',
+  null,
+]) {
+  test(`refuses to listen with tls ${JSON.stringify(tls)}`, async (t) => {
+    const server = new WseServer()
+    t.teardown(() => server.close())
+    const error = await t.throwsAsync(server.listen({ port: 0, tls } as never), { code: 'WSE_OPTION_INVALID' })
+    t.regex(error?.message ?? '', /listen\.tls/)
+  })
+}
+
 test('refuses to listen with an option that it does not know', async (t) => {
   const server = new WseServer()
   t.teardown(() => server.close())
-  await t.throwsAsync(server.listen({ port: 0, tls: {} } as never), { code: 'WSE_OPTION_UNKNOWN' })
+  await t.throwsAsync(server.listen({ port: 0, backlog: 7 } as never), { code: 'WSE_OPTION_UNKNOWN' })
   t.false(server.isRunning())
 })
 

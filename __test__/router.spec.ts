@@ -1,11 +1,8 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer as createTlsServer } from 'node:https'
-import { createConnection, createServer as createTcpServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { createServer } from 'node:http'
 import test from 'ava'
 import express from 'express'
+import Koa from 'koa'
 import { WebSocketServer } from 'ws'
 import { WseServer } from 'wse-server'
 import { within } from './harness/arrivals.js'
@@ -113,10 +110,25 @@ test('refuses a path that another engine has taken', async (t) => {
   t.throws(() => second.attach(host.http), { code: 'WSE_PATH_TAKEN' })
 })
 
-test('refuses to attach to a server that speaks TLS', (t) => {
+for (const [name, application] of [
+  ['an application of Express', express()],
+  ['an application of Koa', new Koa()],
+  ['nothing', undefined],
+  ['a port', 8000],
+] as const) {
+  test(`says what it wants instead of ${name}`, (t) => {
+    const wse = new WseServer()
+    t.teardown(() => wse.close())
+    const error = t.throws(() => wse.attach(application as never), { code: 'WSE_ATTACH_UNSUPPORTED' })
+    t.regex(error?.message ?? '', /createServer/)
+    t.false(wse.isRunning())
+  })
+}
+
+test('refuses a path for sockets that it does not know', (t) => {
   const wse = new WseServer()
   t.teardown(() => wse.close())
-  t.throws(() => wse.attach(createTlsServer() as never), { code: 'WSE_ATTACH_UNSUPPORTED' })
+  t.throws(() => wse.attach(createServer(), { via: 'pigeon' as never }), { code: 'WSE_OPTION_INVALID' })
 })
 
 for (const [order, isFirst] of [
@@ -172,24 +184,6 @@ test('outlives the timeouts of the host', async (t) => {
   const timedOut = await openSocket(t, host)
   await timedOut.ended()
   await connection.roundTrip()
-})
-
-test('refuses a socket that is no TCP connection, with an answer', async (t) => {
-  const host = await startHost(t)
-  const folder = mkdtempSync(join(tmpdir(), 'wse-'))
-  const entrance = createTcpServer((socket) => host.http.emit('connection', socket))
-  t.teardown(() => {
-    entrance.close()
-    rmSync(folder, { recursive: true })
-  })
-  const path = join(folder, 'socket')
-  entrance.listen(path)
-  await once(entrance, 'listening')
-  const pipe = createConnection(path)
-  t.teardown(() => pipe.destroy())
-  pipe.write(upgradeRequest())
-  const [answer] = await within(once(pipe, 'data'), 'an answer')
-  t.regex(String(answer), /^HTTP\/1\.1 501 /)
 })
 
 test('upgrades a socket whose earlier answer has a small rest to write', async (t) => {

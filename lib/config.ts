@@ -4,7 +4,7 @@
  * @module
  */
 import { WseError } from './errors.js'
-import type { Logger, LogLevel, ServerOptions } from './types.js'
+import type { Logger, LogLevel, ServerOptions, TlsOptions } from './types.js'
 
 /** Checks a value and returns it, or its default. `path` names the option. */
 type Field = (value: unknown, path: string) => unknown
@@ -131,14 +131,30 @@ function read(fields: Schema, values: Record<string, unknown>, prefix: string): 
   )
 }
 
+/** Texts of a certificate, or its files. */
+const tls: Field = (value, path) => {
+  const { cert, key, certFile, keyFile, ...others } = Object(value) as Record<string, unknown>
+  const isPem = (part: unknown) => typeof part === 'string' || Buffer.isBuffer(part)
+  const isFile = (part: unknown) => typeof part === 'string' && part !== ''
+  const hasFiles = certFile !== undefined || keyFile !== undefined
+  const isGood = hasFiles ? isFile(certFile) && isFile(keyFile) && !cert && !key : isPem(cert) && isPem(key)
+  if (isGood && Object.keys(others).length === 0) return value
+  throw invalid(path, '{ cert, key } in PEM, or { certFile, keyFile }')
+}
+
 const address = group({
   host: text('0.0.0.0'),
   // Without a default: what is absent is no number.
   port: whole(Number.NaN, { max: 65_535 }),
+  tls: optional(tls),
 })
 
 /** Validates the options of `listen`. Throws like {@link settings}. */
-export const listening = (options: unknown) => address(options, 'listen') as { host: string; port: number }
+export const listening = (options: unknown) =>
+  address(options, 'listen') as { host: string; port: number; tls: TlsOptions | null }
+
+/** Validates the options of `setTls`. Throws like {@link settings}. */
+export const certificate = (options: unknown) => tls(options, 'tls') as TlsOptions
 
 /** Options that the facade itself needs. */
 export interface Settings {

@@ -23,6 +23,7 @@ export type ErrorCode =
   | 'WSE_SERVER_CLOSED'
   | 'WSE_SERVER_STARTED'
   | 'WSE_START_FAILED'
+  | 'WSE_TLS_INVALID'
   | 'WSE_TOKEN_INVALID'
   | 'WSE_TOPIC_INVALID'
 

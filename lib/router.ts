@@ -2,17 +2,16 @@
  * Router mode: takes over the upgrades of an existing HTTP server, and releases them on close.
  *
  * Reads nothing of the WebSocket: it hands the socket's descriptor to the engine together with every byte that
- * the client sent early, and forgets it.
+ * the client sent early, and forgets it. A socket without one is handed to the stream path.
  *
  * @module
  */
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { Server as TlsServer } from 'node:tls'
 import { WseError } from './errors.js'
 import type { Authenticate, Decided } from './handlers.js'
-import type { AuthenticateRequest, HealthSnapshot } from './types.js'
+import type { AttachOptions, AuthenticateRequest, HealthSnapshot } from './types.js'
 
 /** What the router needs of its engine. */
 export interface Engine {
@@ -22,6 +21,15 @@ export interface Engine {
   readonly authenticate: Authenticate | undefined
   /** Takes a duplicate of the descriptor, with what was read. `undefined`: nothing is decided. */
   readonly adopt: (descriptor: number, head: Buffer, identity: Decided | null | undefined) => void
+  /** Takes a socket that JavaScript reads and writes. False: there is no place for it. */
+  readonly carry: (
+    socket: Duplex,
+    head: Buffer,
+    address: string | undefined,
+    identity: Decided | null | undefined,
+  ) => boolean
+  /** The host closes: connections whose sockets it still has must end, or it never would. */
+  readonly onHostClose: () => void
   readonly health: () => { isReady: boolean; snapshot: HealthSnapshot }
 }
 
@@ -36,6 +44,7 @@ class Entrance {
   static readonly #entrances = new WeakMap<HttpServer, Entrance>()
   readonly #host: HttpServer
   readonly #emit: HttpServer['emit']
+  readonly #close: HttpServer['close']
   readonly #routers = new Map<string, Router>()
 
   static of(host: HttpServer): Entrance {
@@ -49,6 +58,8 @@ class Entrance {
     this.#emit = host.emit
     // Request listeners that the host adds later are behind this too, so that nothing is answered twice.
     host.emit = this.#emitOwn
+    this.#close = host.close
+    host.close = this.#closeOwn
   }
 
   add(path: string, router: Router): void {
@@ -64,8 +75,9 @@ class Entrance {
     if (this.#routers.size > 0) return
     this.#host.off('upgrade', this.#upgrade)
     // Somebody else may stand around ours by now; then it stays, lets everything through, and serves again.
-    if (this.#host.emit !== this.#emitOwn) return
+    if (this.#host.emit !== this.#emitOwn || this.#host.close !== this.#closeOwn) return
     this.#host.emit = this.#emit
+    this.#host.close = this.#close
     Entrance.#entrances.delete(this.#host)
   }
 
@@ -73,6 +85,11 @@ class Entrance {
     if (event === 'request' && this.#answer(args[0] as IncomingMessage, args[1] as ServerResponse)) return true
     return Reflect.apply(this.#emit, this.#host, [event, ...args])
   }) as HttpServer['emit']
+
+  readonly #closeOwn = ((...args: unknown[]) => {
+    for (const router of this.#routers.values()) router.hostCloses()
+    return Reflect.apply(this.#close, this.#host, args)
+  }) as HttpServer['close']
 
   readonly #upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     const router = this.#routers.get(pathOf(request))
@@ -95,16 +112,22 @@ class Entrance {
 export class Router {
   readonly #engine: Engine
   readonly #entrance: Entrance
+  readonly #via: AttachOptions['via']
   /** Sockets that wait, for the application's word or an earlier answer, and what ends the wait. */
   readonly #waiting = new Map<Duplex, NodeJS.Timeout | undefined>()
 
-  constructor(host: HttpServer, engine: Engine) {
-    if (host instanceof TlsServer || process.platform === 'win32') {
+  constructor(host: HttpServer, engine: Engine, { via = 'auto' }: AttachOptions) {
+    if (via !== 'auto' && via !== 'stream') {
+      throw new WseError('WSE_OPTION_INVALID', "option via: expected 'auto' or 'stream'")
+    }
+    // An application of Express is a function and one of Koa cannot be closed: what has the port is something else.
+    if (typeof host !== 'object' || !host || !('emit' in host && 'listen' in host && 'close' in host)) {
       throw new WseError(
         'WSE_ATTACH_UNSUPPORTED',
-        'this version attaches to plain HTTP servers on Linux and macOS: end TLS in a proxy, or use listen()',
+        'expected the HTTP server, not the application: what createServer() or app.listen() returns, app.server of Fastify, app.getHttpServer() of Nest',
       )
     }
+    this.#via = via
     this.#engine = engine
     this.#entrance = Entrance.of(host)
     this.#entrance.add(engine.path, this)
@@ -117,6 +140,11 @@ export class Router {
       this.#resume(socket)
       refuse(socket, '503 Service Unavailable')
     }
+  }
+
+  /** The host closes. */
+  hostCloses(): void {
+    this.#engine.onHostClose()
   }
 
   /** Takes a socket that asks for this engine's path. */
@@ -158,6 +186,11 @@ export class Router {
 
   #handOver(request: IncomingMessage, socket: Duplex, head: Buffer, identity: Decided | null | undefined): void {
     if (socket.destroyed) return
+    const handle = this.#via === 'auto' ? descriptorOf(socket) : undefined
+    if (!handle) {
+      this.#carry(request, socket, head, identity)
+      return
+    }
     if (socket.writableLength > 0) {
       // An answer to an earlier request is still leaving. What is written now comes after all of it; `drain`
       // never comes when the rest was small.
@@ -165,12 +198,6 @@ export class Router {
       socket.write('', () => {
         if (this.#resume(socket)) this.#handOver(request, socket, head, identity)
       })
-      return
-    }
-    const handle = socket instanceof Socket ? (socket as unknown as { _handle: TcpHandle | null })._handle : null
-    // TLS and pipes have descriptors too, but not of a connection that the engine could serve.
-    if (handle?.constructor.name !== 'TCP' || handle.fd < 0) {
-      refuse(socket, '501 Not Implemented')
       return
     }
     ;(socket as Socket).setTimeout(0)
@@ -188,6 +215,14 @@ export class Router {
     socket.destroy()
   }
 
+  /** The stream path. What is still leaving goes before ours by itself. */
+  #carry(request: IncomingMessage, socket: Duplex, head: Buffer, identity: Decided | null | undefined): void {
+    if (socket instanceof Socket) socket.setTimeout(0)
+    const address = request.socket.remoteAddress
+    const isTaken = this.#engine.carry(socket, Buffer.concat([headOf(request), head]), address, identity)
+    if (!isTaken) refuse(socket, '503 Service Unavailable')
+  }
+
   #describe(request: IncomingMessage): AuthenticateRequest {
     const entries = Object.entries(request.headers)
     const headers = Object.fromEntries(entries.map(([name, value]) => [name, [value].flat().join(', ')]))
@@ -199,6 +234,12 @@ export class Router {
 }
 
 const pathOf = (request: IncomingMessage): string => (request.url ?? '').split('?', 1)[0] as string
+
+/** What the hand-over needs, where there is a descriptor of a plain connection: TLS and pipes have other handles. */
+function descriptorOf(socket: Duplex): TcpHandle | undefined {
+  const handle = socket instanceof Socket ? (socket as unknown as { _handle: TcpHandle | null })._handle : null
+  return handle?.constructor.name === 'TCP' && handle.fd >= 0 ? handle : undefined
+}
 
 /** The request's head as it was on the wire, for the engine, which reads it like its own. */
 function headOf({ method, url, httpVersion, rawHeaders }: IncomingMessage): Buffer {

@@ -8,18 +8,22 @@
  */
 import { lookup } from 'node:dns/promises'
 import type { Server as HttpServer } from 'node:http'
+import type { Server as HttpsServer } from 'node:https'
 import { isUint8Array } from 'node:util/types'
 import { Dispatcher } from './callbacks.js'
+import { certificateOf, Watch } from './certificate.js'
 import { warnInCluster } from './cluster.js'
-import { listening, type Settings, settings } from './config.js'
+import { certificate, listening, type Settings, settings } from './config.js'
 import { Drain } from './drain.js'
 import { translated, WseError } from './errors.js'
-import { type Authenticate, authenticating } from './handlers.js'
+import { type Authenticate, authenticating, type Decided } from './handlers.js'
 import { Log } from './log.js'
 import { native } from './native.js'
 import { Router } from './router.js'
+import { Streams } from './streams.js'
 import { Subscriptions, topicsOf } from './subscriptions.js'
 import type {
+  AttachOptions,
   AuthenticateRequest,
   CallbackOptions,
   Callbacks,
@@ -27,10 +31,12 @@ import type {
   HealthSnapshot,
   InboundEvent,
   JsonObject,
+  ListenOptions,
   Memory,
   OutboundEvent,
   ServerOptions,
   SubscribeResult,
+  TlsOptions,
 } from './types.js'
 
 /** A connection that waits for the application's word. */
@@ -66,12 +72,14 @@ export class WseServer {
   readonly #drain: Drain
   readonly #log: Log
   readonly #dispatcher: Dispatcher
+  readonly #streams: Streams
   readonly #authenticate: Authenticate | undefined
   readonly #subscriptions = new Subscriptions()
   #isFlushing = false
   #state: 'new' | 'running' | 'closing' | 'closed' = 'new'
   #keepAlive: NodeJS.Timeout | undefined
   #router: Router | undefined
+  #tlsWatch: Watch | undefined
   #shardsToClose = 0
   #closed: Promise<void> | undefined
   #onClosed: (() => void) | undefined
@@ -84,6 +92,7 @@ export class WseServer {
     this.#handle = translated(() => native.start(this.#settings.json, () => this.#wake()))
     this.#drain = new Drain(this.#handle)
     this.#dispatcher = new Dispatcher(this.#drain, this.#log)
+    this.#streams = new Streams(this.#handle)
   }
 
   // ---- life ----
@@ -91,16 +100,20 @@ export class WseServer {
   /**
    * Listens on a port of its own; port 0 picks one. Resolves with the port.
    *
-   * Rejects with `WSE_LISTEN_FAILED` when the address is taken or the name has none, `WSE_OPTION_INVALID`,
-   * `WSE_OPTION_UNKNOWN`, `WSE_SERVER_STARTED` when the server listens or is attached already, `WSE_SERVER_CLOSED`.
+   * Rejects with `WSE_LISTEN_FAILED` when the address is taken or the name has none, `WSE_TLS_INVALID`,
+   * `WSE_OPTION_INVALID`, `WSE_OPTION_UNKNOWN`, `WSE_SERVER_STARTED` when the server listens or is attached already,
+   * `WSE_SERVER_CLOSED`.
    */
-  async listen(options: { host?: string; port: number }): Promise<{ port: number }> {
-    const { host, port } = listening(options)
+  async listen(options: ListenOptions): Promise<{ port: number }> {
+    const { host, port: wanted, tls } = listening(options)
     this.#begin()
     try {
+      const pem = tls && (await certificateOf(tls))
       const address = await addressOf(host)
       this.#ensureOpen()
-      return { port: translated(() => native.listen(this.#handle, address, port)) }
+      const port = translated(() => native.listen(this.#handle, address, wanted, pem?.cert, pem?.key))
+      if (tls) this.#watchTls(tls)
+      return { port }
     } catch (error) {
       this.#giveUp()
       throw error
@@ -108,27 +121,63 @@ export class WseServer {
   }
 
   /**
-   * Router mode: serves the option `path` on the port of an existing HTTP server, and `{path}/health` and
-   * `{path}/ready`. Everything else stays the host's. The sockets are handed to Rust and answer also while
-   * JavaScript is busy.
+   * Gives the TLS port of {@link WseServer.listen} another certificate: for those who connect from now on.
+   * Connections stay as they are.
    *
-   * Throws `WSE_ATTACH_UNSUPPORTED` for HTTPS servers and on Windows, `WSE_PATH_TAKEN`, `WSE_SERVER_STARTED`,
-   * `WSE_SERVER_CLOSED`.
+   * Rejects with `WSE_TLS_INVALID` when it is of no use, expired, or not the key's, and then the one before stays in
+   * force; `WSE_OPTION_INVALID` when the port has no TLS; `WSE_SERVER_CLOSED`.
    */
-  attach(host: HttpServer): void {
+  async setTls(options: TlsOptions): Promise<void> {
+    const tls = certificate(options)
+    await this.#applyTls(tls)
+    this.#watchTls(tls)
+  }
+
+  async #applyTls(tls: TlsOptions): Promise<void> {
+    const { cert, key } = await certificateOf(tls)
+    this.#ensureOpen()
+    if (!this.#tlsWatch) {
+      throw new WseError('WSE_OPTION_INVALID', 'the server has no port with TLS: give listen() the option tls')
+    }
+    translated(() => native.setCertificate(this.#handle, cert, key))
+  }
+
+  /** Files are used again when they change. What is of no use is told, and the certificate before stays. */
+  #watchTls(tls: TlsOptions): void {
+    this.#tlsWatch?.close()
+    this.#tlsWatch = new Watch(tls, () => {
+      this.#applyTls(tls).catch((err: WseError) => {
+        if (this.isRunning()) this.#log.fault('WseTlsWarning', err.message, { code: err.code, err })
+      })
+    })
+  }
+
+  /**
+   * Router mode: serves the option `path` on the port of an existing HTTP server, and `{path}/health` and
+   * `{path}/ready`. Everything else stays the host's. Plain TCP sockets are handed to Rust and answer also while
+   * JavaScript is busy; those of HTTPS servers, of pipes and on Windows are read and written by JavaScript, and wait
+   * while it is. Closing such a host tells their connections that the server restarts (1012).
+   *
+   * Throws `WSE_ATTACH_UNSUPPORTED` when `host` is an application and not its HTTP server, `WSE_OPTION_INVALID`,
+   * `WSE_PATH_TAKEN`, `WSE_SERVER_STARTED`, `WSE_SERVER_CLOSED`.
+   */
+  attach(host: HttpServer | HttpsServer, options: AttachOptions = {}): void {
     this.#begin()
     try {
-      this.#router = new Router(host, {
+      const engine = {
         path: this.#settings.path,
         handshakeTimeoutMs: this.#settings.handshakeTimeoutMs,
         trustProxy: this.#settings.trustProxy,
         authenticate: this.#authenticate,
-        adopt: (descriptor, head, identity) => {
+        adopt: (descriptor: number, head: Buffer, identity: Decided | null | undefined) => {
           const isDecided = identity !== undefined
           translated(() => native.adopt(this.#handle, descriptor, head, isDecided, identity?.userId, identity?.claims))
         },
+        carry: this.#streams.open.bind(this.#streams),
+        onHostClose: () => this.#streams.disconnect(),
         health: () => ({ isReady: this.isRunning(), snapshot: this.healthSnapshot() }),
-      })
+      }
+      this.#router = new Router(host, engine, options)
     } catch (error) {
       this.#giveUp()
       throw error
@@ -153,6 +202,7 @@ export class WseServer {
   async #close(): Promise<void> {
     this.#state = 'closing'
     this.#router?.detach()
+    this.#tlsWatch?.close()
     await new Promise<void>((resolve) => {
       this.#onClosed = resolve
       this.#hold()
@@ -167,6 +217,7 @@ export class WseServer {
     }
     this.#drain.close()
     this.#state = 'closed'
+    this.#streams.close()
     this.#subscriptions.close()
     translated(() => native.release(this.#handle))
     this.#release()
@@ -411,6 +462,7 @@ export class WseServer {
     if (this.#isGone) return
     const replies = JSON.parse(translated(() => native.replies(this.#handle))) as Reply[]
     for (const reply of replies) this.#answer(reply)
+    this.#streams.wake()
     this.#drain.wake()
   }
 

@@ -132,6 +132,39 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
 /** What is needed of a logger: pino's methods, an object first, then the name of the event. */
 export type Logger = Record<Exclude<LogLevel, 'silent'>, (fields: JsonObject, event: string) => unknown>
+/** How a server takes the sockets of its host. */
+export interface AttachOptions {
+  /**
+   * `auto`: a plain TCP socket is handed to a thread by its descriptor and answers also while JavaScript is busy;
+   * every other kind, TLS for instance, is read and written by JavaScript. `stream`: all of them are. Default: `auto`.
+   */
+  via?: 'auto' | 'stream'
+}
+
+/** A certificate: texts, or files that are read again when they change. */
+export type TlsOptions =
+  | {
+      /** The certificate chain in PEM, the server's own first. */
+      cert: string | Buffer
+      /** Its private key in PEM, unencrypted. */
+      key: string | Buffer
+    }
+  | {
+      /** The file of the certificate chain. */
+      certFile: string
+      /** The file of its private key. */
+      keyFile: string
+    }
+
+/** Where a server of its own listens. */
+export interface ListenOptions {
+  /** The address, or a name that has one. Default: `0.0.0.0`. */
+  host?: string
+  /** The port; 0 picks one. */
+  port: number
+  /** Serves `wss://` and `https://` instead of plain text. Default: plain. */
+  tls?: TlsOptions
+}
 
 interface InboundEventBase {
   /** The connection's UUIDv7, the same as on the wire. */

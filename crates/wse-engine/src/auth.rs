@@ -1,5 +1,6 @@
 //! Who is connecting: tokens, and the claims that they carry (PROTOCOL §3).
 
+use crate::crypto;
 use crate::error::EngineError;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Map, Value};
@@ -108,6 +109,7 @@ impl Verifier {
                 "an HS256 secret has at least {MIN_SECRET_BYTES} bytes, this one has {length}"
             )));
         }
+        crypto::install();
         let mut validation = Validation::new(Algorithm::HS256);
         // The library does not require a claim just because a value is expected, and it reads its own clock.
         let mut required = vec!["sub", "exp"];
@@ -193,6 +195,7 @@ pub fn encode_jwt(claims: &str, secret: &[u8], key_id: Option<String>) -> Result
             "an HS256 secret has at least {MIN_SECRET_BYTES} bytes, this one has {length}"
         )));
     }
+    crypto::install();
     let header = Header { kid: key_id, ..Header::new(Algorithm::HS256) };
     jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(secret))
         .map_err(|error| EngineError::Token(error.to_string()))

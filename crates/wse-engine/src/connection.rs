@@ -22,8 +22,21 @@ pub trait Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
     /// Writes what fits; `WouldBlock` when nothing does.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
-    /// Ends the writing half.
+    /// Ends the writing half, behind everything that was written.
     fn shutdown(&mut self) -> io::Result<()>;
+    /// Whether a read that filled less than its buffer took everything: what comes later, the end included, is
+    /// told anew.
+    fn is_drained(&self) -> bool {
+        true
+    }
+    /// Whether something that was written has not left yet: it goes on with [`Socket::flush`].
+    fn has_unsent(&self) -> bool {
+        false
+    }
+    /// Sends what was written and has not left, as far as it goes.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Where a connection is in its life.

@@ -90,13 +90,17 @@ impl Core {
                     count(&self.shared.metrics.bytes_received_total, length as u64);
                     self.received(conn, &mut buffer[..length]);
                     // A short read has emptied the socket; the next bytes, or the end, are told anew.
-                    if length < most && !conn.is_read_closed {
+                    if length < most && !conn.is_read_closed && conn.socket.is_drained() {
                         return;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.end(conn),
+                Err(error) => {
+                    let is_garbage = error.kind() == ErrorKind::InvalidData;
+                    count(&self.shared.metrics.tls_errors_total, u64::from(is_garbage));
+                    return self.end(conn);
+                }
             }
         }
         self.again.push(conn.key);

@@ -97,7 +97,19 @@ impl Core {
         conn.backlog_mut().resume(left, written);
     }
 
-    pub(crate) fn drain_backlog<S: Socket>(&mut self, conn: &mut Connection<S>, joined: &mut Vec<u8>) {
+    /// The socket takes bytes again.
+    pub(crate) fn writable<S: Socket>(&mut self, conn: &mut Connection<S>, joined: &mut Vec<u8>) {
+        if conn.backlog.is_some() {
+            self.drain_backlog(conn, joined);
+        } else if conn.socket.has_unsent() {
+            match conn.socket.flush() {
+                Ok(()) => self.finish(conn),
+                Err(_) => self.end(conn),
+            }
+        }
+    }
+
+    fn drain_backlog<S: Socket>(&mut self, conn: &mut Connection<S>, joined: &mut Vec<u8>) {
         let shared = Arc::clone(&self.shared);
         let limits = &shared.config.outbound;
         let Some(backlog) = &mut conn.backlog else { return };

@@ -9,6 +9,7 @@ use crate::host::Reply;
 use crate::id::ConnectionKey;
 use crate::shard::{Now, Shard};
 use crate::shared::Shared;
+use crate::tls::TlsSocket;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
@@ -69,6 +70,69 @@ impl Socket for TcpStream {
     }
 }
 
+/// A connection's way to its peer.
+#[derive(Debug)]
+pub enum Transport {
+    /// A plain socket.
+    Plain(TcpStream),
+    /// TLS over one; in a box, so that a plain connection stays small.
+    Tls(Box<TlsSocket<TcpStream>>),
+}
+
+impl Transport {
+    /// What the system knows of it.
+    fn source(&mut self) -> &mut TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(socket) => socket.inner(),
+        }
+    }
+}
+
+impl Socket for Transport {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => Socket::read(socket, buffer),
+            Self::Tls(socket) => socket.read(buffer),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => Socket::write(socket, bytes),
+            Self::Tls(socket) => socket.write(bytes),
+        }
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => Socket::shutdown(socket),
+            Self::Tls(socket) => socket.shutdown(),
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.is_drained(),
+            Self::Tls(socket) => socket.is_drained(),
+        }
+    }
+
+    fn has_unsent(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.has_unsent(),
+            Self::Tls(socket) => socket.has_unsent(),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => Socket::flush(socket),
+            Self::Tls(socket) => socket.flush(),
+        }
+    }
+}
+
 /// A socket that the host hands over.
 #[derive(Debug)]
 pub struct Adoption {
@@ -119,7 +183,7 @@ pub struct Driver {
     arriving: Vec<Arc<Arriving>>,
     clock: Clock,
     poll: Poll,
-    shard: Shard<TcpStream>,
+    shard: Shard<Transport>,
     listener: Option<TcpListener>,
     has_accepts: bool,
     deals: bool,
@@ -223,14 +287,14 @@ impl Driver {
         let mine = Arc::clone(&self.arriving[self.index]);
         let accepted = std::mem::take(&mut *mine.accepted.lock());
         for (socket, peer) in accepted {
-            self.add(socket, peer, Vec::new(), Decision::Open);
+            self.add_accepted(socket, peer);
         }
         let adopted = std::mem::take(&mut *mine.adopted.lock());
         for adoption in adopted {
             let socket = TcpStream::from_std(adoption.socket);
             // A socket without a peer has been reset on its way here.
             if let Ok(peer) = socket.peer_addr() {
-                self.add(socket, peer, adoption.head, adoption.decision);
+                self.add(Transport::Plain(socket), peer, adoption.head, adoption.decision);
             }
         }
         let listeners = std::mem::take(&mut *mine.listeners.lock());
@@ -271,18 +335,26 @@ impl Driver {
         self.dealt = self.dealt.wrapping_add(1);
         let shard = if self.deals { (self.index + self.dealt) % shards } else { self.index };
         if shard == self.index {
-            return self.add(socket, peer, Vec::new(), Decision::Open);
+            return self.add_accepted(socket, peer);
         }
         self.arriving[shard].accepted.lock().push((socket, peer));
         self.shared.desks[shard].mailbox.wake();
     }
 
-    fn add(&mut self, socket: TcpStream, peer: SocketAddr, head: Vec<u8>, decision: Decision) {
+    fn add_accepted(&mut self, socket: TcpStream, peer: SocketAddr) {
+        let transport = match self.shared.certificate.session() {
+            Some(session) => Transport::Tls(Box::new(TlsSocket::new(session, socket))),
+            None => Transport::Plain(socket),
+        };
+        self.add(transport, peer, Vec::new(), Decision::Open);
+    }
+
+    fn add(&mut self, socket: Transport, peer: SocketAddr, head: Vec<u8>, decision: Decision) {
         let registry = self.poll.registry();
         // Without a place, dropping the socket closes it.
         let Some((key, socket)) = self.shard.accept(socket, peer.ip(), head, decision) else { return };
         let token = Token(key.place as usize | (key.generation as usize) << 32);
-        if registry.register(socket, token, Interest::READABLE | Interest::WRITABLE).is_err() {
+        if registry.register(socket.source(), token, Interest::READABLE | Interest::WRITABLE).is_err() {
             self.shard.ready(key, true, false, true);
         }
     }

@@ -14,13 +14,15 @@ use crate::inbound::Batch;
 use crate::metrics::count;
 use crate::seats::Caller;
 use crate::shared::{Command, Desk, Shared};
+use crate::streams::Streams;
 use crate::topics::Topic;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
+use wse_protocol::codes::close;
 use wse_protocol::envelope::{self, Outcome, Timestamp};
 use wse_protocol::frame::{MAX_HEADER, OpCode};
 use wse_protocol::topic;
@@ -62,6 +64,7 @@ pub struct Engine {
     arriving: Vec<Arc<Arriving>>,
     clock: Clock,
     next_shard: AtomicUsize,
+    has_streams: AtomicBool,
     random: parking_lot::Mutex<fastrand::Rng>,
 }
 
@@ -84,7 +87,14 @@ impl Engine {
                 return Err(EngineError::Start(error));
             }
         }
-        Ok(Self { shared, arriving, clock, next_shard: AtomicUsize::new(0), random: random.into() })
+        Ok(Self {
+            shared,
+            arriving,
+            clock,
+            next_shard: AtomicUsize::new(0),
+            has_streams: false.into(),
+            random: random.into(),
+        })
     }
 
     /// Listens on `host:port`; zero picks a port. Returns the address.
@@ -124,6 +134,25 @@ impl Engine {
         Ok(())
     }
 
+    /// What serves sockets that the host reads and writes itself; `None`: somebody has it already, or the engine closes.
+    pub fn streams(&self) -> Option<Streams> {
+        let is_free = !self.shared.is_closing() && !self.has_streams.swap(true, Relaxed);
+        is_free.then(|| Streams::new(Arc::clone(&self.shared), self.clock))
+    }
+
+    /// Tells every connection on a stream that the server restarts (1012): the host that carries them ends.
+    pub fn disconnect_streams(&self) {
+        let shard = self.shared.desks.len() - 1;
+        let keys = self.shared.desks[shard].seats.open_keys(shard);
+        keys.for_each(|(key, _)| self.disconnect_key(key, close::RESTART, "the host is closing"));
+    }
+
+    /// Uses a certificate chain and its key (PEM) for the own port: TLS for whoever connects from now on, or
+    /// without them plain HTTP. After an error it is as it was before.
+    pub fn set_certificate(&self, pem: Option<(&str, &str)>) -> Result<(), EngineError> {
+        self.shared.certificate.set(pem)
+    }
+
     /// Answers [`Reply::Authenticate`]; `None` refuses the connection.
     pub fn decide(&self, key: ConnectionKey, identity: Option<Identity>) {
         self.tell(key, Command::Decide(key, identity));
@@ -152,7 +181,7 @@ impl Engine {
     pub fn publish_all(&self, content: Content<'_>) -> Result<bool, EngineError> {
         let Some(payload) = self.payload(content)? else { return Ok(false) };
         let (frame, _) = payload.into_frame(None);
-        for desk in &self.shared.desks {
+        for desk in self.shared.manned_desks() {
             desk.mailbox.push(Command::Everyone(frame.clone()));
         }
         Ok(true)
@@ -349,7 +378,7 @@ impl Engine {
     ///
     /// Returns how many of those answers there will be; zero when the engine was closing already.
     pub fn close(&self) -> usize {
-        if self.shared.close() { self.shared.desks.len() } else { 0 }
+        if self.shared.close() { self.shared.manned_desks().count() } else { 0 }
     }
 
     fn find(&self, id: ConnectionId) -> Option<(ConnectionKey, &Desk)> {

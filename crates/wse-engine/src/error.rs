@@ -21,6 +21,9 @@ pub enum EngineError {
     /// A handed-over socket could not be taken.
     #[error("cannot adopt the socket: {0}")]
     Adopt(#[source] io::Error),
+    /// A certificate or its key is of no use.
+    #[error("{0}")]
+    Tls(String),
     /// The engine was closed.
     #[error("the server is closed")]
     Closed,
@@ -50,6 +53,7 @@ impl EngineError {
             Self::Listen { .. } => "WSE_LISTEN_FAILED",
             Self::Start(_) => "WSE_START_FAILED",
             Self::Adopt(_) => "WSE_ADOPT_FAILED",
+            Self::Tls(_) => "WSE_TLS_INVALID",
             Self::Closed => "WSE_SERVER_CLOSED",
             Self::TooLarge { .. } => "WSE_MESSAGE_TOO_LARGE",
             Self::Topic(_) => "WSE_TOPIC_INVALID",

@@ -37,6 +37,8 @@ pub struct Metrics {
     pub inbound_dropped_total: AtomicU64,
     /// Connections closed for a violation of RFC 6455 or of a limit.
     pub protocol_errors_total: AtomicU64,
+    /// Connections ended because what they sent is not TLS.
+    pub tls_errors_total: AtomicU64,
     /// Publications refused because the memory budget was used up.
     pub budget_refused_total: AtomicU64,
     /// Connections ended by a panic while they were served.

@@ -189,8 +189,8 @@ impl<S: Socket> Shard<S> {
         core.share = core.shared.inbound_share();
         let served = catch_unwind(AssertUnwindSafe(|| {
             conn.is_read_closed |= is_read_closed;
-            if is_writable && conn.backlog.is_some() {
-                core.drain_backlog(conn, joined);
+            if is_writable {
+                core.writable(conn, joined);
             }
             if is_readable && !conn.is_stalled {
                 core.read(conn, buffer);

@@ -10,6 +10,7 @@ use crate::inbound::Inbound;
 use crate::metrics::Metrics;
 use crate::seats::Seats;
 use crate::shard::Now;
+use crate::tls::Certificate;
 use crate::topics::{Topic, Topics};
 use crate::users::Users;
 use parking_lot::Mutex;
@@ -98,6 +99,11 @@ impl Mailbox {
         if is_long {
             self.wake();
         }
+    }
+
+    /// Whether there is a shard that reads what is left here.
+    pub fn has_reader(&self) -> bool {
+        self.waker.get().is_some()
     }
 
     /// Takes all commands, in exchange for the empty `room`.
@@ -189,8 +195,10 @@ pub struct Shared {
     pub users: Users,
     /// Names of connections.
     pub ids: IdKey,
-    /// The shards.
+    /// The shards: those with a thread, and last the one that the host drives.
     pub desks: Vec<Desk>,
+    /// The certificate of the own port.
+    pub certificate: Certificate,
     host: Box<dyn Host>,
     is_host_waiting: AtomicBool,
     is_host_called: AtomicBool,
@@ -222,10 +230,11 @@ impl Shared {
         Self {
             budget: Budget::new(config.memory_budget_bytes),
             metrics: Metrics::default(),
-            topics: Topics::new(config.shards),
+            topics: Topics::new(config.shards + 1),
             users: Users::default(),
             ids,
-            desks: (0..config.shards).map(desk).collect(),
+            desks: (0..=config.shards).map(desk).collect(),
+            certificate: Certificate::default(),
             config,
             host,
             is_host_waiting: AtomicBool::new(false),
@@ -247,6 +256,11 @@ impl Shared {
     /// The host found no events and wants to be woken for the next ones. It must look once more afterwards.
     pub fn wait_for_events(&self) {
         self.is_host_waiting.store(true, SeqCst);
+    }
+
+    /// Wakes the host for the turn of a shard that it drives.
+    pub fn wake_host(&self) {
+        self.host.wake();
     }
 
     /// Leaves a reply; [`Shared::wake_for_replies`] follows at the end of the turn.
@@ -292,7 +306,7 @@ impl Shared {
     /// Tells every shard to close; `false` when that had happened before.
     pub fn close(&self) -> bool {
         let is_first = !self.is_closing.swap(true, SeqCst);
-        for desk in self.desks.iter().filter(|_| is_first) {
+        for desk in self.manned_desks().filter(|_| is_first) {
             desk.mailbox.push(Command::Close);
             desk.mailbox.wake();
         }
@@ -396,6 +410,11 @@ impl Shared {
             "presence_total_users": 0,
         })
         .to_string()
+    }
+
+    /// The desks that have a shard: the last one has none until the host carries streams.
+    pub fn manned_desks(&self) -> impl Iterator<Item = &Desk> {
+        self.desks.iter().filter(|desk| desk.mailbox.has_reader())
     }
 
     /// The desk of the shard that owns `key`.

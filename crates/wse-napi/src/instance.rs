@@ -8,6 +8,7 @@ use napi::bindgen_prelude::{Env, Result};
 use std::cell::{Cell, RefCell};
 use wse_engine::Engine;
 use wse_engine::id::IdKey;
+use wse_engine::streams::Streams;
 
 /// An engine, and what JavaScript has of it.
 pub struct Instance {
@@ -15,6 +16,8 @@ pub struct Instance {
     pub engine: Engine,
     /// The bytes of the batch that was drained last.
     pub drained: RefCell<Vec<u8>>,
+    /// The sockets that JavaScript carries, from the first one on.
+    pub streams: RefCell<Option<Streams>>,
 }
 
 enum Slot {
@@ -33,7 +36,11 @@ pub fn add(env: &Env, engine: Engine) -> Result<u32> {
     if !HAS_HOOK.replace(true) {
         env.add_env_cleanup_hook((), |()| drop(SLOTS.with(RefCell::take)))?;
     }
-    let slot = Slot::Running(Box::new(Instance { engine, drained: RefCell::default() }));
+    let slot = Slot::Running(Box::new(Instance {
+        engine,
+        drained: RefCell::default(),
+        streams: RefCell::default(),
+    }));
     SLOTS.with_borrow_mut(|slots| {
         slots.push(slot);
         Ok(slots.len() as u32 - 1)

@@ -9,4 +9,5 @@ mod error;
 mod instance;
 mod router;
 mod server;
+mod streams;
 mod text;

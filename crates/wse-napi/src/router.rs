@@ -31,13 +31,18 @@ pub fn adopt(
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
     let duplicate =
         borrowed.try_clone_to_owned().map_err(|error| coded("WSE_ADOPT_FAILED", &error.to_string()))?;
-    let decision = match claims {
+    let decision = decision(is_decided, user_id, claims);
+    let adoption = Adoption { socket: duplicate.into(), head: head.to_vec(), decision };
+    instance::with(handle, |it| it.engine.adopt(adoption).map_err(from_engine))
+}
+
+/// What the host has decided before it hands a socket over.
+pub fn decision(is_decided: bool, user_id: Option<String>, claims: Option<String>) -> Decision {
+    match claims {
         Some(claims) => Decision::Granted(Identity { user_id, claims }),
         None if is_decided => Decision::Refused,
         None => Decision::Open,
-    };
-    let adoption = Adoption { socket: duplicate.into(), head: head.to_vec(), decision };
-    instance::with(handle, |it| it.engine.adopt(adoption).map_err(from_engine))
+    }
 }
 
 /// Sockets have no descriptor that could be handed over here.
@@ -51,5 +56,5 @@ pub fn adopt(
     _user_id: Option<String>,
     _claims: Option<String>,
 ) -> Result<()> {
-    Err(coded("WSE_ATTACH_UNSUPPORTED", "this platform has no descriptors to hand over: use listen()"))
+    Err(coded("WSE_ATTACH_UNSUPPORTED", "this platform has no descriptors to hand over"))
 }

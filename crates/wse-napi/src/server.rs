@@ -45,12 +45,28 @@ pub fn start(env: Env, config: String, wake: Function<'_, (), Unknown<'static>>)
     instance::add(&env, engine)
 }
 
-/// Listens; returns the port.
+/// Listens, with TLS when there is a certificate (PEM) and its key; returns the port.
 #[napi]
-pub fn listen(handle: u32, host: String, port: u16) -> Result<u16> {
+pub fn listen(
+    handle: u32,
+    host: String,
+    port: u16,
+    certificate: Option<String>,
+    key: Option<String>,
+) -> Result<u16> {
     instance::with(handle, |it| {
-        it.engine.listen(&host, port).map(|address| address.port()).map_err(from_engine)
+        it.engine
+            .set_certificate(certificate.as_deref().zip(key.as_deref()))
+            .and_then(|()| it.engine.listen(&host, port))
+            .map(|address| address.port())
+            .map_err(from_engine)
     })
+}
+
+/// Uses another certificate (PEM) and key from the next connection on.
+#[napi]
+pub fn set_certificate(handle: u32, certificate: String, key: String) -> Result<()> {
+    instance::with(handle, |it| it.engine.set_certificate(Some((&certificate, &key))).map_err(from_engine))
 }
 
 /// Begins to close; returns how many `closed` replies will follow.
