@@ -1,0 +1,154 @@
+// The pages keep what they promise: their code compiles and runs, their commands and files exist.
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { get as getPlain } from 'node:http'
+import { get as getEncrypted } from 'node:https'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import test, { type ExecutionContext } from 'ava'
+import { generate } from 'selfsigned'
+import { within } from './harness/arrivals.js'
+import { Child } from './harness/child.js'
+import { connect } from './harness/connect.js'
+import { allPages, type Block } from './harness/pages.js'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const folder = join(root, '.cache', 'blocks')
+const anyPort = new URL('harness/any-port.mjs', import.meta.url).href
+const pages = allPages()
+const blocks = pages.flatMap((page) => page.blocks)
+const code = blocks.filter(({ language }) => ['ts', 'js'].includes(language))
+
+/** What the note behind a block's language says of it; without one it is a whole program, and is run. */
+const notes = {
+  '': 'run as they stand',
+  cjs: 'run as they stand, as CommonJS',
+  fragment: "compiled with their page's context",
+  types: 'compiled, not run: they need something that is not here',
+  foreign: 'not looked at: they are for another library, which is not installed',
+} as const
+const programs = code.filter(({ note }) => note === '' || note === 'cjs')
+
+const nameOf = ({ page, line }: Block) => `${page.replaceAll(/[/.]/g, '-')}-${line}`
+const extensionOf = ({ language, note }: Block) => (note === 'cjs' ? `c${language}` : language)
+const programOf = (block: Block) => join(folder, 'out', `${nameOf(block)}.${extensionOf(block).replace('ts', 'js')}`)
+
+/** Compiled once, for all tests; resolves to what the compiler had to say. */
+let complaints = ''
+
+test.before(async () => {
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(join(folder, 'tls'), { recursive: true })
+  for (const { context, blocks } of pages) {
+    for (const block of blocks.filter((block) => code.includes(block) && block.note !== 'foreign')) {
+      const source = block.note === 'fragment' ? `${context}\n${block.source}\nexport {}\n` : block.source
+      writeFileSync(join(folder, `${nameOf(block)}.${extensionOf(block)}`), source)
+    }
+  }
+  const { private: key, cert } = await generate([{ name: 'commonName', value: 'localhost' }])
+  writeFileSync(join(folder, 'tls', 'key.pem'), key)
+  writeFileSync(join(folder, 'tls', 'cert.pem'), cert)
+  const config = {
+    extends: '../../tsconfig.json',
+    compilerOptions: { rootDir: '.', outDir: 'out', noEmit: false, allowJs: true },
+    include: ['*.ts', '*.cts', '*.js', '*.cjs'],
+    exclude: [],
+  }
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
+  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+  complaints = spawnSync(process.execPath, [tsc, '-p', folder], { encoding: 'utf8' }).stdout
+})
+
+test('has no block of code that the compiler refuses', (t) => {
+  t.is(complaints, '')
+})
+
+test('exempts no block of code in silence', (t) => {
+  for (const { page, line, note, language } of code) {
+    t.true(note in notes, `${page}:${line}: the note "${note}" is none of: ${Object.keys(notes).join(', ')}`)
+    t.true(language === 'ts' || note !== 'fragment', `${page}:${line}: a fragment is TypeScript, to be compiled`)
+  }
+  for (const [note, meaning] of Object.entries(notes)) {
+    const such = code.filter((block) => block.note === note)
+    const where =
+      note === '' || such.length === 0 ? '' : `: ${such.map(({ page, line }) => `${page}:${line}`).join(', ')}`
+    t.log(`${such.length} blocks are ${meaning}${where}`)
+  }
+})
+
+test('names no script of the package that is not there, and no file', (t) => {
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: object }
+  for (const { page, line, source } of blocks.filter(({ language }) => language === 'sh')) {
+    const own = source.matchAll(/\bnpm (?:run ([\w:-]+)|(start|test)\b)/g)
+    for (const [, script, short] of own)
+      t.true((script ?? short ?? '') in scripts, `${page}:${line}: ${script ?? short}`)
+    for (const [, file = ''] of source.matchAll(/\bnode ((?:scripts|benchmark|examples)\/\S+)/g)) {
+      t.true(existsSync(join(root, file)), `${page}:${line}: ${file}`)
+    }
+  }
+})
+
+test('has no block of JSON that is none', (t) => {
+  for (const { page, line, source } of blocks.filter(({ language }) => language === 'json')) {
+    t.notThrows(() => JSON.parse(source), `${page}:${line}`)
+  }
+})
+
+test('has no link in the README to a file that is not there', (t) => {
+  const links = readFileSync(join(root, 'README.md'), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)
+  for (const [, path = ''] of links) t.true(existsSync(join(root, path)), path)
+})
+
+for (const block of programs) {
+  test.serial(`runs the program at ${block.page}:${block.line}`, async (t) => {
+    const child = run(t, programOf(block))
+    // A program that serves says where; one that only shows something ends by itself.
+    const address = await addressOf(child).catch(() => null)
+    if (address !== null) {
+      t.true((await statusOf(new URL('/wse/health', address))) < 500)
+      child.kill('SIGTERM')
+    }
+    const { code, signal, errors } = await child.exited()
+    t.true(code === 0 || (address !== null && signal === 'SIGTERM'), `ended with ${code ?? signal}: ${errors}`)
+  })
+}
+
+for (const [title, index, isAsked] of [
+  ['the first example', 0, false],
+  ['the standalone example', 1, true],
+] as const) {
+  test.serial(`chats with ${title} of the README`, async (t) => {
+    const child = run(t, programOf(programs.filter(({ page }) => page === 'README.md')[index] as Block))
+    const port = Number((await addressOf(child)).port)
+    const token = /eyJ\S+/.exec(await child.nextLine((line) => line.includes('eyJ')))?.[0] ?? ''
+    const [one, other] = [await connect(t, { port }, { token }), await connect(t, { port }, { token })]
+    if (isAsked) t.like(await other.subscribe(['chat']), { success_topics: ['chat'] })
+    one.send({ t: 'chat', p: { text: 'hello' } })
+    t.like((await other.next('chat')).p, { text: 'hello' })
+  })
+}
+
+/** Starts a program of a page where it finds what its readers would have: a secret, and a certificate in `tls/`. */
+function run(t: ExecutionContext, path: string): Child {
+  const env = { JWT_SECRET: 'a secret of the tests, thirty-two bytes and more', PORT: '0' }
+  const child = new Child(['--import', anyPort, path], env, process.execPath, folder)
+  t.teardown(() => child.kill())
+  return child
+}
+
+async function addressOf(child: Child): Promise<URL> {
+  return new URL((await child.nextLine((line) => line.startsWith('▸ '))).slice('▸ '.length))
+}
+
+/** The status of the answer to a request, whatever the server's certificate. */
+function statusOf(url: URL): Promise<number> {
+  const answer = new Promise<number>((resolve, reject) => {
+    const get = url.protocol === 'https:' ? getEncrypted : getPlain
+    const request = get(url, { rejectUnauthorized: false }, (response) => {
+      response.resume()
+      resolve(response.statusCode ?? 0)
+    })
+    request.on('error', reject)
+  })
+  return within(answer, `an answer of ${url}`)
+}
