@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
 import { generate } from 'selfsigned'
+import { hasChromium, launchChromium } from '../examples/trading-desk/chromium.js'
 import { within } from './harness/arrivals.js'
 import { Child } from './harness/child.js'
 import { connect } from './harness/connect.js'
@@ -28,6 +29,9 @@ const notes = {
   foreign: 'not looked at: they are for another library, which is not installed',
 } as const
 const programs = code.filter(({ note }) => note === '' || note === 'cjs')
+
+// Without Chromium the test of a page is skipped and listed as such.
+const inBrowser = hasChromium() ? test.serial : test.serial.skip
 
 const nameOf = ({ page, line }: Block) => `${page.replaceAll(/[/.]/g, '-')}-${line}`
 const extensionOf = ({ language, note }: Block) => (note === 'cjs' ? `c${language}` : language)
@@ -127,6 +131,54 @@ for (const [title, index, isAsked] of [
     t.like((await other.next('chat')).p, { text: 'hello' })
   })
 }
+
+for (const [title, index] of [
+  ['before', 0],
+  ['after', 1],
+] as const) {
+  test.serial(`serves the same clients ${title} the move from ws`, async (t) => {
+    const child = run(t, programOf(programs.filter(({ page }) => page.endsWith('/moving/ws.md'))[index] as Block))
+    const port = Number((await addressOf(child)).port)
+    const enter = async (sid: string) => {
+      const options = { path: '/live', headers: { cookie: `sid=${sid}` }, greeted: false }
+      const connection = await connect(t, { port }, options)
+      connection.send({ join: 'kitchen' })
+      return connection
+    }
+    const [anna, ben] = [await enter('a1'), await enter('b2')]
+    // Ben hears it when both his join and hers came before it: what one connection sends stays in order.
+    ben.send({ room: 'kitchen', say: 'here' })
+    t.is(await ben.nextText(), '{"room":"kitchen","from":"ben","say":"here"}')
+    anna.send({ room: 'kitchen', say: 'hello' })
+    t.is(await ben.nextText(), '{"room":"kitchen","from":"anna","say":"hello"}')
+  })
+}
+
+inBrowser('chats between two tabs after the first steps', async (t) => {
+  const project = join(folder, 'first-steps')
+  mkdirSync(project)
+  const steps = pages.find(({ path }) => path.endsWith('/first-steps.md'))?.blocks ?? []
+  for (const { source } of steps.filter(({ language }) => ['js', 'html'].includes(language))) {
+    const name = /^(?:\/\/|<!--) (\S+)/.exec(source)?.[1] ?? ''
+    writeFileSync(join(project, name), source)
+  }
+  const address = await addressOf(run(t, join(project, 'server.js')))
+  const browser = await launchChromium()
+  t.teardown(() => browser.close())
+  const enter = async (name: string) => {
+    const page = await (await browser.newContext()).newPage()
+    await page.goto(address.href)
+    await page.fill('[name=name]', name)
+    await page.click('text=Join')
+    await page.waitForSelector('#state:text("connected")')
+    return page
+  }
+  const [anna, ben] = [await enter('anna'), await enter('ben')]
+  await anna.fill('[name=text]', 'hello')
+  await anna.click('text=Send')
+  for (const page of [anna, ben]) await page.waitForSelector('li:text("anna: hello")')
+  t.pass()
+})
 
 /** Starts a program of a page where it finds what its readers would have: a secret, and a certificate in `tls/`. */
 function run(t: ExecutionContext, path: string): Child {
