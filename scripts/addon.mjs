@@ -35,9 +35,9 @@ const facade = {
   },
 }
 
-/** Builds the addon and the facade where they are missing or older than their sources. */
-export async function ensureBuilt() {
-  for (const part of [addon, facade]) {
+/** Builds the addon and the facade, or the named ones, where they are missing or older than their sources. */
+export async function ensureBuilt(names = ['addon', 'facade']) {
+  for (const part of [addon, facade].filter(({ name }) => names.includes(name))) {
     const digest = digestOf(part.sources)
     if (part.isBuilt() && stampOf(part.name) === digest) continue
     await part.build()
