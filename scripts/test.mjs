@@ -5,7 +5,7 @@ import { ensurePackages } from './packages.mjs'
 import { announce, observe, script } from './process.mjs'
 import { ensureRuntimes } from './runtimes.mjs'
 import { countCargo, countTap, Tally } from './tally.mjs'
-import { ensureCompilers, findChromium } from './toolchain.mjs'
+import { ensureCompilers, findChromium, findNginx } from './toolchain.mjs'
 
 const tally = new Tally()
 
@@ -15,6 +15,7 @@ await script(async () => {
   await ensureBuilt()
   const chromium = await findChromium()
   await ensureRuntimes()
+  const nginx = await findNginx()
 
   if (process.env.CI === 'true') {
     announce('The committed loader is the one that the build writes')
@@ -29,7 +30,7 @@ await script(async () => {
   tally.add(countCargo(await observe('cargo', ['test', '--workspace', '--locked', '--no-fail-fast'])))
 
   announce('Tests of what users touch')
-  const env = chromium ? { CHROMIUM: chromium } : {}
+  const env = { ...(chromium && { CHROMIUM: chromium }), ...(nginx && { NGINX_PATH: nginx }) }
   tally.add(countTap(await observe('ava', ['--tap', ...process.argv.slice(2)], { env })))
 })
 

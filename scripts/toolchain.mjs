@@ -1,4 +1,4 @@
-// What the build and the tests need from the system: Rust, a C compiler, a browser.
+// What the build and the tests need from the system: Rust, a C compiler, a browser, a proxy.
 // On Debian as root the missing ones are installed; elsewhere the command is printed.
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -22,6 +22,13 @@ export async function ensureCompilers() {
 export async function findChromium() {
   const known = () => [process.env.CHROMIUM, '/usr/bin/chromium'].find((path) => path && existsSync(path)) ?? null
   if (known() === null) await installFromDebian('chromium', 'Chromium, which the tests of the page need,')
+  return known()
+}
+
+/** Path of an nginx for the tests of the documented proxy, or null after having said how to get one. */
+export async function findNginx() {
+  const known = () => [process.env.NGINX_PATH, '/usr/sbin/nginx'].find((path) => path && existsSync(path)) ?? null
+  if (known() === null) await installFromDebian('nginx-light', 'nginx, which the tests of the proxy need,')
   return known()
 }
 

@@ -24,6 +24,8 @@ export interface ConnectOptions {
   protocols?: string[]
   /** Stops reading before the first byte after the upgrade. */
   paused?: boolean
+  /** The address that the connection comes from. Default: the system's choice. */
+  localAddress?: string
   /** Whether pings are answered. Default: true. */
   autoPong?: boolean
   /** Whether the server's greeting is awaited and taken. Default: true. */
@@ -159,10 +161,11 @@ export function refused(t: ExecutionContext, server: Address, options: ConnectOp
 }
 
 function open({ port, socketPath, ca }: Address, options: ConnectOptions): WebSocket {
-  const { path = '/wse', token, headers = {}, protocols = [], autoPong = true } = options
+  const { path = '/wse', token, headers = {}, protocols = [], autoPong = true, localAddress } = options
   const origin = socketPath ? `ws+unix:${socketPath}:` : `${ca ? 'wss' : 'ws'}://127.0.0.1:${port}`
   return new WebSocket(`${origin}${path}`, protocols, {
     ...(ca && { ca }),
+    ...(localAddress && { localAddress }),
     headers: token === undefined ? headers : { authorization: `Bearer ${token}`, ...headers },
     perMessageDeflate: false,
     autoPong,
