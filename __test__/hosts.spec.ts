@@ -30,6 +30,7 @@ const examples: HostExample[] = [
   { title: 'Koa', file: 'koa.ts' },
   { title: 'Hono', file: 'hono.ts' },
   { title: 'Nest on Express', file: 'nest.ts' },
+  { title: 'Nest on Fastify, as a gateway', file: 'nest-gateway.ts' },
   {
     title: 'Next',
     file: 'next/server.ts',

@@ -119,8 +119,7 @@ behindNginx('needs no sticky sessions: any process serves any connection', async
   const proxy = await startNginx(t, [one, other])
   const connections: Connection[] = []
   for (const userId of ['anna', 'ben', 'carl', 'dora']) connections.push(await joinChat(t, proxy, userId))
-  const countOf = async (service: { port: number }) =>
-    JSON.parse((await get(service, '/wse/health')).body).connections
+  const countOf = async (service: { port: number }) => JSON.parse((await get(service, '/wse/health')).body).connections
   t.deepEqual([await countOf(one), await countOf(other)], [2, 2])
 
   // A process is killed: its connections come back and find the one that is left.
