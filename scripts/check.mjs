@@ -10,6 +10,7 @@ const checks = [
   // Apart, because Next's types change those of Node.js for everybody.
   ['Types of the Next example', 'tsc', ['-p', 'examples/hosts/tsconfig.next.json']],
   ['Lints and format', 'biome', ['check', '--error-on-warnings']],
+  ['Documentation', 'node', ['scripts/docs.mjs']],
   ['Licences and bans', 'node', ['scripts/licences.mjs']],
 ]
 
