@@ -9,7 +9,6 @@ const library = defineConfig({
   entry: 'index.ts',
   format: 'cjs',
   dts: true,
-  sourcemap: true,
   external: ['#binding'],
   plugins: [
     {

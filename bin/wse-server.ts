@@ -8,7 +8,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { WseServer } from 'wse-server'
+import { type ListenOptions, WseServer } from 'wse-server'
 
 const USAGE = `Usage: wse-server serve [--config FILE]
 
@@ -61,8 +61,8 @@ async function serve(path: string | undefined): Promise<void> {
   const address = {
     host: WSE_HOST || host,
     port: WSE_PORT ? Number(WSE_PORT) : (port ?? 8000),
-    ...(tls !== undefined && { tls }),
-  } as Parameters<WseServer['listen']>[0]
+    tls,
+  } as ListenOptions
   const wse = new WseServer(options)
   const { port: bound } = await wse.listen(address)
   // A second signal ends the process at once: nobody listens for it any more.
