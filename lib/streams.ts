@@ -19,6 +19,8 @@ const END = 2
 const CLOSE = 3
 /** No turn is due. */
 const NEVER = 0xffff_ffff
+/** Turns are taken without a break for this long, so that a publisher that never rests does not run away from them. */
+const SLICE_MS = 5
 /** How long a socket that is to close may take to pass on what it was given. */
 const LINGER_MS = 2_000
 
@@ -28,6 +30,8 @@ export class Streams {
   readonly #sockets = new Map<number, Duplex>()
   #immediate: NodeJS.Immediate | undefined
   #timer: NodeJS.Timeout | undefined
+  /** Whether the engine has a shard here, which takes part in its closing also when no socket is left. */
+  #isUsed = false
   #isOver = false
 
   constructor(handle: number) {
@@ -36,6 +40,7 @@ export class Streams {
 
   /** Takes a socket over with what was read of it. False: the engine has no place for it. */
   open(socket: Duplex, head: Buffer, address: string | undefined, identity: Decided | null | undefined): boolean {
+    this.#isUsed = true
     const isDecided = identity !== undefined
     const { userId, claims } = identity ?? {}
     const stream = translated(() => native.openStream(this.#handle, address, head, isDecided, userId, claims))
@@ -57,7 +62,7 @@ export class Streams {
 
   /** The engine has something to do here. */
   wake(): void {
-    if (this.#sockets.size > 0) this.#turn()
+    if (this.#isUsed && !this.#isOver) this.#turns()
   }
 
   /** Tells every connection on this path that the server restarts, and ends it. */
@@ -81,23 +86,30 @@ export class Streams {
 
   /** One turn for everything that arrives in this round of the event loop. */
   #schedule(): void {
-    this.#immediate ??= setImmediate(this.#turn)
+    this.#immediate ??= setImmediate(this.#turns)
   }
 
-  readonly #turn = (): void => {
+  readonly #turns = (): void => {
     clearImmediate(this.#immediate)
     clearTimeout(this.#timer)
     this.#immediate = undefined
     this.#timer = undefined
+    const began = performance.now()
+    let due = this.#turn()
+    while (due === 0 && performance.now() - began < SLICE_MS) due = this.#turn()
+    if (due === 0) this.#schedule()
+    else if (due !== NEVER) this.#timer = setTimeout(this.#turns, due).unref()
+  }
+
+  /** Takes a turn; when the next one is due, in milliseconds. */
+  #turn(): number {
     const [table, ...chunks] = translated(() => native.turnStreams(this.#handle))
-    if (!table) return
+    if (!table) return NEVER
     for (let at = 4; at < table.length; at += 4 * ROW) {
       const word = (n: number): number => table.readUInt32LE(at + 4 * n)
       this.#carryOut(word(0), chunks[word(1)]?.subarray(word(2), word(3)), word(4))
     }
-    const due = table.readUInt32LE(0)
-    if (due === 0) this.#schedule()
-    else if (due !== NEVER) this.#timer = setTimeout(this.#turn, due).unref()
+    return table.readUInt32LE(0)
   }
 
   #carryOut(stream: number, bytes: Buffer | undefined, next: number): void {
