@@ -256,6 +256,18 @@ const behaviours: Record<string, Behaviour> = {
     t.deepEqual(application.waiting, [])
   },
 
+  async 'tells even a client that goes on sending why it is closed'(t, open) {
+    const service = await open(t)
+    const healthy = await connect(t, service)
+    const offender = await openUpgraded(t, service)
+    await offender.next(OP.text)
+    const flood = frameBytes(OP.binary, Buffer.alloc(1 << 20))
+    offender.write(Buffer.concat([frameBytes(OP.text, 'x', { masked: false }), ...Array(8).fill(flood)]))
+    t.is((await offender.closeFrame()).code, 1002)
+    await offender.ended()
+    await healthy.roundTrip()
+  },
+
   async 'ends with the code of whoever closes first'(t, open) {
     const service = await open(t)
     const application = new Application(service.wse)
@@ -348,6 +360,20 @@ const behaviours: Record<string, Behaviour> = {
     await healthy.roundTrip()
   },
 
+  async 'ends who speaks another protocol, and serves the others'(t, open) {
+    const { ca, ...service } = await open(t)
+    const encrypted = ca === undefined ? service : { ...service, ca }
+    const healthy = await connect(t, encrypted)
+    const hello = Buffer.from('16030100450100004103030000000000000000000000000000000000', 'hex')
+    for (const garbage of [ca === undefined ? hello : upgradeRequest(), randomBytes(4_096)]) {
+      const socket = await openSocket(t, service)
+      socket.write(garbage)
+      await socket.ended()
+      await healthy.roundTrip()
+    }
+    await (await connect(t, encrypted)).roundTrip()
+  },
+
   async 'answers 503 when it is full, and lets the next one in when there is room'(t, open) {
     const service = await open(t, { maxConnections: 1 })
     const application = new Application(service.wse)
@@ -398,6 +424,15 @@ const behaviours: Record<string, Behaviour> = {
     t.is((await connection.closed()).code, 1012)
     const { http } = service
     if (http) await within(new Promise((resolve) => http.close(resolve)), 'the host to close')
+    t.false(service.wse.isRunning())
+  },
+
+  async 'closes when everyone has left, with no timer of its own that is due'(t, open) {
+    const service = await open(t, { handshakeTimeoutMs: 0, heartbeatIntervalMs: 0, idleTimeoutMs: 0 })
+    const application = new Application(service.wse)
+    await (await connect(t, service)).close()
+    await application.next('disconnect')
+    await within(service.wse.close(), 'the engine to close')
     t.false(service.wse.isRunning())
   },
 

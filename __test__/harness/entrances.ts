@@ -1,5 +1,9 @@
 // The table of the ways in which a client reaches an engine. What holds for one of them holds for all.
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
+import { createServer as createTlsServer, type Server as HttpsServer } from 'node:https'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createAdaptorServer } from '@hono/node-server'
 import type { ExecutionContext } from 'ava'
 import express from 'express'
@@ -7,6 +11,7 @@ import fastify from 'fastify'
 import { Hono } from 'hono'
 import Koa from 'koa'
 import { type ServerOptions, WseServer } from 'wse-server'
+import { makeCertificate } from './certificates.js'
 import { serveOn } from './host.js'
 import type { Address } from './socket.js'
 
@@ -14,7 +19,7 @@ import type { Address } from './socket.js'
 export interface Service extends Address {
   readonly wse: WseServer
   /** The host that the engine is attached to. */
-  readonly http?: Server
+  readonly http?: Server | HttpsServer
 }
 
 export interface Entrance {
@@ -24,6 +29,8 @@ export interface Entrance {
   readonly open: (t: ExecutionContext, options?: ServerOptions) => Promise<Service>
 }
 
+const certificate = await makeCertificate()
+
 export const entrances: Entrance[] = [
   {
     name: 'on a port of its own',
@@ -32,6 +39,15 @@ export const entrances: Entrance[] = [
       t.teardown(() => wse.close())
       const { port } = await wse.listen({ host: '127.0.0.1', port: 0 })
       return { wse, port }
+    },
+  },
+  {
+    name: 'on a port of its own with TLS',
+    async open(t, options) {
+      const wse = new WseServer(options)
+      t.teardown(() => wse.close())
+      const { port } = await wse.listen({ host: '127.0.0.1', port: 0, tls: certificate })
+      return { wse, port, ca: certificate.cert }
     },
   },
   { name: 'on node:http', open: (t, options) => serveOn(t, createServer(), options) },
@@ -48,5 +64,23 @@ export const entrances: Entrance[] = [
   {
     name: 'on Hono',
     open: (t, options) => serveOn(t, createAdaptorServer({ fetch: new Hono().fetch }) as Server, options),
+  },
+  { name: 'on the streams of node:http', open: (t, options) => serveOn(t, createServer(), options, { via: 'stream' }) },
+  {
+    name: 'on node:https',
+    async open(t, options) {
+      const host = await serveOn(t, createTlsServer(certificate), options)
+      return { ...host, ca: certificate.cert }
+    },
+  },
+  {
+    name: 'on a Unix domain socket',
+    async open(t, options) {
+      const folder = mkdtempSync(join(tmpdir(), 'wse-'))
+      t.teardown(() => rmSync(folder, { recursive: true }))
+      const socketPath = join(folder, 'socket')
+      const host = await serveOn(t, createServer(), options, { socketPath })
+      return { ...host, socketPath }
+    },
   },
 ]

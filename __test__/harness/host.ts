@@ -1,13 +1,14 @@
 // Hosts for router mode: an HTTP server of the application with an engine attached to it.
 import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
+import type { Server as HttpsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { ExecutionContext } from 'ava'
-import { type ServerOptions, WseServer } from 'wse-server'
+import { type AttachOptions, type ServerOptions, WseServer } from 'wse-server'
 import { within } from './arrivals.js'
 
-export interface Host {
-  readonly http: Server
+export interface Host<S extends Server | HttpsServer = Server> {
+  readonly http: S
   readonly wse: WseServer
   readonly port: number
 }
@@ -25,14 +26,14 @@ export function startHost(
 }
 
 /** Attaches an engine to a server that somebody made, and listens: on a port, or on a Unix domain socket. */
-export async function serveOn(
+export async function serveOn<S extends Server | HttpsServer>(
   t: ExecutionContext,
-  http: Server,
+  http: S,
   options: ServerOptions = {},
-  socketPath?: string,
-): Promise<Host> {
+  { socketPath, ...how }: AttachOptions & { socketPath?: string } = {},
+): Promise<Host<S>> {
   const wse = new WseServer(options)
-  wse.attach(http)
+  wse.attach(http, how)
   t.teardown(async () => {
     await wse.close()
     http.close()
