@@ -1,8 +1,13 @@
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import type { IncomingMessage } from 'node:http'
+import { get } from 'node:https'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
+import { generate } from 'selfsigned'
+import { within } from './harness/arrivals.js'
 import { Child } from './harness/child.js'
 import { connect } from './harness/connect.js'
 
@@ -36,6 +41,21 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     t.like(await child.exited(), { code: 0, signal: null })
   })
 }
+
+test('serves TLS with the files that the configuration names', async (t) => {
+  const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }])
+  const folder = dirname(configured(t, '{}'))
+  const [certFile, keyFile, config] = [join(folder, 'cert.pem'), join(folder, 'key.pem'), join(folder, 'tls.json')]
+  writeFileSync(certFile, cert)
+  writeFileSync(keyFile, key)
+  writeFileSync(config, JSON.stringify({ host: '127.0.0.1', port: 0, tls: { certFile, keyFile } }))
+  const line = await run(t, ['serve', '--config', config]).nextLine()
+  t.regex(line, /^wss:/)
+  const request = get({ host: '127.0.0.1', port: new URL(line).port, path: '/wse/health', rejectUnauthorized: false })
+  const [response] = (await within(once(request, 'response'), 'the health page')) as [IncomingMessage]
+  response.resume()
+  t.is(response.statusCode, 200)
+})
 
 test('prefers the address of the environment to that of the file', async (t) => {
   const path = configured(t, '{ "host": "192.0.2.1", "port": 1 }')
