@@ -91,32 +91,35 @@ const neighbours: Neighbour[] = [
 ]
 
 for (const { title, attach, open } of neighbours) {
-  for (const isFirst of [true, false]) {
-    test(`shares a server with ${title}, which came ${isFirst ? 'before' : 'after'} it`, async (t) => {
-      const http = createServer()
-      const wse = new WseServer()
-      t.teardown(async () => {
-        await wse.close()
-        http.close()
-        http.closeAllConnections()
-      })
-      if (isFirst) await attach(t, http)
-      wse.attach(http)
-      if (!isFirst) await attach(t, http)
-      http.listen(0, '127.0.0.1')
-      await within(once(http, 'listening'), 'the host to listen')
-      const host = { port: (http.address() as AddressInfo).port }
+  for (const [order, isFirst] of [
+    ['before', true],
+    ['after', false],
+  ] as const) {
+    for (const via of ['auto', 'stream'] as const) {
+      test(`shares a server with ${title}, which came ${order} it, ${via}`, async (t) => {
+        const http = createServer()
+        const wse = new WseServer()
+        t.teardown(async () => {
+          await wse.close()
+          http.close()
+          http.closeAllConnections()
+        })
+        if (isFirst) await attach(t, http)
+        wse.attach(http, { via })
+        if (!isFirst) await attach(t, http)
+        const host = await listening(http)
 
-      const connection = await connect(t, host)
-      const prove = await open(t, host)
-      await connection.roundTrip()
-      await prove()
-      await (await connect(t, host)).roundTrip()
-      await wse.close()
-      t.is((await connection.closed()).code, 1012)
-      await prove()
-      await (await open(t, host))()
-    })
+        const connection = await connect(t, host)
+        const prove = await open(t, host)
+        await connection.roundTrip()
+        await prove()
+        await (await connect(t, host)).roundTrip()
+        await wse.close()
+        t.is((await connection.closed()).code, 1012)
+        await prove()
+        await (await open(t, host))()
+      })
+    }
   }
 }
 
@@ -150,12 +153,16 @@ test("shares a server with Hono's own WebSockets", async (t) => {
   wse.attach(http)
   t.teardown(() => http.close())
   t.teardown(() => wse.close())
-  http.listen(0, '127.0.0.1')
-  await within(once(http, 'listening'), 'the host to listen')
-  const host = { port: (http.address() as AddressInfo).port }
+  const host = await listening(http)
   const connection = await connect(t, host)
   const other = await connect(t, host, { path: '/hono', greeted: false })
   other.send('one')
   t.is(await other.nextText(), 'one, answered')
   await connection.roundTrip()
 })
+
+async function listening(http: Server): Promise<{ port: number }> {
+  http.listen(0, '127.0.0.1')
+  await within(once(http, 'listening'), 'the host to listen')
+  return http.address() as AddressInfo
+}
