@@ -4,10 +4,11 @@ import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
+import { makeCertificate } from './harness/certificates.js'
 import { runProgram } from './harness/child.js'
 import { connect } from './harness/connect.js'
 import { get } from './harness/host.js'
-import { frameBytes, OP, openSocket, upgradeRequest } from './harness/socket.js'
+import { type Address, frameBytes, OP, openSocket, upgradeRequest } from './harness/socket.js'
 
 const paths = new Map<string, string>()
 
@@ -21,8 +22,8 @@ test.before('finds the runtimes, or installs them', async (t) => {
 })
 
 /** What a client does with a service: everything comes back, in order, early bytes and large messages included. */
-async function exchange(t: ExecutionContext, port: number): Promise<void> {
-  const [connection, other] = [await connect(t, { port }), await connect(t, { port })]
+async function exchange(t: ExecutionContext, service: Address): Promise<void> {
+  const [connection, other] = [await connect(t, service), await connect(t, service)]
   await connection.roundTrip()
   const large = 'x'.repeat(1_000_000)
   for (const each of ['漢字', large]) {
@@ -36,7 +37,7 @@ async function exchange(t: ExecutionContext, port: number): Promise<void> {
   for (const each of [connection, other]) t.is((await each.next('news')).p.n, 1)
 
   const early = Array.from({ length: 1_000 }, (_, n) => frameBytes(OP.binary, String(n)))
-  const socket = await openSocket(t, { port })
+  const socket = await openSocket(t, service)
   socket.write(Buffer.concat([Buffer.from(upgradeRequest()), ...early]))
   for (let n = 0; n < 1_000; n++) t.is((await socket.next(OP.binary)).payload.toString(), String(n))
   socket.write(frameBytes(OP.close, Buffer.from([0x03, 0xe8])))
@@ -45,24 +46,38 @@ async function exchange(t: ExecutionContext, port: number): Promise<void> {
   socket.cut()
 }
 
+interface Greeting {
+  ports: [plain: number, encrypted: number, http: number, https: number]
+  version: string
+  isOneClass: boolean
+}
+
 const runtimes: [name: string, title: string, major: number, flags: string[]][] = [
   ['node20', 'Node.js 20', 20, []],
   ['node22', 'Node.js 22', 22, []],
   ['node24', 'Node.js 24', 24, []],
   ['node26', 'Node.js 26', 26, []],
+  ['bun', 'Bun', 1, []],
+  ['deno', 'Deno', 2, ['run', '--allow-net', '--allow-read', '--allow-ffi', '--allow-env']],
 ]
 
 for (const [name, title, major, flags] of runtimes) {
   test.serial(`serves, closes and ends on ${title}`, async (t) => {
-    const child = runProgram(t, 'runtime', [], [paths.get(name) ?? name, ...flags])
-    const { ports, version, isOneClass } = JSON.parse(await child.nextLine())
+    const certificate = await makeCertificate()
+    const child = runProgram(t, 'runtime', [JSON.stringify(certificate)], [paths.get(name) ?? name, ...flags])
+    const { ports, version, isOneClass } = JSON.parse(await child.nextLine()) as Greeting
     t.is(Number.parseInt(version, 10), major)
     t.true(isOneClass)
-    for (const port of ports) await exchange(t, port)
-    t.is((await get({ port: ports[1] }, '/wse/health')).status, 200)
-    t.deepEqual(await get({ port: ports[1] }, '/page'), { status: 200, body: 'host' })
+    const [plain, encrypted, http, https] = ports
+    const services = [plain, encrypted, http, https].map((port, n) => ({
+      port,
+      ...(n % 2 && { ca: certificate.cert }),
+    }))
+    for (const service of services) await exchange(t, service)
+    t.is((await get({ port: http }, '/wse/health')).status, 200)
+    t.deepEqual(await get({ port: http }, '/page'), { status: 200, body: 'host' })
 
-    const last = await Promise.all([connect(t, { port: ports[0] }), connect(t, { port: ports[1] })])
+    const last = await Promise.all(services.map((service) => connect(t, service)))
     last[0]?.send({ t: 'stop', p: {} })
     for (const connection of last) t.is((await connection.closed()).code, 1012)
     t.is(await child.nextLine(), 'closed')

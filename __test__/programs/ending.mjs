@@ -1,4 +1,5 @@
-// A host and a port of its own, which end in the way that the argument names once enough messages have come.
+// A port of its own, a host and a host by streams, which end in the way that the argument names once enough
+// messages have come to each.
 import { createServer } from 'node:http'
 import { WseServer } from 'wse-server'
 
@@ -13,14 +14,18 @@ const ends = {
   rejection: () => Promise.reject(new Error('a promise of the host')),
   kill: () => process.kill(process.pid, 'SIGKILL'),
 }
-const [own, attached] = [new WseServer({ rateLimit: false }), new WseServer({ rateLimit: false })]
-const http = createServer()
-attached.attach(http)
-await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve))
-const { port } = await own.listen({ host: '127.0.0.1', port: Number(ownPort) })
-console.log(JSON.stringify([port, http.address().port]))
+const engines = Array.from({ length: 3 }, () => new WseServer({ rateLimit: false }))
+const [own, ...attached] = engines
+const ports = [(await own.listen({ host: '127.0.0.1', port: Number(ownPort) })).port]
+for (const [n, via] of ['auto', 'stream'].entries()) {
+  const http = createServer()
+  attached[n].attach(http, { via })
+  await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve))
+  ports.push(http.address().port)
+}
+console.log(JSON.stringify(ports))
 
-const seen = new Map([own, attached].map((wse) => [wse, 0]))
+const seen = new Map(engines.map((wse) => [wse, 0]))
 const drain = async (wse) => {
   for await (const batch of wse.drain()) {
     for (const event of batch) {
@@ -30,5 +35,4 @@ const drain = async (wse) => {
     if ([...seen.values()].every((count) => count > ENOUGH)) ends[way]?.()
   }
 }
-drain(own)
-drain(attached)
+for (const wse of engines) drain(wse)

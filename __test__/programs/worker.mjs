@@ -1,5 +1,5 @@
-// An engine in a worker thread, on a port of its own and on a host. The main thread has none; it starts and
-// terminates the worker when it is told to, and says how many descriptors the process has.
+// Engines in a worker thread: on a port of its own, on a host, and on a host by streams. The main thread has none;
+// it starts and terminates the worker when it is told to, and says how many descriptors the process has.
 import { readdirSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { createInterface } from 'node:readline'
@@ -26,16 +26,20 @@ function lead() {
 }
 
 async function serve() {
-  const [own, attached] = [new WseServer(), new WseServer()]
-  const http = createServer()
-  attached.attach(http)
-  await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve))
-  const { port } = await own.listen({ host: '127.0.0.1', port: 0 })
-  parentPort.postMessage({ ports: [port, http.address().port] })
+  const engines = Array.from({ length: 3 }, () => new WseServer())
+  const [own, ...attached] = engines
+  const ports = [(await own.listen({ host: '127.0.0.1', port: 0 })).port]
+  for (const [n, via] of ['auto', 'stream'].entries()) {
+    const http = createServer()
+    attached[n].attach(http, { via })
+    await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve))
+    ports.push(http.address().port)
+  }
+  parentPort.postMessage({ ports })
   const echo = async (wse) => {
     for await (const batch of wse.drain()) {
       for (const event of batch) if (event.type === 'msg') wse.sendEvent(event.connId, event.data)
     }
   }
-  await Promise.all([echo(own), echo(attached)])
+  await Promise.all(engines.map(echo))
 }
