@@ -14,6 +14,8 @@ export default defineConfig({
     ['link', { rel: 'icon', type: 'image/svg+xml', href: '/mark.svg' }],
     ['meta', { name: 'theme-color', content: '#0f7b6c' }],
   ],
+  // Pictures stay files: the styles know them by their names, and text as data would be in every page that shows them.
+  vite: { build: { assetsInlineLimit: 0 } },
   markdown: {
     theme: { light: 'github-light', dark: 'github-dark' },
     config: (markdown) => markdown.use(repositoryLinks),
@@ -59,7 +61,7 @@ export default defineConfig({
         items: ['classes', 'functions', 'interfaces', 'type-aliases'].flatMap((kind) => pages(`reference/api/${kind}`)),
       },
       { text: 'Inside', items: pages('.', ['architecture', 'benchmarks']) },
-    ],
+    ].filter(({ items }) => items.length > 0),
     outline: { level: [2, 3], label: 'On this page' },
     search: { provider: 'local' },
     socialLinks: [{ icon: 'github', link: repository }],
