@@ -58,13 +58,22 @@ const NOT_ALLOWED = 4403
  * A real-time server: sockets, heartbeats, limits and fan-out on Rust threads, events in batches.
  *
  * @example
- * const wse = new WseServer({ jwt: { secret } })
- * wse.attach(httpServer) // or: await wse.listen({ port: 8000 })
+ * ```ts
+ * import { createServer } from 'node:http'
+ * import { WseServer } from 'wse-server'
+ *
+ * const http = createServer()
+ * const wse = new WseServer()
+ * wse.attach(http) // or, on a port of its own: await wse.listen({ port: 8000 })
+ * http.listen(8000)
+ *
  * for await (const batch of wse.drain()) {
  *   for (const event of batch) {
- *     if (event.type === 'auth_connect') wse.subscribeConnection(event.connId, ['chat'])
+ *     if (event.type === 'connect') wse.subscribeConnection(event.connId, ['news'])
+ *     if (event.type === 'msg') wse.broadcast('news', { t: 'news', p: event.data })
  *   }
  * }
+ * ```
  */
 export class WseServer {
   readonly #settings: Settings

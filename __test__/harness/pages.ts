@@ -23,16 +23,20 @@ export interface Page {
   readonly context: string
 }
 
-/** The README and all hand-written pages of docs/, by their paths in the repository. */
+/** The README, all hand-written pages of docs/, and the sources, whose comments become pages: by their paths. */
 export function allPages(): Page[] {
-  const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.md') && !/^(\.vitepress|reference[\\/]api)[\\/]/.test(file))
-    .sort()
-  return ['README.md', ...docs.map((file) => `docs/${file.replaceAll('\\', '/')}`)].map(readPage)
+  const isWritten = (file: string) => file.endsWith('.md') && !/^(\.vitepress|reference[\\/]api)[\\/]/.test(file)
+  const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).filter(isWritten).sort()
+  return [
+    readPage('README.md'),
+    ...docs.map((file) => readPage(`docs/${file.replaceAll('\\', '/')}`)),
+    ...readdirSync(join(root, 'lib')).map((file) => readPage(`lib/${file}`)),
+  ]
 }
 
-export function readPage(path: string): Page {
-  const text = readFileSync(join(root, path), 'utf8')
+function readPage(path: string): Page {
+  const content = readFileSync(join(root, path), 'utf8')
+  const text = path.endsWith('.ts') ? content.replaceAll(/^ *\* ?/gm, '') : content
   const context = Array.from(text.matchAll(/<!-- context\n(.*?)-->/gs), ([, source = '']) => source).join('\n')
   return { path, blocks: blocksOf(path, text), context }
 }

@@ -53,7 +53,7 @@ export default defineConfig({
       { text: 'Moving over from', items: pages('guides/moving', ['ws', 'uwebsockets', 'socket-io']) },
       {
         text: 'Reference',
-        items: pages('reference', ['server', 'options', 'events', 'connection', 'topics', 'errors']),
+        items: pages('reference', ['server', 'options', 'events', 'connection', 'topics', 'errors', 'protocol']),
       },
       {
         text: 'API, from the sources',
