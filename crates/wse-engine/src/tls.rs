@@ -168,7 +168,8 @@ impl<S: Socket> Socket for TlsSocket<S> {
         // Takes as much as the session may keep: 64 KiB.
         let length = self.session.writer().write(bytes)?;
         self.flush()?;
-        Ok(length)
+        // It is full of what it may not send before the handshake is over.
+        if length == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(length) }
     }
 
     fn has_unsent(&self) -> bool {
