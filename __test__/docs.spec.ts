@@ -18,7 +18,9 @@ const folder = join(root, '.cache', 'blocks')
 const anyPort = new URL('harness/any-port.mjs', import.meta.url).href
 const pages = allPages()
 const blocks = pages.flatMap((page) => page.blocks)
-const code = blocks.filter(({ language }) => ['ts', 'js'].includes(language))
+/** Files of examples/, which have tests of their own. */
+const shown = blocks.filter(({ note }) => note.startsWith('examples/'))
+const code = blocks.filter((block) => ['ts', 'js'].includes(block.language) && !shown.includes(block))
 
 /** What the note behind a block's language says of it; without one it is a whole program, and is run. */
 const notes = {
@@ -77,6 +79,13 @@ test('exempts no block of code in silence', (t) => {
     const where =
       note === '' || such.length === 0 ? '' : `: ${such.map(({ page, line }) => `${page}:${line}`).join(', ')}`
     t.log(`${such.length} blocks are ${meaning}${where}`)
+  }
+})
+
+test('shows files of the examples as they stand', (t) => {
+  t.true(shown.length > 0)
+  for (const { page, line, note, source } of shown) {
+    t.is(source, readFileSync(join(root, note), 'utf8'), `${page}:${line} differs from ${note}`)
   }
 })
 
