@@ -1,6 +1,8 @@
 import { createServer } from 'node:http'
 import test from 'ava'
 import express from 'express'
+import fastify from 'fastify'
+import { Hono } from 'hono'
 import Koa from 'koa'
 import { WebSocketServer } from 'ws'
 import { WseServer } from 'wse-server'
@@ -112,6 +114,8 @@ test('refuses a path that another engine has taken', async (t) => {
 for (const [name, application] of [
   ['an application of Express', express()],
   ['an application of Koa', new Koa()],
+  ['an application of Fastify', fastify()],
+  ['an application of Hono', new Hono()],
   ['nothing', undefined],
   ['a port', 8000],
 ] as const) {
@@ -123,6 +127,16 @@ for (const [name, application] of [
     t.false(wse.isRunning())
   })
 }
+
+test('attaches once, never again after close, and leaves the host as it was', async (t) => {
+  const host = await startHost(t, {}, (_, response) => response.end('host'))
+  t.throws(() => host.wse.attach(createServer()), { code: 'WSE_SERVER_STARTED' })
+  await (await connect(t, host)).roundTrip()
+  await host.wse.close()
+  t.throws(() => host.wse.attach(host.http), { code: 'WSE_SERVER_CLOSED' })
+  t.is(host.http.listenerCount('upgrade'), 0)
+  t.is((await get(host, '/wse/health')).body, 'host')
+})
 
 test('refuses a path for sockets that it does not know', (t) => {
   const wse = new WseServer()
