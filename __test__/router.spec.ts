@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 import test from 'ava'
 import express from 'express'
@@ -261,4 +262,16 @@ test('serves the root with its health at /health', async (t) => {
   await (await connect(t, host, { path: '/' })).roundTrip()
   t.not((await get(host, '/health')).body, 'host')
   t.is((await get(host, '/other')).body, 'host')
+})
+
+test('lives through clients that ask for a path of nobody and reset', async (t) => {
+  const host = await startHost(t)
+  for (let n = 0; n < 100; n++) {
+    const socket = await openSocket(t, host)
+    const closed = once(socket.tcp, 'close')
+    socket.write(upgradeRequest({ path: '/other' }))
+    socket.tcp.resetAndDestroy()
+    await within(closed, 'the reset')
+  }
+  await (await connect(t, host)).roundTrip()
 })

@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { createServer as createTlsServer, type Server as HttpsServer } from 'node:https'
 import test, { type ExecutionContext } from 'ava'
-import { WseServer } from 'wse-server'
-import { within } from './harness/arrivals.js'
+import { type AuthenticateRequest, type Identity, WseServer } from 'wse-server'
+import { Arrivals, within } from './harness/arrivals.js'
 import { makeCertificate } from './harness/certificates.js'
-import { connect } from './harness/connect.js'
+import { connect, refused } from './harness/connect.js'
 import { serveOn } from './harness/host.js'
 import { Application } from './harness/server.js'
 
@@ -60,6 +60,26 @@ for (const [name, open] of hosts) {
     connection.socket.terminate()
   })
 }
+
+test('refuses on a closing host who still waits for the application', async (t) => {
+  let decide = (_: Identity | null) => {}
+  const decision = new Promise<Identity | null>((resolve) => {
+    decide = resolve
+  })
+  const asked = new Arrivals<AuthenticateRequest>()
+  const authenticate = (request: AuthenticateRequest) => {
+    asked.push(request)
+    return decision
+  }
+  const { http, wse, port } = await serveOn(t, createServer(), { authenticate }, { via: 'stream' })
+  const waiting = refused(t, { port })
+  await asked.next('the question')
+  const closed = close(http)
+  t.is((await waiting).status, 503)
+  await closed
+  decide(null)
+  await within(wse.close(), 'the engine to close')
+})
 
 test('gives a host its own functions back when the last engine leaves it', async (t) => {
   const http = createServer()

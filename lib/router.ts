@@ -46,6 +46,7 @@ class Entrance {
   readonly #emit: HttpServer['emit']
   readonly #close: HttpServer['close']
   readonly #routers = new Map<string, Router>()
+  #isClosing = false
 
   static of(host: HttpServer): Entrance {
     const entrance = Entrance.#entrances.get(host) ?? new Entrance(host)
@@ -82,11 +83,18 @@ class Entrance {
   }
 
   readonly #emitOwn = ((event: string, ...args: unknown[]) => {
+    if (event === 'listening') this.#isClosing = false
     if (event === 'request' && this.#answer(args[0] as IncomingMessage, args[1] as ServerResponse)) return true
     return Reflect.apply(this.#emit, this.#host, [event, ...args])
   }) as HttpServer['emit']
 
+  /** The host takes no new connections, and waits for those that it has. */
+  get isClosing(): boolean {
+    return this.#isClosing
+  }
+
   readonly #closeOwn = ((...args: unknown[]) => {
+    this.#isClosing = true
     for (const router of this.#routers.values()) router.hostCloses()
     return Reflect.apply(this.#close, this.#host, args)
   }) as HttpServer['close']
@@ -136,15 +144,24 @@ export class Router {
   /** Gives the path back and refuses who waits. Connections that were handed over live on. */
   detach(): void {
     this.#entrance.remove(this.#engine.path)
-    for (const socket of [...this.#waiting.keys()]) {
+    this.#refuseWaiting(() => true)
+  }
+
+  /** The host closes: whoever it has to wait for is told to go. */
+  hostCloses(): void {
+    this.#refuseWaiting((socket) => this.#descriptorOf(socket) === undefined)
+    this.#engine.onHostClose()
+  }
+
+  #refuseWaiting(isMeant: (socket: Duplex) => boolean): void {
+    for (const socket of [...this.#waiting.keys()].filter(isMeant)) {
       this.#resume(socket)
       refuse(socket, '503 Service Unavailable')
     }
   }
 
-  /** The host closes. */
-  hostCloses(): void {
-    this.#engine.onHostClose()
+  #descriptorOf(socket: Duplex): TcpHandle | undefined {
+    return this.#via === 'auto' ? descriptorOf(socket) : undefined
   }
 
   /** Takes a socket that asks for this engine's path. */
@@ -186,7 +203,7 @@ export class Router {
 
   #handOver(request: IncomingMessage, socket: Duplex, head: Buffer, identity: Decided | null | undefined): void {
     if (socket.destroyed) return
-    const handle = this.#via === 'auto' ? descriptorOf(socket) : undefined
+    const handle = this.#descriptorOf(socket)
     if (!handle) {
       this.#carry(request, socket, head, identity)
       return
@@ -219,7 +236,8 @@ export class Router {
   #carry(request: IncomingMessage, socket: Duplex, head: Buffer, identity: Decided | null | undefined): void {
     if (socket instanceof Socket) socket.setTimeout(0)
     const address = request.socket.remoteAddress
-    const isTaken = this.#engine.carry(socket, Buffer.concat([headOf(request), head]), address, identity)
+    const isTaken =
+      !this.#entrance.isClosing && this.#engine.carry(socket, Buffer.concat([headOf(request), head]), address, identity)
     if (!isTaken) refuse(socket, '503 Service Unavailable')
   }
 
@@ -250,5 +268,7 @@ function headOf({ method, url, httpVersion, rawHeaders }: IncomingMessage): Buff
 
 function refuse(socket: Duplex, status: string): void {
   if (socket.destroyed) return
+  // A client that has gone meanwhile is no fault of the host's.
+  socket.on('error', () => socket.destroy())
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => socket.destroy())
 }
