@@ -48,6 +48,7 @@ export default defineConfig({
       },
       {
         text: 'Hosts',
+        link: '/guides/hosts/',
         items: pages('guides/hosts', ['node-http', 'express', 'fastify', 'koa', 'hono', 'nest', 'next']),
       },
       { text: 'Moving over from', items: pages('guides/moving', ['ws', 'uwebsockets', 'socket-io']) },
