@@ -25,5 +25,5 @@ export function pages(folder, order = [], { only = false } = {}) {
 function titleOf(page) {
   const [, title] = /^# ([^\n]*)$/m.exec(readFileSync(join(docs, `${page}.md`), 'utf8')) ?? []
   if (title === undefined) throw new Error(`docs/${page}.md has no heading`)
-  return title.split(':', 1)[0]
+  return title.split(': ', 1)[0].replaceAll('`', '')
 }
