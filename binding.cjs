@@ -854,6 +854,7 @@ module.exports.encodeJwt = nativeBinding.encodeJwt
 module.exports.flush = nativeBinding.flush
 module.exports.health = nativeBinding.health
 module.exports.inboundDepth = nativeBinding.inboundDepth
+module.exports.lines = nativeBinding.lines
 module.exports.listen = nativeBinding.listen
 module.exports.memory = nativeBinding.memory
 module.exports.openStream = nativeBinding.openStream

@@ -74,6 +74,9 @@ export declare function health(handle: number): string
 /** Events that wait for the application. */
 export declare function inboundDepth(handle: number): number
 
+/** Takes the lines for the logger, as a JSON list of `[level, event, fields]`. */
+export declare function lines(handle: number): string
+
 /** Listens, with TLS when there is a certificate (PEM) and its key; returns the port. */
 export declare function listen(handle: number, host: string, port: number, certificate?: string | undefined | null, key?: string | undefined | null): number
 

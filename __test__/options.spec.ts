@@ -33,6 +33,9 @@ const invalid: [path: string, options: object][] = [
   ['envelope', { envelope: 'no' }],
   ['authenticate', { authenticate: {} }],
   ['heartbeatIntervalMs', { heartbeatIntervalMs: -5 }],
+  ['logger', { logger: { info: 1 } }],
+  ['logger', { logger: null }],
+  ['logLevel', { logLevel: 'loud' }],
 ]
 
 for (const [path, options] of invalid) {

@@ -176,9 +176,11 @@ export function settings(options: ServerOptions): Settings {
   if (tokens && complete.authenticate) {
     throw new WseError('WSE_OPTION_INVALID', 'options jwt and authenticate both say who connects: give one of them')
   }
+  // The engine keeps nothing that nobody will be told.
+  const told = logger && logLevel !== 'silent' ? logLevel : undefined
   const { algorithm: _, ...verifier } = (tokens ?? {}) as Record<string, unknown>
   return {
-    json: JSON.stringify({ ...complete, jwt: tokens ? verifier : null }),
+    json: JSON.stringify({ ...complete, jwt: tokens ? verifier : null, logLevel: told }),
     path: complete.path as string,
     handshakeTimeoutMs: complete.handshakeTimeoutMs as number,
     trustProxy: complete.trustProxy as number,

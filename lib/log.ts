@@ -63,13 +63,15 @@ export class Log {
    * of the type `warning`.
    */
   fault(warning: string, message: string, fields: JsonObject & { code: string; err: unknown }): void {
-    const { code, callback, err } = fields
-    const warn = (count: number) => {
-      const times = count > 1 ? ` (${count} times)` : ''
-      process.emitWarning(`${message}${times}`, { type: warning, detail: inspect(err) })
-    }
     if (this.#logger) this.say(['error', 'wse.error', { ...fields, message }])
-    else this.#bounded([warning, code, callback].join(), 1, warn)
+    else this.#warn(warning, message, fields.err, fields.callback)
+  }
+
+  #warn(type: string, message: string, cause: unknown, callback?: string): void {
+    this.#bounded([type, callback].join(), 1, (count) => {
+      const times = count > 1 ? ` (${count} times)` : ''
+      process.emitWarning(`${message}${times}`, { type, detail: inspect(cause) })
+    })
   }
 
   /** Says at once what was only counted so far. */
@@ -113,9 +115,5 @@ export class Log {
     }
   }
 
-  readonly #onLoggerFault = (cause: unknown): void => {
-    this.#bounded('logger', 1, (count) => {
-      process.emitWarning(`the logger failed ${count} times: ${inspect(cause)}`, { type: 'WseLoggerWarning' })
-    })
-  }
+  readonly #onLoggerFault = (cause: unknown): void => this.#warn('WseLoggerWarning', 'the logger failed', cause)
 }

@@ -17,7 +17,7 @@ import { certificate, listening, type Settings, settings } from './config.js'
 import { Drain } from './drain.js'
 import { translated, WseError } from './errors.js'
 import { type Authenticate, authenticating, type Decided } from './handlers.js'
-import { Log } from './log.js'
+import { type Line, Log } from './log.js'
 import { native } from './native.js'
 import { Router } from './router.js'
 import { Streams } from './streams.js'
@@ -224,6 +224,8 @@ export class WseServer {
       const text = `${dropped} messages were dropped because nobody drained: use drain() or drainInbound()`
       process.emitWarning(text, { type: 'WseInboundWarning' })
     }
+    this.#report()
+    this.#log.close()
     this.#drain.close()
     this.#state = 'closed'
     this.#streams.close()
@@ -472,7 +474,13 @@ export class WseServer {
     const replies = JSON.parse(translated(() => native.replies(this.#handle))) as Reply[]
     for (const reply of replies) this.#answer(reply)
     this.#streams.wake()
+    this.#report()
     this.#drain.wake()
+  }
+
+  #report(): void {
+    if (!this.#log.hasLogger) return
+    for (const line of JSON.parse(translated(() => native.lines(this.#handle))) as Line[]) this.#log.say(line)
   }
 
   #answer(reply: Reply): void {

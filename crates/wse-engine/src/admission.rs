@@ -8,6 +8,7 @@ use crate::handshake::{self, Answer, Head, Refusal, Upgrade};
 use crate::host::Reply;
 use crate::id::ConnectionKey;
 use crate::inbound::Kind;
+use crate::log::{Event, Fault, Overload};
 use crate::metrics::count;
 use crate::seats::Caller;
 use crate::users::{Member, Seat};
@@ -36,6 +37,7 @@ impl Core {
 
     pub(crate) fn upgrade<S: Socket>(&mut self, conn: &mut Connection<S>, upgrade: Box<Upgrade>) {
         let Phase::Handshake(handshake) = &mut conn.phase else { return };
+        handshake.peer = upgrade.address;
         let config = &self.shared.config;
         if self.shared.is_closing() {
             return self.refuse(conn, Refusal::Closing);
@@ -106,6 +108,7 @@ impl Core {
         conn.caller = Some(caller);
         conn.last_seen = self.now.millis;
         count(&shared.metrics.connections_total, 1);
+        self.note(conn, Event::Established);
         self.greet(conn, upgrade);
         let (kind, event) = match conn.user() {
             Some(user) => {
@@ -140,6 +143,13 @@ impl Core {
     /// Answers with an HTTP refusal.
     pub(crate) fn refuse<S: Socket>(&mut self, conn: &mut Connection<S>, refusal: Refusal) {
         count(&self.shared.metrics.handshakes_refused_total, 1);
+        self.note(
+            conn,
+            match refusal {
+                Refusal::Full => Event::Overload(Overload::Connections),
+                _ => Event::Fault(Fault::Refused(refusal)),
+            },
+        );
         self.answer(conn, refusal.response());
     }
 

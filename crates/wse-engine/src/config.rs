@@ -2,6 +2,7 @@
 
 use crate::auth::Auth;
 use crate::heartbeat::Heartbeat;
+use crate::log::Level;
 use crate::rate_limit::Rate;
 use wse_protocol::frame::FrameLimits;
 use wse_protocol::topic::Rules;
@@ -89,6 +90,8 @@ pub struct Config {
     pub envelope: bool,
     /// Threads that own connections.
     pub shards: usize,
+    /// The least urgent lines that the host's logger wants; `None`: it has none.
+    pub log: Option<Level>,
 }
 
 impl Default for Config {
@@ -114,6 +117,7 @@ impl Default for Config {
             topics: Rules::default(),
             envelope: true,
             shards: cores.saturating_sub(1).clamp(1, 255),
+            log: None,
         }
     }
 }

@@ -57,7 +57,7 @@ pub struct Handshake {
     pub received: Vec<u8>,
     /// When it began, in milliseconds.
     pub began: u64,
-    /// Where the socket leads.
+    /// Where it comes from: what the socket says, then what the request of a trusted proxy says.
     pub peer: IpAddr,
     /// What the host decided before it handed the socket over.
     pub decision: Decision,

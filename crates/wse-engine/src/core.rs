@@ -8,6 +8,7 @@ use crate::connection::{Connection, Phase, Socket};
 use crate::host::Reply;
 use crate::id::ConnectionKey;
 use crate::inbound::{Arrivals, Entry, Kind};
+use crate::log::{Event, Overload};
 use crate::metrics::count;
 use crate::shard::Now;
 use crate::shared::Shared;
@@ -143,7 +144,7 @@ impl Core {
             conn.is_known |= kind != Kind::Disconnect && shared.reserve_lifecycle();
         }
         if !conn.is_known {
-            return count(&shared.metrics.inbound_dropped_total, 1);
+            return self.unheard(conn);
         }
         if kind.is_lifecycle() {
             conn.last_event = self.arrivals.push(inbound, kind, (conn.key, conn.high), payload);
@@ -154,14 +155,24 @@ impl Core {
         }
         let is_over = conn.waiting >= self.share;
         if is_over && !shared.has_consumer() {
-            return count(&shared.metrics.inbound_dropped_total, 1);
+            return self.unheard(conn);
         }
         conn.waiting += payload.len() + size_of::<Entry>();
         conn.last_event = self.arrivals.push(inbound, kind, (conn.key, conn.high), payload);
         if is_over && !std::mem::replace(&mut conn.is_stalled, true) {
             self.stalled.push(conn.key);
             inbound.stall();
+            // A flood that stalls itself is no overload; that there is little room left for all is.
+            if self.share < shared.config.inbound.max_bytes_per_connection {
+                self.note(conn, Event::Overload(Overload::Inbound));
+            }
         }
+    }
+
+    /// An event is dropped because nobody takes it.
+    fn unheard<S>(&self, conn: &Connection<S>) {
+        count(&self.shared.metrics.inbound_dropped_total, 1);
+        self.note(conn, Event::Overload(Overload::Unheard));
     }
 
     /// Makes the connection hold an announced topic; `false`: it may hold no more, or is gone.

@@ -3,6 +3,7 @@
 use crate::connection::{Connection, Socket};
 use crate::core::Core;
 use crate::frame::Frame;
+use crate::log::{Event, Overload};
 use crate::metrics::count;
 use crate::turn::Pending;
 use std::io::ErrorKind;
@@ -29,6 +30,7 @@ impl Core {
         if !was_full {
             self.shared.desks[self.index].seats.set_full(conn.key, true);
             self.schedule(conn);
+            self.note(conn, Event::Overload(Overload::Outbound));
         }
     }
 

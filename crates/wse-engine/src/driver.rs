@@ -7,6 +7,7 @@ use crate::auth::Decision;
 use crate::connection::Socket;
 use crate::host::Reply;
 use crate::id::ConnectionKey;
+use crate::log::{Event, Overload, Subject};
 use crate::shard::{Now, Shard};
 use crate::shared::Shared;
 use crate::tls::TlsSocket;
@@ -321,6 +322,7 @@ impl Driver {
                 Err(error) if is_of_one_peer(error.kind()) => {}
                 Err(_) => {
                     // Out of descriptors or memory: those who wait are asked in again when some may be free.
+                    self.shared.note(Event::Overload(Overload::Accept), Subject::default);
                     self.has_accepts = false;
                     self.accept_at = Some(self.clock.now().millis + ACCEPT_AGAIN_MS);
                     break;

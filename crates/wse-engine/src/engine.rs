@@ -11,6 +11,7 @@ use crate::frame::{FRAME_WEIGHT, Payload, ROOM};
 use crate::host::{Host, Reply};
 use crate::id::{ConnectionId, ConnectionKey, IdKey, message_id};
 use crate::inbound::Batch;
+use crate::log::{Event, Line, Overload, Subject};
 use crate::metrics::count;
 use crate::seats::Caller;
 use crate::shared::{Command, Desk, Shared};
@@ -336,6 +337,11 @@ impl Engine {
         self.shared.take_replies()
     }
 
+    /// Takes the lines for the host's logger; it is woken for them as for replies.
+    pub fn take_lines(&self) -> Vec<Line> {
+        self.shared.take_lines()
+    }
+
     /// Asks to be woken for the next batch; `true`: one waits already, and nobody will be woken for it.
     pub fn wait(&self) -> bool {
         self.shared.wait_for_events();
@@ -407,6 +413,7 @@ impl Engine {
         let charge = self.shared.budget.charge(bytes.capacity() + FRAME_WEIGHT);
         if charge.is_none() {
             count(&self.shared.metrics.budget_refused_total, 1);
+            self.shared.note(Event::Overload(Overload::Memory), Subject::default);
         }
         Ok(charge.map(|charge| Payload::new(opcode, bytes, is_envelope, Some(charge))))
     }

@@ -5,6 +5,7 @@ use crate::core::Core;
 use crate::frame::Frame;
 use crate::id::ConnectionKey;
 use crate::inbound::Kind;
+use crate::log::{Event, Fault, Subject};
 use crate::metrics::count;
 use crate::slab::Slab;
 use wse_protocol::codes::close;
@@ -61,6 +62,9 @@ impl Core {
         self.shared.desks[self.index].seats.leave(conn.key);
         self.shared.give_place_back();
         count(&self.shared.metrics.disconnections_total, 1);
+        // The upper half of an id begins with the moment of its making.
+        let open_ms = self.now.unix_ms.saturating_sub(conn.high >> 16);
+        self.note(conn, Event::Closed { open_ms, code });
         self.event(conn, Kind::Disconnect, format!("{code} {reason}").as_bytes());
         conn.phase =
             Phase::Closing(Closing { deadline: 0, is_answered: false, is_deaf: true, is_shut: false });
@@ -76,11 +80,12 @@ impl Core {
     /// Serving `key` panicked: that connection ends, and nobody else.
     pub(crate) fn failed<S: Socket>(&mut self, key: Option<ConnectionKey>, slab: &mut Slab<Connection<S>>) {
         count(&self.shared.metrics.panics_total, 1);
-        let Some(key) = key else { return };
-        if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
-            self.close(conn, close::FAULT, "a fault of the server");
-            self.stop_listening(conn, false);
-        }
+        let event = Event::Fault(Fault::Panic);
+        let conn = key.and_then(|key| slab.get_mut(key.slot()).filter(|conn| conn.key == key));
+        let Some(conn) = conn else { return self.shared.note(event, Subject::default) };
+        self.note(conn, event);
+        self.close(conn, close::FAULT, "a fault of the server");
+        self.stop_listening(conn, false);
     }
 
     /// Takes the last step of a connection that says goodbye, when its last byte has left.

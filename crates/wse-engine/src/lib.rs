@@ -24,6 +24,7 @@ pub mod heartbeat;
 pub mod host;
 pub mod id;
 pub mod inbound;
+pub mod log;
 pub mod metrics;
 pub mod outbound;
 pub mod rate_limit;

@@ -9,6 +9,7 @@ use crate::frame::{FRAME_WEIGHT, Frame};
 use crate::handshake::Upgrade;
 use crate::id::message_id;
 use crate::inbound::Kind;
+use crate::log::{Event, Fault, Overload};
 use crate::metrics::count;
 use crate::outbound::Missed;
 use crate::rate_limit::Verdict;
@@ -47,6 +48,7 @@ impl Core {
         conn.reader = reader;
         if let Err(error) = outcome {
             count(&shared.metrics.protocol_errors_total, 1);
+            self.note(conn, Event::Fault(Fault::Wire(error.code())));
             self.close(conn, error.close_code(), error.reason());
             self.stop_listening(conn, false);
         }
@@ -153,6 +155,7 @@ impl Core {
             }
             Err(scan::ScanError::TooDeep) if self.shared.config.envelope => {
                 count(&self.shared.metrics.protocol_errors_total, 1);
+                self.note(conn, Event::Fault(Fault::Wire(Code::InvalidMessage)));
                 self.close(conn, close::INVALID_DATA, "JSON is nested too deeply");
                 self.stop_listening(conn, false);
             }
@@ -231,6 +234,7 @@ impl Core {
         self.say(conn, &SubscriptionUpdate::new(action, &succeeded, &failed));
         if !failed.is_empty() && action == Action::Subscribe {
             let message = "these topics may not be subscribed to, or are no topics";
+            self.note(conn, Event::Fault(Fault::Wire(Code::SubscriptionFailed)));
             let error = Error::new(Code::SubscriptionFailed, message, self.timestamp());
             self.say(conn, &error.with_topics(&failed));
         }
@@ -244,6 +248,7 @@ impl Core {
 
     /// Says an error. Plain connections have none: they are told by the close code alone.
     pub fn say_error<S>(&mut self, conn: &mut Connection<S>, code: Code, message: &str) {
+        self.note(conn, Event::Fault(Fault::Wire(code)));
         let message = if message.is_empty() { explain(code) } else { message };
         self.say(conn, &Error::new(code, message, self.timestamp()));
     }
@@ -256,7 +261,10 @@ impl Core {
         let text = self.text(message);
         match self.shared.budget.charge(text.len() + FRAME_WEIGHT) {
             Some(charge) => self.tell(conn, Frame::new(OpCode::Text, &text, Some(charge))),
-            None => count(&self.shared.metrics.budget_refused_total, 1),
+            None => {
+                count(&self.shared.metrics.budget_refused_total, 1);
+                self.note(conn, Event::Overload(Overload::Memory));
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use crate::farewell::ABNORMAL;
 use crate::handshake::Refusal;
 use crate::host::Reply;
 use crate::id::ConnectionKey;
+use crate::log::{Event, Overload};
 use crate::metrics::count;
 use crate::rate_limit::RateLimit;
 use crate::shared::{Command, Shared};
@@ -178,6 +179,7 @@ impl<S: Socket> Shard<S> {
         });
         if let Some(conn) = victim.copied().and_then(|key| self.slab.get_mut(key.slot())) {
             count(&self.core.shared.metrics.handshakes_dropped_total, 1);
+            self.core.note(conn, Event::Overload(Overload::Handshakes));
             self.core.end(conn);
         }
     }

@@ -7,6 +7,7 @@ use crate::frame::Frame;
 use crate::host::{Host, Reply};
 use crate::id::{ConnectionKey, IdKey};
 use crate::inbound::Inbound;
+use crate::log::{Event, Line, Log, Subject};
 use crate::metrics::Metrics;
 use crate::seats::Seats;
 use crate::shard::Now;
@@ -203,6 +204,7 @@ pub struct Shared {
     is_host_waiting: AtomicBool,
     is_host_called: AtomicBool,
     replies: Mutex<Vec<Reply>>,
+    log: Option<Box<Log>>,
     has_consumer: AtomicBool,
     is_closing: AtomicBool,
     /// Lifecycle events that wait for the application, and those of the ends that are still to come.
@@ -235,6 +237,7 @@ impl Shared {
             ids,
             desks: (0..=config.shards).map(desk).collect(),
             certificate: Certificate::default(),
+            log: config.log.map(|least| Box::new(Log::new(least))),
             config,
             host,
             is_host_waiting: AtomicBool::new(false),
@@ -284,6 +287,19 @@ impl Shared {
     pub fn take_replies(&self) -> Vec<Reply> {
         self.is_host_called.store(false, SeqCst);
         std::mem::take(&mut *self.replies.lock())
+    }
+
+    /// Tells the log, if there is one that wants `event`, and wakes the host for it.
+    pub fn note(&self, event: Event, subject: impl FnOnce() -> Subject) {
+        if let Some(log) = self.log.as_ref().filter(|log| log.wants(&event)) {
+            log.note(event, subject());
+            self.wake_for_replies();
+        }
+    }
+
+    /// Takes the lines for the host's logger.
+    pub fn take_lines(&self) -> Vec<Line> {
+        self.log.as_ref().map(|log| log.take()).unwrap_or_default()
     }
 
     /// Whether somebody takes inbound events.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use wse_engine::auth::{Auth, JwtConfig, Verifier};
 use wse_engine::config::{Config, ConnectionLimitPolicy, InboundLimits, OutboundLimits};
 use wse_engine::heartbeat::Heartbeat;
+use wse_engine::log::Level;
 use wse_engine::rate_limit::Rate;
 use wse_protocol::frame::FrameLimits;
 use wse_protocol::topic::Rules;
@@ -36,6 +37,7 @@ struct Options {
     topics: Topics,
     envelope: bool,
     shards: Option<usize>,
+    log_level: Option<LogLevel>,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +55,15 @@ struct Jwt {
 enum Policy {
     Replace,
     Refuse,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
 }
 
 #[derive(Deserialize)]
@@ -138,5 +149,11 @@ pub fn read(json: &str) -> Result<Config> {
         topics: Rules { allow: options.topics.allow, deny: options.topics.deny },
         envelope: options.envelope,
         shards: options.shards.unwrap_or_else(|| Config::default().shards),
+        log: options.log_level.map(|level| match level {
+            LogLevel::Debug => Level::Debug,
+            LogLevel::Info => Level::Info,
+            LogLevel::Warn => Level::Warn,
+            LogLevel::Error => Level::Error,
+        }),
     })
 }

@@ -1,4 +1,4 @@
-//! What comes out of an engine: batches of events, and replies.
+//! What comes out of an engine: batches of events, replies, and lines of the log.
 //!
 //! A batch is one string and one table; binary and text that is not ASCII is one more buffer, asked for when
 //! the table says that there is any.
@@ -7,7 +7,10 @@ use crate::instance;
 use napi::JsString;
 use napi::bindgen_prelude::{BufferSlice, Env, Result, Uint32ArraySlice};
 use napi_derive::napi;
+use serde_json::{Map, Value};
+use wse_engine::log::{Event, Fault, Line};
 use wse_engine::{ConnectionKey, Reply};
+use wse_protocol::codes::Code;
 
 /// Words of the table before its rows: the number of events, and of bytes beside the string.
 const HEAD: usize = 2;
@@ -92,4 +95,58 @@ pub fn replies(handle: u32) -> Result<String> {
         });
         Ok(serde_json::Value::Array(replies.collect()).to_string())
     })
+}
+
+/// Takes the lines for the logger, as a JSON list of `[level, event, fields]`.
+#[napi]
+pub fn lines(handle: u32) -> Result<String> {
+    instance::with(handle, |it| {
+        let lines = it.engine.take_lines().into_iter().map(|line| {
+            let (event, mut fields) = described(&line.event);
+            let Line { subject, times, .. } = &line;
+            if let Some(id) = subject.id {
+                fields.insert("conn_id".into(), id.to_string().into());
+            }
+            if let Some(user) = subject.user.as_deref() {
+                fields.insert("user_id".into(), user.into());
+            }
+            if let Some(address) = subject.address {
+                fields.insert("address".into(), address.to_string().into());
+            }
+            if *times > 1 {
+                fields.insert("repeated".into(), (*times).into());
+            }
+            serde_json::json!([line.event.level().as_str(), event, fields])
+        });
+        Ok(serde_json::Value::Array(lines.collect()).to_string())
+    })
+}
+
+/// The name of an event of the log, and what it says besides whom it is about.
+fn described(event: &Event) -> (&'static str, Map<String, Value>) {
+    let (name, fields) = match event {
+        Event::Established => ("wse.connection.established", serde_json::json!({})),
+        Event::Closed { open_ms, code } => (
+            "wse.connection.closed",
+            serde_json::json!({ "duration_s": *open_ms as f64 / 1_000.0, "code": code }),
+        ),
+        Event::Fault(Fault::Wire(code)) => ("wse.error", serde_json::json!({ "code": code.as_str() })),
+        Event::Fault(Fault::Panic) => {
+            let code = Code::ServerError.as_str();
+            ("wse.error", serde_json::json!({ "code": code, "message": "serving a connection panicked" }))
+        }
+        Event::Fault(Fault::Refused(refusal)) => {
+            let (status, _) = refusal.status().split_once(' ').unwrap_or_default();
+            let (code, status) = ("HANDSHAKE_REFUSED", status.parse::<u16>().unwrap_or_default());
+            (
+                "wse.error",
+                serde_json::json!({ "code": code, "status": status, "message": refusal.to_string() }),
+            )
+        }
+        Event::Overload(overload) => ("wse.overload", serde_json::json!({ "reason": overload.as_str() })),
+    };
+    match fields {
+        Value::Object(fields) => (name, fields),
+        _ => (name, Map::new()),
+    }
 }
