@@ -163,6 +163,31 @@ for (const [title, index] of [
   })
 }
 
+test.serial('publishes the prices of whoever has the key, after the move from uWebSockets.js', async (t) => {
+  const child = run(t, programOf(programs.find(({ page }) => page.endsWith('/moving/uwebsockets.md')) as Block))
+  const port = Number((await addressOf(child)).port)
+  const options = { path: '/prices', greeted: false }
+  const [listener, maker] = [
+    await connect(t, { port }, options),
+    await connect(t, { port }, { ...options, headers: { 'x-api-key': 'the key of the tests' } }),
+  ]
+  listener.send({ symbol: 'ACME', price: 1 })
+  maker.send({ symbol: 'ACME', price: 2 })
+  t.is(await maker.nextText(), '{"symbol":"ACME","price":2}')
+  t.is(await listener.nextText(), '{"symbol":"ACME","price":2}')
+})
+
+test.serial('has rooms as before, after the move from Socket.IO', async (t) => {
+  const [, after] = programs.filter(({ page }) => page.endsWith('/moving/socket-io.md'))
+  const port = Number((await addressOf(run(t, programOf(after as Block)))).port)
+  const [one, other] = [await connect(t, { port }), await connect(t, { port })]
+  for (const connection of [one, other]) connection.send({ t: 'enter', p: { room: 'garden' } })
+  other.send({ t: 'say', p: { room: 'garden', text: 'here' } })
+  t.deepEqual((await other.next('said')).p, { room: 'garden', text: 'here' })
+  one.send({ t: 'say', p: { room: 'garden', text: 'hello' } })
+  t.deepEqual((await other.next('said')).p, { room: 'garden', text: 'hello' })
+})
+
 inBrowser('chats between two tabs after the first steps', async (t) => {
   const project = join(folder, 'first-steps')
   mkdirSync(project)
@@ -189,10 +214,10 @@ inBrowser('chats between two tabs after the first steps', async (t) => {
   t.pass()
 })
 
-/** Starts a program of a page where it finds what its readers would have: a secret, and a certificate in `tls/`. */
+/** Starts a program of a page where it finds what its readers would have: secrets, and a certificate in `tls/`. */
 function run(t: ExecutionContext, path: string): Child {
-  const env = { JWT_SECRET: 'a secret of the tests, thirty-two bytes and more', PORT: '0' }
-  const child = new Child(['--import', anyPort, path], env, process.execPath, folder)
+  const secrets = { JWT_SECRET: 'a secret of the tests, thirty-two bytes and more', MAKER_KEY: 'the key of the tests' }
+  const child = new Child(['--import', anyPort, path], { ...secrets, PORT: '0' }, process.execPath, folder)
   t.teardown(() => child.kill())
   return child
 }
