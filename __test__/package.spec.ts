@@ -56,6 +56,8 @@ async function answers(t: ExecutionContext, program: string): Promise<void> {
   t.like((await other.next('chat')).p, { text: 'hello' })
 }
 
+// Those that run a command block this process meanwhile, so they run alone: a deadline of another could pass.
+
 test.serial('runs the first example of the README in an empty project, as a module and with require', async (t) => {
   project.link('express')
   await answers(t, project.write('example.mjs', firstExample()))
@@ -75,7 +77,7 @@ test('hands out the same objects to import and to require', async (t) => {
   t.true(isSame)
 })
 
-test('has types for both, which speak of one class', (t) => {
+test.serial('has types for both, which speak of one class', (t) => {
   project.write(
     'required.cts',
     "import wse = require('wse-server')\nexport const open = (server: wse.WseServer) => server\n",
@@ -103,13 +105,13 @@ for (const [title, name, args] of [
   ['publint', 'publint/src/cli.js', ['--strict']],
   ['are-the-types-wrong', '@arethetypeswrong/cli/dist/index.js', ['--no-definitely-typed']],
 ] as const) {
-  test(`has nothing that ${title} finds fault with`, (t) => {
+  test.serial(`has nothing that ${title} finds fault with`, (t) => {
     const { status, stdout, stderr } = command(name, [tarballs.library, ...args])
     t.is(status, 0, stdout + stderr)
   })
 }
 
-test('works in a bundle that leaves the package out', async (t) => {
+test.serial('works in a bundle that leaves the package out', async (t) => {
   const entry = project.write(
     'entry.mjs',
     "import { WseServer } from 'wse-server'\nconsole.log(typeof new WseServer().close)\n",
@@ -159,7 +161,7 @@ test('says so on a system for which none is built', async (t) => {
   t.true(message.startsWith(`there is no addon for sunos-${process.arch} here.`), message)
 })
 
-test('repeats what the system says of an addon that it cannot load', async (t) => {
+test.serial('repeats what the system says of an addon that it cannot load', async (t) => {
   const damaged = new Project([tarballs.library])
   t.teardown(() => damaged.remove())
   writeFileSync(join(damaged.folder, `node_modules/wse-server/wse-server.${tarballs.platform}.node`), 'not a library')
