@@ -10,6 +10,8 @@ import { generate } from 'selfsigned'
 import { within } from './harness/arrivals.js'
 import { Child } from './harness/child.js'
 import { connect } from './harness/connect.js'
+import { allPages } from './harness/pages.js'
+import { tokenOf } from './harness/tokens.js'
 
 const program = fileURLToPath(new URL('../dist/wse-server.js', import.meta.url))
 
@@ -55,6 +57,17 @@ test('serves TLS with the files that the configuration names', async (t) => {
   const [response] = (await within(once(request, 'response'), 'the health page')) as [IncomingMessage]
   response.resume()
   t.is(response.statusCode, 200)
+})
+
+test('serves what the deployment guide shows', async (t) => {
+  const guide = allPages().find(({ path }) => path === 'docs/guides/deployment.md')
+  const source = guide?.blocks.find(({ language }) => language === 'json')?.source ?? ''
+  const { jwt } = JSON.parse(source) as { jwt: { secret: string } }
+  const env = { WSE_HOST: '127.0.0.1', WSE_PORT: '0' }
+  const line = await run(t, ['serve', '--config', configured(t, source)], env).nextLine()
+  const token = await tokenOf('anna', {}, { key: jwt.secret })
+  const connection = await connect(t, { port: Number(new URL(line).port) }, { token })
+  t.like(await connection.subscribe(['news', 'prices.gold']), { success_topics: ['news', 'prices.gold'] })
 })
 
 test('prefers the address of the environment to that of the file', async (t) => {
