@@ -70,7 +70,6 @@ const NOT_ALLOWED = 4403
  * for await (const batch of wse.drain()) {
  *   for (const event of batch) {
  *     if (event.type === 'connect') wse.subscribeConnection(event.connId, ['news'])
- *     if (event.type === 'msg') wse.broadcast('news', { t: 'news', p: event.data })
  *   }
  * }
  * ```
