@@ -249,7 +249,7 @@ export interface Callbacks {
 export interface CallbackOptions {
   /**
    * Whether an event waits until the promise of the one before it, of the same connection, is settled. Default:
-   * true. Connections never wait for each other.
+   * true. Other connections do not wait for it.
    */
   inOrder?: boolean
   /**
