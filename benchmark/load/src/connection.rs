@@ -1,15 +1,16 @@
 //! One client connection, from its upgrade request to the end of its socket.
 //!
-//! Owns the bytes of one socket in both directions. Knows nothing of the other connections: what they
+//! Owns the bytes of one transport in both directions. Knows nothing of the other connections: what they
 //! share (the counters, the order of the day) is lent to it for each call.
 
 use crate::counters::Counters;
 use crate::frame::{self, FrameReader};
 use crate::latency::Latency;
 use crate::target::{self, Target};
+use crate::transport::{Arrival, Transport};
 use crate::work::{Batch, Work};
 use mio::net::TcpStream;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 
 /// Batches that one connection may write before the others get their turn.
 const BATCHES_A_TURN: usize = 4;
@@ -49,7 +50,7 @@ pub enum Written {
 
 /// One client.
 pub struct Connection {
-    socket: TcpStream,
+    transport: Transport,
     stage: Stage,
     head: Vec<u8>,
     frames: FrameReader,
@@ -61,9 +62,9 @@ pub struct Connection {
 
 impl Connection {
     /// A client whose request leaves as soon as the socket is connected.
-    pub fn new(socket: TcpStream, request: Vec<u8>) -> Self {
+    pub fn new(transport: Transport, request: Vec<u8>) -> Self {
         Self {
-            socket,
+            transport,
             stage: Stage::Upgrading,
             head: Vec::new(),
             frames: FrameReader::default(),
@@ -75,7 +76,7 @@ impl Connection {
 
     /// The socket, to register it.
     pub fn socket(&mut self) -> &mut TcpStream {
-        &mut self.socket
+        self.transport.socket()
     }
 
     /// How far it has come.
@@ -90,7 +91,7 @@ impl Connection {
 
     /// Whether the kernel has all that was to be sent.
     pub fn is_quiet(&self) -> bool {
-        self.unsent.is_empty() && self.batch.is_none()
+        self.unsent.is_empty() && self.batch.is_none() && self.transport.is_flushed()
     }
 
     /// Begins the close handshake.
@@ -116,9 +117,9 @@ impl Connection {
         shared: &mut Shared,
     ) -> io::Result<()> {
         loop {
-            let length = match self.socket.read(buffer) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(length) => length,
+            let Arrival { length, is_all } = match self.transport.read(buffer) {
+                Ok(Arrival { length: 0, .. }) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(arrival) => arrival,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
@@ -129,8 +130,7 @@ impl Connection {
                 shared.counters.reads += u64::from(self.stage == Stage::Open);
                 self.receive(&buffer[..length], target, shared);
             }
-            // A read that did not fill the buffer emptied the socket; the next bytes bring an event.
-            if length < buffer.len() && !is_last {
+            if is_all && !is_last {
                 return Ok(());
             }
         }
@@ -204,7 +204,7 @@ impl Connection {
     /// Writes the rest of a batch; false when the kernel took less. Nothing may come between its parts.
     fn finish_batch(&mut self, shared: &mut Shared) -> io::Result<bool> {
         let Some((batch, written)) = &mut self.batch else { return Ok(true) };
-        *written += write_some(&mut self.socket, &batch.bytes[*written..])?;
+        *written += write_some(&mut self.transport, &batch.bytes[*written..])?;
         if *written < batch.bytes.len() {
             return Ok(false);
         }
@@ -214,19 +214,20 @@ impl Connection {
     }
 
     fn flush(&mut self) -> io::Result<bool> {
+        self.transport.flush()?;
         if !self.unsent.is_empty() {
-            let written = write_some(&mut self.socket, &self.unsent)?;
+            let written = write_some(&mut self.transport, &self.unsent)?;
             self.unsent.drain(..written);
         }
         Ok(self.unsent.is_empty())
     }
 }
 
-/// Writes until the kernel takes no more and returns how much it took.
-fn write_some(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+/// Writes until the transport takes no more and returns how much it took.
+fn write_some(transport: &mut Transport, bytes: &[u8]) -> io::Result<usize> {
     let mut written = 0;
     while written < bytes.len() {
-        match socket.write(&bytes[written..]) {
+        match transport.write(&bytes[written..]) {
             Ok(count) => written += count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

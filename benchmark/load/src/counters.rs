@@ -10,7 +10,7 @@ pub struct Counters {
     pub frames: u64,
     /// Bytes that came with them, heads included.
     pub bytes: u64,
-    /// Calls of read(2) that brought bytes to an open connection.
+    /// Calls of read(2) that brought messages or parts of them to an open connection.
     pub reads: u64,
     /// Messages that were handed to the kernel.
     pub sent: u64,

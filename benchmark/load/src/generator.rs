@@ -142,7 +142,7 @@ impl Generator {
         match command.verb.as_str() {
             "connect" => {
                 let mut target: Target = serde_json::from_value(command.options.clone())?;
-                target.load_tokens()?;
+                target.prepare()?;
                 self.target = Some(target);
                 self.wanted = command.number("connections", 1) as usize;
                 self.concurrency = command.number("concurrency", 64) as usize;
@@ -151,7 +151,7 @@ impl Generator {
             }
             "churn" => {
                 let mut target: Target = serde_json::from_value(command.options.clone())?;
-                target.load_tokens()?;
+                target.prepare()?;
                 self.target = Some(target);
                 self.wanted = command.number("concurrency", 64) as usize;
                 self.concurrency = self.wanted;
@@ -281,7 +281,7 @@ impl Generator {
         let Some(target) = &self.target else { return Ok(()) };
         while self.live < self.wanted && self.opening < self.concurrency {
             let socket = TcpStream::connect(target.address())?;
-            let mut connection = Connection::new(socket, target.request(self.begun));
+            let mut connection = Connection::new(target.transport(socket)?, target.request(self.begun));
             let slot = self.free.pop().unwrap_or(self.connections.len());
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(connection.socket(), Token(slot), interest)?;

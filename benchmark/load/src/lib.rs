@@ -9,4 +9,6 @@ pub mod generator;
 pub mod latency;
 pub mod peer;
 pub mod target;
+pub mod tls;
+pub mod transport;
 pub mod work;

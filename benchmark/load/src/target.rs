@@ -1,7 +1,13 @@
 //! What a client must know about a server: where it is, how it is asked, and how it greets.
 
+use crate::tls::{self, Tls};
+use crate::transport::Transport;
+use mio::net::TcpStream;
+use rustls::ClientConfig;
 use serde::Deserialize;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 /// The answer to the key of [`Target::request`]: both are the example of RFC 6455 §1.3.
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -23,14 +29,23 @@ pub struct Target {
     /// File with one bearer token a line, taken in turn; none: no token is sent.
     #[serde(default)]
     pub token_file: Option<String>,
+    /// Whether the port speaks TLS.
+    #[serde(default)]
+    pub is_secure: bool,
     /// The tokens, read from `token_file`.
     #[serde(skip)]
-    pub tokens: Vec<String>,
+    tokens: Vec<String>,
+    /// What its sessions share, where the port speaks TLS.
+    #[serde(skip)]
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Target {
-    /// Reads the tokens into memory, so that no connection waits for a disk.
-    pub fn load_tokens(&mut self) -> std::io::Result<()> {
+    /// Makes what all connections share: no connection waits for a disk.
+    pub fn prepare(&mut self) -> io::Result<()> {
+        if self.is_secure {
+            self.tls = Some(tls::configuration().map_err(io::Error::other)?);
+        }
         if let Some(file) = &self.token_file {
             self.tokens = std::fs::read_to_string(file)?.lines().map(str::to_owned).collect();
         }
@@ -40,6 +55,14 @@ impl Target {
     /// The address to connect to.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// What a connection to it speaks through.
+    pub fn transport(&self, socket: TcpStream) -> io::Result<Transport> {
+        Ok(match &self.tls {
+            None => Transport::Plain(socket),
+            Some(config) => Transport::Tls(Box::new(Tls::new(Arc::clone(config), socket)?)),
+        })
     }
 
     /// The upgrade request of connection `index`.
