@@ -7,14 +7,17 @@ import { MESSAGE_BYTES } from './session.mjs'
 /** Longer than warm-up and measurement, so that both lie inside the publishing. */
 const MARGIN_MS = 500
 
+/** Who is compared unless a scenario says otherwise. */
+const PEERS = ['wse', 'wse-ahead', 'wse-envelope', 'ws', 'socketio', 'bun', 'tokio']
+
 /** A scenario: `perTurn` messages in each turn of the host's event loop, to `subscribers` connections. */
-export function fanOut({ name, title, subscribers, perTurn }) {
+export function fanOut({ name, title, subscribers, perTurn, peers = PEERS }) {
   return {
     name,
     title,
     unit: 'deliveries/s',
     isHigherBetter: true,
-    peers: ['wse', 'wse-ahead', 'wse-envelope', 'ws', 'socketio', 'bun', 'tokio'],
+    peers,
     async run(session) {
       await session.listen()
       await session.connect(subscribers)

@@ -11,7 +11,10 @@ const peer = (name) => ({ text: name, limit: (of) => of(name) })
 const fixed = (value, unit) => ({ text: `${value} ${unit}`, limit: () => value })
 const both = (a, b) => ({ text: `${a.text} and ${b.text}`, limit: (of) => Math.max(a.limit(of), b.limit(of)) })
 
-/** Gate and goal of each scenario; `also` are bounds on figures beside the main one. */
+/**
+ * Gate and goal of each scenario that has them, for wse-server or the row that `peer` names; `also` are bounds on
+ * other figures or rows.
+ */
 export const gates = {
   'fan-out-1000': { gate: times(1.4, 'ws'), goal: both(peer('bun'), fixed(160_000, 'deliveries/s')) },
   'fan-out-1000x16': { gate: times(15, 'ws'), goal: peer('bun') },
@@ -31,19 +34,30 @@ export const gates = {
   'handshakes-express': { gate: times(1, 'ws'), goal: times(1.3, 'ws') },
   'event-loop-delay': { gate: times(0.1, 'ws'), goal: fixed(5, 'ms') },
   'broadcast-call': { gate: fixed(1.5, 'µs'), goal: fixed(0.5, 'µs') },
+  'package-size': {
+    peer: 'wse-root',
+    gate: fixed(100_000, 'bytes'),
+    also: [{ row: 'wse-binary', text: 'the binary', limit: 3_000_000, unit: 'bytes' }],
+  },
 }
 
 /** One line for each bound: what was measured, what was asked for, and how far it is. */
-export function judge({ scenarios }) {
+export function judge(scenarios) {
   const lines = []
-  for (const scenario of scenarios) {
-    const { gate, goal, also = [] } = gates[scenario.name]
+  for (const scenario of scenarios.filter(({ name }) => name in gates)) {
+    const { peer = 'wse', gate, goal, also = [] } = gates[scenario.name]
     const rounds = (name) => scenario.peers.find((candidate) => candidate.name === name)?.rounds ?? []
     const of = (name, figure = 'value') => summarize(rounds(name), figure)?.median ?? Number.NaN
     const bounds = [
-      { text: `gate ${gate.text}`, value: of('wse'), limit: gate.limit(of), unit: scenario.unit },
-      { text: `goal ${goal.text}`, value: of('wse'), limit: goal.limit(of), unit: scenario.unit },
-      ...also.map(({ figure, text, limit, unit }) => ({ text, value: of('wse', figure), limit, unit, isUpper: true })),
+      { text: `gate ${gate.text}`, value: of(peer), limit: gate.limit(of), unit: scenario.unit },
+      ...(goal ? [{ text: `goal ${goal.text}`, value: of(peer), limit: goal.limit(of), unit: scenario.unit }] : []),
+      ...also.map(({ row = peer, figure, text, limit, unit }) => ({
+        text,
+        value: of(row, figure),
+        limit,
+        unit,
+        isUpper: true,
+      })),
     ]
     for (const { text, value, limit, unit, isUpper = !scenario.isHigherBetter } of bounds) {
       lines.push({ scenario: scenario.name, text, value, limit, unit, verdict: verdict(value, limit, isUpper) })

@@ -1,7 +1,8 @@
 /**
  * Who is compared: how each server is started, and with which options of the benchmark's own.
  *
- * `isCharted: false` keeps a row out of the charts, where a rate of another kind would dwarf the rest.
+ * `isCharted: false` keeps a row out of the charts, where a rate of another kind would dwarf the rest. A row that
+ * `isBackground` has one round in a quick run. A peer that `isSecure` gets a certificate, and clients inside TLS.
  */
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -13,20 +14,28 @@ const node = (file) => [process.execPath, '--expose-gc', path(`servers/${file}`)
 export const rustProgram = (name) => `${process.env.CARGO_TARGET_DIR ?? path('load/target')}/release/${name}`
 
 export const peers = [
-  { name: 'wse', label: 'wse-server', command: node('wse.mjs'), options: { envelope: false } },
-  {
-    name: 'wse-ahead',
-    label: 'wse-server, 64 turns ahead',
-    command: node('wse.mjs'),
-    options: { envelope: false, aheadTurns: 64 },
-    isCharted: false,
-  },
-  { name: 'wse-envelope', label: 'wse-server, envelopes', command: node('wse.mjs'), options: { envelope: true } },
+  wse('wse', 'wse-server'),
+  { ...wse('wse-ahead', 'wse-server, 64 turns ahead', { aheadTurns: 64 }), isCharted: false, isBackground: true },
+  { ...wse('wse-envelope', 'wse-server, envelopes', { envelope: true }), isBackground: true },
+  wse('wse-descriptor', 'wse-server on node:http', { host: 'node' }),
+  wse('wse-stream', 'wse-server, stream path', { host: 'node', via: 'stream' }),
+  wse('wse-express', 'wse-server on Express', { host: 'express' }),
+  wse('wse-fastify', 'wse-server on Fastify', { host: 'fastify' }),
+  wse('wse-koa', 'wse-server on Koa', { host: 'koa' }),
+  wse('wse-hono', 'wse-server on Hono', { host: 'hono' }),
+  wse('wse-nest', 'wse-server on Nest', { host: 'nest' }),
+  { ...wse('wse-tls', 'wse-server, own port'), isSecure: true },
+  { ...wse('wse-https', 'wse-server on node:https', { host: 'node' }), isSecure: true },
   { name: 'ws', label: 'ws', command: node('ws.mjs'), options: {} },
-  { name: 'socketio', label: 'Socket.IO', command: node('socketio.mjs'), options: {} },
+  { name: 'ws-https', label: 'ws on node:https', command: node('ws.mjs'), options: {}, isSecure: true },
+  { name: 'socketio', label: 'Socket.IO', command: node('socketio.mjs'), options: {}, isBackground: true },
   { name: 'bun', label: 'Bun', command: [bunProgram(), path('servers/bun.mjs')], options: {} },
-  { name: 'tokio', label: 'tokio-tungstenite', command: [rustProgram('peer-tokio')], options: {} },
+  { name: 'tokio', label: 'tokio-tungstenite', command: [rustProgram('peer-tokio')], options: {}, isBackground: true },
 ]
+
+function wse(name, label, options) {
+  return { name, label, command: node('wse.mjs'), options: { envelope: false, ...options } }
+}
 
 /** The runtime that the npm package brings, which its install step may have left in either place. */
 function bunProgram() {

@@ -1,10 +1,11 @@
 /**
- * Writes a result where people read it: the tables in `docs/benchmarks.md` and a chart for each scenario.
+ * Writes results where people read them: the tables in `docs/benchmarks.md` and a chart for each scenario.
  *
  * Owns only what stands between the two marks of that page; the words around them are written by hand.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { barChart } from './chart.mjs'
+import { groups } from './groups.mjs'
 import { figure, summarize } from './measure.mjs'
 
 const PAGE = new URL('../docs/benchmarks.md', import.meta.url)
@@ -12,15 +13,15 @@ const ASSETS = new URL('../docs/assets/', import.meta.url)
 const BEGIN = '<!-- results: written by benchmark/run.mjs -->'
 const END = '<!-- end of results -->'
 
-/** Rewrites the tables of the page and the charts. */
-export function writeReport(result) {
+/** Rewrites the tables of the page and the charts; `found` has the newest run of each scenario. */
+export function writeReport(found) {
   const [before, rest] = readFileSync(PAGE, 'utf8').split(BEGIN)
   const after = rest?.split(END)[1]
   if (after === undefined) throw new Error(`docs/benchmarks.md has lost its marks: ${BEGIN} … ${END}`)
-  const parts = [machineLine(result), ...result.scenarios.map(section)]
+  const parts = groups.flatMap((group) => chapter(group, found))
   writeFileSync(PAGE, `${before}${BEGIN}\n\n${parts.join('\n\n')}\n\n${END}${after}`)
   mkdirSync(ASSETS, { recursive: true })
-  for (const scenario of result.scenarios) {
+  for (const { scenario } of found.values()) {
     const charted = scenario.peers.filter(({ isCharted }) => isCharted)
     const bars = charted.map((peer) => ({
       label: peer.label,
@@ -32,7 +33,19 @@ export function writeReport(result) {
   }
 }
 
-function machineLine({ machine, rounds, timing, started, command, scenarios }) {
+/** The tables of a group, with a line before those of each run that says where they come from. */
+function chapter({ title, scenarios }, found) {
+  const entries = scenarios.flatMap((name) => found.get(name) ?? [])
+  if (entries.length === 0) return []
+  const runs = [...new Set(entries.map(({ run }) => run))]
+  const tables = runs.flatMap((run) => {
+    const own = entries.filter((entry) => entry.run === run).map(({ scenario }) => scenario)
+    return [machineLine(run, own), ...own.map(section)]
+  })
+  return [`## ${title}`, ...tables]
+}
+
+function machineLine({ machine, rounds, timing, started, command }, scenarios) {
   const versions = Object.assign({}, ...scenarios.flatMap(({ peers }) => peers.map((peer) => peer.versions)))
   const list = Object.entries(versions).map(([name, version]) => `${name} ${version}`)
   return [

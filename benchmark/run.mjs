@@ -1,45 +1,33 @@
 /**
  * Runs the benchmarks: every scenario against every peer, round after round, and writes what it saw.
  *
- *     node benchmark/run.mjs [--rounds 5] [--seconds 3] [--warmup 1] [--only a,b] [--peers a,b] [--quick] [--gates]
+ *     node benchmark/run.mjs [--rounds 5] [--seconds 3] [--warmup 1] [--only a,b] [--peers a,b] [--quick]
+ *                            [--store] [--gates]
  *
- * Peers take turns within a round, so that a disturbance meets all of them. A run of everything is
- * stored in `results/` and rewrites the tables of `docs/benchmarks.md`; a part is only printed.
+ * Peers take turns within a round, so that a disturbance meets all of them. A run of everything is stored in
+ * `results/` and rewrites the tables of `docs/benchmarks.md`; a part is only printed, unless `--store` says
+ * otherwise: then the page shows the newest run of each scenario.
  * `--quick` fits into a quarter of an hour: the two longest scenarios have two rounds, and after the first round only
  * the peers of the gates go on.
- * `--gates` runs nothing: it judges and reports the newest stored result again.
+ * `--gates` runs nothing: it judges and reports the newest stored results again.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { issueCertificate } from './certificate.mjs'
 import { judge } from './gates.mjs'
+import { scenariosOf } from './groups.mjs'
 import { describeMachine, openFiles } from './machine.mjs'
 import { figure } from './measure.mjs'
 import { peers, rustProgram } from './peers.mjs'
 import { writeReport } from './report.mjs'
+import { newest, store } from './results.mjs'
 import { Session } from './session.mjs'
 import { issueTokens } from './tokens.mjs'
 
-const SCENARIOS = [
-  'fan-out-1000',
-  'fan-out-1000x16',
-  'fan-out-5000',
-  'latency',
-  'inbound',
-  'echo',
-  'idle-memory',
-  'handshakes',
-  'handshakes-express',
-  'event-loop-delay',
-  'broadcast-call',
-]
 /** Scenarios that take over twenty seconds for each peer and round. */
-const LONG = new Set(['latency', 'idle-memory'])
-/** Peers that the gates compare. */
-const MAIN = new Set(['wse', 'ws', 'bun'])
+const LONG = new Set(['latency', 'idle-memory', 'tls-idle-memory'])
 const TOKENS = 10_000
-const RESULTS = new URL('results/', import.meta.url)
 
 const { values: flags } = parseArgs({
   options: {
@@ -49,25 +37,26 @@ const { values: flags } = parseArgs({
     only: { type: 'string' },
     peers: { type: 'string' },
     quick: { type: 'boolean', default: false },
+    store: { type: 'boolean', default: false },
     gates: { type: 'boolean', default: false },
   },
 })
 
-const isWhole = !flags.only && !flags.peers
-const result = flags.gates ? newestResult() : await measureAll()
-if (flags.gates || isWhole) writeReport(result)
-printGates(result)
-const failures = result.scenarios
-  .flatMap(({ peers }) => peers.flatMap(({ rounds }) => rounds))
-  .filter(({ error }) => error)
+const isStored = flags.store || (!flags.only && !flags.peers)
+const scenarios = flags.gates ? [...newest().values()].map(({ scenario }) => scenario) : await measureAll()
+if (flags.gates || isStored) writeReport(newest())
+printGates(scenarios)
+const failures = scenarios.flatMap(({ peers }) => peers.flatMap(({ rounds }) => rounds)).filter(({ error }) => error)
 process.exitCode = failures.length === 0 ? 0 : 1
 
 async function measureAll() {
   buildLoad()
-  const chosen = await Promise.all(choose(SCENARIOS, flags.only).map(load))
+  const chosen = await Promise.all(scenariosOf(flags.only).map(load))
+  checkPeers(chosen)
   const timing = { warmupMs: Number(flags.warmup) * 1000, measureMs: Number(flags.seconds) * 1000 }
   const rounds = Number(flags.rounds)
   const tokens = issueTokens(TOKENS)
+  const certificate = await issueCertificate()
   const started = new Date().toISOString()
   const scenarios = chosen.map(({ name, title, unit, isHigherBetter }) => ({
     name,
@@ -88,26 +77,26 @@ async function measureAll() {
     for (let round = 0; round < rounds; round++) {
       for (const [index, scenario] of chosen.entries()) {
         for (const peer of turns(candidates(scenario, round), round)) {
-          const outcome = await measureOnce(scenario, peer, timing, tokens)
+          const outcome = await measureOnce(scenario, peer, { timing, tokens, certificate })
           record(scenarios[index], peer, outcome)
           print(round, scenario, peer, outcome)
         }
       }
       // Kept after each round, so that a run which is cut short has shown something.
-      if (isWhole) store(resultOf(round + 1))
+      if (isStored) store(resultOf(round + 1))
     }
   } finally {
     tokens.remove()
   }
-  return resultOf(rounds)
+  return scenarios
 }
 
-async function measureOnce(scenario, peer, timing, tokens) {
+async function measureOnce(scenario, peer, { timing, tokens, certificate }) {
   if (openFiles() < (scenario.descriptors ?? 0)) {
     return { error: `needs ${scenario.descriptors} open files; raise the limit with ulimit -n` }
   }
   const { isPinned } = scenario
-  const session = new Session(peer, { loadProgram: rustProgram('wse-load'), timing, isPinned })
+  const session = new Session(peer, { loadProgram: rustProgram('wse-load'), timing, certificate, isPinned })
   try {
     const outcome = await scenario.run(session, tokens)
     return { about: session.about, ...outcome }
@@ -127,28 +116,30 @@ function record({ peers: entries }, { name, label, isCharted = true }, { about, 
   entry.rounds.push(outcome)
 }
 
-/** The peers of a scenario, as far as they were asked for. */
+/** The peers of a scenario, as far as they were asked for: those that all share by their names, or its own. */
 function candidates(scenario, round) {
-  const wanted = choose(
-    peers.map(({ name }) => name),
-    flags.peers,
-  )
-  const isLeftOut = (name) => flags.quick && ((round > 0 && !MAIN.has(name)) || (round > 1 && LONG.has(scenario.name)))
-  return peers.filter(({ name }) => scenario.peers.includes(name) && wanted.includes(name) && !isLeftOut(name))
+  if (flags.quick && round > 1 && LONG.has(scenario.name)) return []
+  const wanted = flags.peers?.split(',')
+  const isLeftOut = ({ name, isBackground }) =>
+    (wanted && !wanted.includes(name)) || (flags.quick && round > 0 && isBackground)
+  return peersOf(scenario).filter((peer) => !isLeftOut(peer))
+}
+
+function peersOf(scenario) {
+  return scenario.peers.map((peer) => peers.find(({ name }) => name === peer) ?? peer)
+}
+
+/** A name that nobody has would measure nothing, and say so to nobody. */
+function checkPeers(scenarios) {
+  const known = new Set(scenarios.flatMap(peersOf).map(({ name }) => name))
+  const unknown = (flags.peers?.split(',') ?? []).filter((name) => !known.has(name))
+  if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(', ')}; there are ${[...known].join(', ')}`)
 }
 
 /** Another peer begins each round, so that none always follows the same neighbour. */
 function turns(list, round) {
   const first = list.length === 0 ? 0 : round % list.length
   return [...list.slice(first), ...list.slice(0, first)]
-}
-
-function choose(all, wanted) {
-  if (wanted === undefined) return all
-  const names = wanted.split(',')
-  const unknown = names.filter((name) => !all.includes(name))
-  if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(', ')}; there are ${all.join(', ')}`)
-  return all.filter((name) => names.includes(name))
 }
 
 async function load(name) {
@@ -185,20 +176,4 @@ function printGates(measured) {
   for (const { scenario, text, value, limit, unit, verdict } of judge(measured)) {
     console.log(`${scenario.padEnd(20)} ${text.padEnd(34)} ${figure(value)} of ${figure(limit)} ${unit}: ${verdict}`)
   }
-}
-
-function store(measured) {
-  const name = `${measured.started.slice(0, 16).replaceAll(':', '-')}.json`
-  mkdirSync(RESULTS, { recursive: true })
-  writeFileSync(new URL(name, RESULTS), `${JSON.stringify(measured, null, 1)}\n`)
-  console.log(`written: benchmark/results/${name}`)
-}
-
-function newestResult() {
-  const name = readdirSync(RESULTS)
-    .filter((file) => file.endsWith('.json'))
-    .sort()
-    .at(-1)
-  if (!name) throw new Error('benchmark/results/ holds no result yet')
-  return JSON.parse(readFileSync(new URL(name, RESULTS), 'utf8'))
 }

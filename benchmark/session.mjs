@@ -16,21 +16,32 @@ export const MESSAGE_BYTES = 128
 const AGREEMENT_MS = 15_000
 
 export class Session {
+  #loadProgram
+  #certificate
+  #isPinned
   #target
 
-  /** `isPinned`: whether server and load keep to a core each. */
-  constructor(peer, { loadProgram, timing, isPinned = true }) {
+  /** `isPinned`: whether server and load keep to a core each; `certificate`: for peers that speak TLS. */
+  constructor(peer, { loadProgram, timing, certificate, isPinned = true }) {
     this.peer = peer
     this.timing = timing
-    this.server = new LineProcess(peer.name, peer.command, { core: isPinned ? SERVER_CORE : null })
-    this.load = new LineProcess('load', [loadProgram], { core: isPinned ? LOAD_CORE : null })
+    this.#loadProgram = loadProgram
+    this.#certificate = certificate
+    this.#isPinned = isPinned
   }
 
-  /** Makes the server listen; `tokens` are what its clients show, when it asks for one. */
+  /** Starts both and makes the server listen; `tokens` are what its clients show, when it asks for one. */
   async listen(options = {}, tokens = null) {
-    const wanted = { ...this.peer.options, ...options, ...(tokens && { secret: tokens.secret }) }
-    const { port, path, greeting = 0, engineIo = false, ...about } = await this.server.call('open', wanted)
-    this.#target = { port, path, greeting, engineIo, ...(tokens && { tokenFile: tokens.file }) }
+    const { name, command, isSecure = false } = this.peer
+    this.server = new LineProcess(name, command, { core: this.#isPinned ? SERVER_CORE : null })
+    this.load = new LineProcess('load', [this.#loadProgram], { core: this.#isPinned ? LOAD_CORE : null })
+    const { port, path, greeting, engineIo, ...about } = await this.server.call('open', {
+      ...this.peer.options,
+      ...options,
+      ...(isSecure && { tls: this.#certificate }),
+      ...(tokens && { secret: tokens.secret }),
+    })
+    this.#target = { port, path, greeting, engineIo, isSecure, ...(tokens && { tokenFile: tokens.file }) }
     this.about = about
   }
 
@@ -103,7 +114,7 @@ export class Session {
 
   async close() {
     // The load first: to it, a server that goes away is a failure.
-    await this.load.close()
-    await this.server.close()
+    await this.load?.close()
+    await this.server?.close()
   }
 }

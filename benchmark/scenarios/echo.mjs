@@ -1,21 +1,8 @@
-/** Questions and answers: the application sends each message back, and the client waits for it. */
-import { cost } from '../measure.mjs'
-import { numbered } from '../servers/message.mjs'
-import { MESSAGE_BYTES } from '../session.mjs'
+/** Questions and answers on the server's own port. */
+import { echo } from '../echo.mjs'
 
-const CONNECTIONS = 64
-
-export default {
+export default echo({
   name: 'echo',
-  title: 'Echo through the application, 64 connections, one in flight',
-  unit: 'messages/s',
-  isHigherBetter: true,
+  title: 'Echo through the application',
   peers: ['wse', 'ws', 'socketio', 'bun', 'tokio'],
-  async run(session) {
-    await session.listen({ mode: 'echo' })
-    await session.connect(CONNECTIONS)
-    await session.load.call('echo', { text: session.wire(numbered(1, MESSAGE_BYTES)) })
-    const window = await session.measure()
-    return { value: window.framesPerSecond, framesPerRead: window.framesPerRead, ...cost(window, window.frames) }
-  },
-}
+})

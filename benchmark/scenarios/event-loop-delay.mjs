@@ -14,8 +14,8 @@ export default {
   isPinned: false,
   peers: ['wse', 'ws', 'socketio', 'bun'],
   async run(session) {
-    const { server } = session
     await session.listen()
+    const { server } = session
     await session.connect(SUBSCRIBERS)
     await server.call('watch')
     await pause(session.timing.measureMs)

@@ -5,6 +5,6 @@ export default churn({
   name: 'handshakes-express',
   title: 'Handshakes and closes on the port of an Express service, with a token',
   peers: ['wse', 'ws'],
-  options: { express: true },
+  options: { host: 'express' },
   hasToken: () => true,
 })

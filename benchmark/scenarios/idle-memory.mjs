@@ -1,43 +1,9 @@
-/** What a connection weighs that only waits, and what is left of it when it has gone. */
-import { setTimeout as pause } from 'node:timers/promises'
+/** Connections that wait, on the server's own port. Only wse-server is shown a token, and verifies it. */
+import { idleMemory } from '../idle-memory.mjs'
 
-const CONNECTIONS = 10_000
-const CYCLES = 2
-/** Come and go first, so that code which is loaded once does not count as a connection's memory. */
-const WARMUP_CONNECTIONS = 100
-const SETTLE_MS = 1000
-const AFTER_CLOSE_MS = 5000
-
-export default {
+export default idleMemory({
   name: 'idle-memory',
-  title: 'Idle connection with a user and a topic, 10 000 of them',
-  unit: 'KiB',
-  isHigherBetter: false,
+  title: 'Idle connection with a user and a topic',
   peers: ['wse', 'ws', 'socketio', 'bun', 'tokio'],
-  descriptors: CONNECTIONS + 100,
-  async run(session, tokens) {
-    await session.listen({}, session.peer.name === 'wse' ? tokens : null)
-    await session.connect(WARMUP_CONNECTIONS)
-    await session.disconnect()
-    const empty = await session.memory()
-    const cycles = []
-    for (let cycle = 0; cycle < CYCLES; cycle++) {
-      await session.connect(CONNECTIONS)
-      await pause(SETTLE_MS)
-      const open = await session.memory()
-      await session.disconnect()
-      await pause(AFTER_CLOSE_MS)
-      cycles.push({ open, left: await session.memory() })
-    }
-    const [first, second] = cycles
-    return {
-      value: (first.open.bytes - empty.bytes) / CONNECTIONS / 1024,
-      secondValue: (second.open.bytes - first.left.bytes) / CONNECTIONS / 1024,
-      leftMb: (first.left.bytes - empty.bytes) / 1e6,
-      codeLeftMb: (first.left.codeBytes - empty.codeBytes) / 1e6,
-      heapLeftMb: (first.left.heapBytes - empty.heapBytes) / 1e6,
-      addedBySecondMb: (second.left.bytes - first.left.bytes) / 1e6,
-      emptyMb: empty.bytes / 1e6,
-    }
-  },
-}
+  hasToken: (peer) => peer === 'wse',
+})

@@ -1,14 +1,13 @@
 /**
  * The benchmark's application on `ws`, the way its documentation shows: a loop over the clients.
  *
- * With `express` it is the server of an Express application, which verifies a token before the upgrade.
+ * With a secret a token is verified before the upgrade.
  */
-import { once } from 'node:events'
-import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { WebSocketServer } from 'ws'
 import { Application } from './application.mjs'
 import { Backlog } from './backlog.mjs'
+import { hostOf, listenOn } from './hosts.mjs'
 
 const require = createRequire(import.meta.url)
 const topics = new Map([['bench', new Set()]])
@@ -16,7 +15,7 @@ const subscribers = topics.get('bench')
 const backlog = new Backlog(subscribers, (socket) => socket.bufferedAmount)
 
 await new Application({
-  open: (options, application) => (options.express ? openOnExpress : open)(options, application),
+  open,
   subscribers: () => subscribers.size,
   publish(text) {
     const data = Buffer.from(text)
@@ -27,17 +26,21 @@ await new Application({
   collect: () => globalThis.gc(),
 }).run()
 
-async function open({ mode }, application) {
-  const server = new WebSocketServer({ host: '127.0.0.1', port: 0, backlog: 4096 })
+async function open({ mode, host = 'node', tls, secret }, application) {
+  const { http, versions } = await hostOf(host, tls)
+  const server = secret ? await verifying(http, secret) : new WebSocketServer({ server: http })
   server.on('connection', (socket, request) => accept(socket, request, mode, application))
-  await once(server, 'listening')
-  return description(server.address().port)
+  return {
+    port: await listenOn(http),
+    path: '/?user={i}',
+    versions: { ...versions, ws: require('ws/package.json').version },
+    options: 'defaults: no compression, no optional native modules; a message is one Buffer for all clients',
+  }
 }
 
-async function openOnExpress({ mode, secret }, application) {
-  const { default: express } = await import('express')
+/** A server that asks for a token, as the documentation of `ws` shows. */
+async function verifying(http, secret) {
   const { default: jwt } = await import('jsonwebtoken')
-  const http = createServer(express())
   const server = new WebSocketServer({ noServer: true })
   http.on('upgrade', (request, socket, head) => {
     try {
@@ -47,11 +50,9 @@ async function openOnExpress({ mode, secret }, application) {
       socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n')
       return
     }
-    server.handleUpgrade(request, socket, head, (client) => accept(client, request, mode, application))
+    server.handleUpgrade(request, socket, head, (client) => server.emit('connection', client, request))
   })
-  http.listen({ host: '127.0.0.1', port: 0, backlog: 4096 })
-  await once(http, 'listening')
-  return description(http.address().port)
+  return server
 }
 
 function accept(socket, request, mode, application) {
@@ -66,13 +67,4 @@ function accept(socket, request, mode, application) {
     if (mode === 'echo') socket.send(data, { binary: isBinary })
     else application.receive(data.toString())
   })
-}
-
-function description(port) {
-  return {
-    port,
-    path: '/?user={i}',
-    versions: { node: process.versions.node, ws: require('ws/package.json').version },
-    options: 'defaults: no compression, no optional native modules; a message is one Buffer for all clients',
-  }
 }

@@ -1,11 +1,10 @@
 /**
- * The benchmark's application on wse-server: its own port, or with `express` the port of an Express service.
+ * The benchmark's application on wse-server: its own port, or with `host` the port of an HTTP server.
  */
-import { once } from 'node:events'
-import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { WseServer } from 'wse-server'
 import { Application } from './application.mjs'
+import { hostOf, listenOn } from './hosts.mjs'
 
 const require = createRequire(import.meta.url)
 /** Messages that one connection's queue may hold before the sender waits, as for the other servers. */
@@ -26,7 +25,7 @@ await new Application({
   collect: () => globalThis.gc(),
 }).run()
 
-async function open({ mode, envelope, secret, express, aheadTurns = 1 }, application) {
+async function open({ mode, envelope, secret, host, via, tls, aheadTurns = 1 }, application) {
   ahead = aheadTurns
   wse = new WseServer({
     envelope,
@@ -34,24 +33,26 @@ async function open({ mode, envelope, secret, express, aheadTurns = 1 }, applica
     maxConnections: 20_000,
     ...(secret && { jwt: { secret } }),
   })
-  const port = express ? await attach() : (await wse.listen({ host: '127.0.0.1', port: 0 })).port
+  const { port, versions } = host ? await attach(host, via, tls) : await listen(tls)
   serve(mode, application)
   return {
     port,
     path: '/wse',
     greeting: envelope ? 1 : 0,
-    versions: { node: process.versions.node, 'wse-server': require('wse-server/package.json').version },
-    options: `envelope: ${envelope}, rateLimit: false, maxConnections: 20000`,
+    versions: { ...versions, 'wse-server': require('wse-server/package.json').version },
+    options: `envelope: ${envelope}, rateLimit: false, maxConnections: 20000${via ? `, via: ${via}` : ''}`,
   }
 }
 
-async function attach() {
-  const { default: express } = await import('express')
-  const http = createServer(express())
-  wse.attach(http)
-  http.listen({ host: '127.0.0.1', port: 0, backlog: 4096 })
-  await once(http, 'listening')
-  return http.address().port
+async function listen(tls) {
+  const { port } = await wse.listen({ host: '127.0.0.1', port: 0, tls })
+  return { port, versions: { node: process.versions.node } }
+}
+
+async function attach(host, via, tls) {
+  const { http, versions } = await hostOf(host, tls)
+  wse.attach(http, { via })
+  return { port: await listenOn(http), versions }
 }
 
 async function serve(mode, application) {
