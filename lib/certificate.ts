@@ -4,7 +4,7 @@
  * @module
  */
 import { X509Certificate } from 'node:crypto'
-import { type StatsListener, unwatchFile, watchFile } from 'node:fs'
+import { unwatchFile, watchFile } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { WseError } from './errors.js'
 import type { TlsOptions } from './types.js'
@@ -28,21 +28,60 @@ export async function certificateOf(options: TlsOptions): Promise<Pem> {
   return pem
 }
 
-/** Looks after the files of a certificate; `onChange` is called when one of them has changed. */
-export class Watch {
-  readonly #files: string[]
-  readonly #onChange: StatsListener
+/** The certificate of one port, which may change: one change at a time, the last one wins. */
+export class TlsPort {
+  readonly #use: (pem: Pem) => void
+  readonly #onFault: (fault: WseError) => void
+  #options: TlsOptions
+  #turn: Promise<void> = Promise.resolve()
 
-  constructor(options: TlsOptions, onChange: () => void) {
-    this.#files = 'certFile' in options ? [options.certFile, options.keyFile] : []
-    this.#onChange = onChange
-    for (const file of this.#files) watchFile(file, { interval: WATCH_MS, persistent: false }, this.#onChange)
+  /** `use` gives the port a certificate, or throws; `onFault` hears of files that have become bad. */
+  constructor(options: TlsOptions, use: (pem: Pem) => void, onFault: (fault: WseError) => void) {
+    this.#options = options
+    this.#use = use
+    this.#onFault = onFault
+    this.#watch(options)
   }
 
+  /** Changes the certificate; a rejection leaves the one before in force, and its files watched. */
+  set(options: TlsOptions): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#use(await certificateOf(options))
+      this.close()
+      this.#watch(options)
+    })
+  }
+
+  /** Looks at no file any more. */
   close(): void {
-    for (const file of this.#files) unwatchFile(file, this.#onChange)
+    for (const file of filesOf(this.#options)) unwatchFile(file, this.#onChange)
+  }
+
+  #watch(options: TlsOptions): void {
+    this.#options = options
+    for (const file of filesOf(options)) {
+      watchFile(file, { interval: WATCH_MS, persistent: false }, this.#onChange)
+    }
+  }
+
+  readonly #onChange = (): void => {
+    const options = this.#options
+    const reload = this.#inTurn(async () => {
+      const pem = await certificateOf(options)
+      if (this.#options === options) this.#use(pem)
+    })
+    reload.catch(this.#onFault)
+  }
+
+  #inTurn(change: () => Promise<void>): Promise<void> {
+    const turn = this.#turn.then(change)
+    // Whoever comes next has no part in the fault of this one.
+    this.#turn = turn.catch(() => {})
+    return turn
   }
 }
+
+const filesOf = (options: TlsOptions): string[] => ('certFile' in options ? [options.certFile, options.keyFile] : [])
 
 async function read(file: string): Promise<string> {
   try {

@@ -11,7 +11,7 @@ import type { Server as HttpServer } from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
 import { isUint8Array } from 'node:util/types'
 import { Dispatcher } from './callbacks.js'
-import { certificateOf, Watch } from './certificate.js'
+import { certificateOf, type Pem, TlsPort } from './certificate.js'
 import { warnInCluster } from './cluster.js'
 import { certificate, listening, type Settings, settings } from './config.js'
 import { Drain } from './drain.js'
@@ -87,7 +87,7 @@ export class WseServer {
   #state: 'new' | 'running' | 'closing' | 'closed' = 'new'
   #keepAlive: NodeJS.Timeout | undefined
   #router: Router | undefined
-  #tlsWatch: Watch | undefined
+  #tls: TlsPort | undefined
   #shardsToClose = 0
   #closed: Promise<void> | undefined
   #onClosed: (() => void) | undefined
@@ -120,7 +120,7 @@ export class WseServer {
       const address = await addressOf(host)
       this.#ensureOpen()
       const port = translated(() => native.listen(this.#handle, address, wanted, pem?.cert, pem?.key))
-      if (tls) this.#watchTls(tls)
+      if (tls) this.#tls = this.#tlsPort(tls)
       return { port }
     } catch (error) {
       this.#giveUp()
@@ -137,26 +137,20 @@ export class WseServer {
    */
   async setTls(options: TlsOptions): Promise<void> {
     const tls = certificate(options)
-    await this.#applyTls(tls)
-    this.#watchTls(tls)
-  }
-
-  async #applyTls(tls: TlsOptions): Promise<void> {
-    const { cert, key } = await certificateOf(tls)
     this.#ensureOpen()
-    if (!this.#tlsWatch) {
+    if (!this.#tls) {
       throw new WseError('WSE_OPTION_INVALID', 'the server has no port with TLS: give listen() the option tls')
     }
-    translated(() => native.setCertificate(this.#handle, cert, key))
+    await this.#tls.set(tls)
   }
 
-  /** Files are used again when they change. What is of no use is told, and the certificate before stays. */
-  #watchTls(tls: TlsOptions): void {
-    this.#tlsWatch?.close()
-    this.#tlsWatch = new Watch(tls, () => {
-      this.#applyTls(tls).catch((err: WseError) => {
-        if (this.isRunning()) this.#log.fault('WseTlsWarning', err.message, { code: err.code, err })
-      })
+  #tlsPort(tls: TlsOptions): TlsPort {
+    const use = ({ cert, key }: Pem) => {
+      this.#ensureOpen()
+      translated(() => native.setCertificate(this.#handle, cert, key))
+    }
+    return new TlsPort(tls, use, (err) => {
+      if (this.isRunning()) this.#log.fault('WseTlsWarning', err.message, { code: err.code, err })
     })
   }
 
@@ -210,7 +204,7 @@ export class WseServer {
   async #close(): Promise<void> {
     this.#state = 'closing'
     this.#router?.detach()
-    this.#tlsWatch?.close()
+    this.#tls?.close()
     await new Promise<void>((resolve) => {
       this.#onClosed = resolve
       this.#hold()

@@ -115,8 +115,10 @@ export class Streams {
   #carryOut(stream: number, bytes: Buffer | undefined, next: number): void {
     const socket = this.#sockets.get(stream)
     if (!socket) return
-    if (bytes && bytes.length > 0 && !socket.write(bytes)) {
-      translated(() => native.streamBlocked(this.#handle, stream))
+    if (bytes && bytes.length > 0) {
+      // What surely waits is copied: a slice would keep its whole chunk from being freed.
+      const isFree = socket.write(socket.writableLength > 0 ? Uint8Array.prototype.slice.call(bytes) : bytes)
+      if (!isFree) translated(() => native.streamBlocked(this.#handle, stream))
     }
     if (next === RESUME) socket.resume()
     else if (next === END) socket.end()

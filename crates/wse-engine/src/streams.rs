@@ -22,7 +22,7 @@ const STREAM_BYTES: usize = 64 << 10;
 /// What all streams may write in one turn, in chunks.
 const TURN_BYTES: usize = 4 << 20;
 /// Bytes of a chunk: the host passes slices on, and a slice that a slow peer keeps waiting keeps its chunk.
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 /// Unread bytes of a stream from which on the host stops reading it.
 const UNREAD_BYTES: usize = 64 << 10;
 
@@ -240,7 +240,13 @@ impl Streams {
 
     /// `bytes` have arrived. `false`: read no more of this stream until a turn says [`Next::Resume`].
     pub fn arrived(&mut self, stream: u32, bytes: &[u8]) -> bool {
-        self.with_line(stream, |line| line.unread.extend_from_slice(bytes));
+        self.with_line(stream, |line| {
+            // A stream that is never quite read must not keep all that it has read.
+            if line.read >= UNREAD_BYTES {
+                line.unread.drain(..std::mem::take(&mut line.read));
+            }
+            line.unread.extend_from_slice(bytes);
+        });
         self.ready(stream, true, false, false);
         let mut exchange = self.exchange.borrow_mut();
         let Some(line) = exchange.lines.get_mut(&stream) else { return true };

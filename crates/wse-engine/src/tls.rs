@@ -78,6 +78,8 @@ pub struct TlsSocket<S: Socket> {
     socket: S,
     /// The first byte that the client sent: it tells a client that does not speak TLS.
     first: Option<u8>,
+    /// Why nothing more can be read.
+    fault: Option<ErrorKind>,
     /// The last read took everything that the socket had.
     is_drained: bool,
     /// The writing half ends when everything has left.
@@ -87,7 +89,7 @@ pub struct TlsSocket<S: Socket> {
 impl<S: Socket> TlsSocket<S> {
     /// TLS over `socket`.
     pub fn new(session: ServerConnection, socket: S) -> Self {
-        Self { session, socket, first: None, is_drained: true, is_ending: false }
+        Self { session, socket, first: None, fault: None, is_drained: true, is_ending: false }
     }
 
     /// The socket below.
@@ -95,21 +97,25 @@ impl<S: Socket> TlsSocket<S> {
         &mut self.socket
     }
 
-    /// Takes in what has arrived; `false`: nothing had.
-    fn take_in(&mut self) -> io::Result<bool> {
+    /// Takes in what has arrived; `false`: nothing had. A fault is kept, behind what came before it.
+    fn take_in(&mut self) -> bool {
         let mut inlet = Inlet { socket: &mut self.socket, first: &mut self.first };
         match self.session.read_tls(&mut inlet) {
             Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(error),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return true,
+            Err(error) => {
+                self.fault = Some(error.kind());
+                return true;
+            }
         }
-        let processed = self.session.process_new_packets().map(drop);
-        if let Err(error) = processed {
+        if let Err(error) = self.session.process_new_packets().map(drop) {
             self.explain(&error);
-            return Err(io::Error::new(ErrorKind::InvalidData, error));
+            self.fault = Some(ErrorKind::InvalidData);
+        } else if let Err(error) = self.flush() {
+            self.fault = Some(error.kind());
         }
-        self.flush()?;
-        Ok(true)
+        true
     }
 
     /// Says why the session ends, as far as the socket takes it: the connection is over either way.
@@ -123,34 +129,26 @@ impl<S: Socket> TlsSocket<S> {
 impl<S: Socket> Socket for TlsSocket<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
+        // What ends the reading is told once everything before it was read.
+        self.is_drained = false;
         while filled < buffer.len() {
             match self.session.reader().read(&mut buffer[filled..]) {
-                Ok(0) => {
-                    // The end, which is told once everything before it was.
-                    self.is_drained = false;
-                    return Ok(filled);
+                Ok(0) => break,
+                Ok(length) => {
+                    filled += length;
+                    continue;
                 }
-                Ok(length) => filled += length,
                 // A peer that left without saying so: what it sent is whole frames or none.
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                    self.is_drained = false;
-                    return Ok(filled);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => match self.take_in() {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        self.is_drained = true;
-                        return if filled > 0 { Ok(filled) } else { Err(ErrorKind::WouldBlock.into()) };
-                    }
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    // What arrived before the fault is still read; the fault comes up again.
-                    Err(_) if filled > 0 => {
-                        self.is_drained = false;
-                        return Ok(filled);
-                    }
-                    Err(error) => return Err(error),
-                },
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
+            }
+            if let Some(fault) = self.fault {
+                return if filled > 0 { Ok(filled) } else { Err(fault.into()) };
+            }
+            if !self.take_in() {
+                self.is_drained = true;
+                return if filled > 0 { Ok(filled) } else { Err(ErrorKind::WouldBlock.into()) };
             }
         }
         Ok(filled)
