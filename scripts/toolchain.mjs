@@ -28,7 +28,7 @@ export async function findChromium() {
 /** Path of an nginx for the tests of the documented proxy, or null after having said how to get one. */
 export async function findNginx() {
   const known = () => [process.env.NGINX_PATH, '/usr/sbin/nginx'].find((path) => path && existsSync(path)) ?? null
-  if (known() === null) await installFromDebian('nginx-light', 'nginx, which the tests of the proxy need,')
+  if (known() === null) await installFromDebian('nginx', 'nginx, which the tests of the proxy need,')
   return known()
 }
 
