@@ -222,6 +222,7 @@ mod tests {
     }
 
     fn sign(header: &str, claims: &str) -> String {
+        crypto::install();
         let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let key = EncodingKey::from_secret(SECRET);
         let signature =
