@@ -27,7 +27,6 @@ const notes = {
   '': 'run as they stand',
   cjs: 'run as they stand, as CommonJS',
   fragment: "compiled with their page's context",
-  types: 'compiled, not run: they need something that is not here',
   foreign: 'not looked at: they are for another library, which is not installed',
 } as const
 const programs = code.filter(({ note }) => note === '' || note === 'cjs')
