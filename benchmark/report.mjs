@@ -12,6 +12,8 @@ const PAGE = new URL('../docs/benchmarks.md', import.meta.url)
 const ASSETS = new URL('../docs/assets/', import.meta.url)
 const BEGIN = '<!-- results: written by benchmark/run.mjs -->'
 const END = '<!-- end of results -->'
+/** What stands in a column that a scenario has no figures for; without any other cell the column is left out. */
+const EMPTY = new Set(['', figure(Number.NaN)])
 
 /** Rewrites the tables of the page and the charts; `found` has the newest run of each scenario. */
 export function writeReport(found) {
@@ -51,25 +53,33 @@ function machineLine({ machine, rounds, timing, started, command }, scenarios) {
   return [
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}. ${list.join(', ')}.`,
     `${rounds} rounds of ${timing.measureMs / 1000} s after ${timing.warmupMs / 1000} s of warm-up,`,
-    `${started.slice(0, 10)}: \`${command}\`. Medians, with the least and the most of all rounds.`,
+    `${started.slice(0, 10)}: \`${command}\`. Medians, with the least and the most of all rounds where they differ.`,
   ].join(' ')
 }
 
 function section(scenario) {
-  const lines = scenario.peers.map((peer) => {
-    const { value, cpu, framesPerRead, notes } = row(peer)
-    const spread = value ? `${figure(value.median)} (${figure(value.least)}–${figure(value.most)})` : 'not measured'
-    return `| ${peer.label} | ${spread} | ${figure(cpu?.median)} | ${figure(framesPerRead?.median)} | ${notes} |`
-  })
+  const rows = scenario.peers.map((peer) => ({ label: peer.label, ...row(peer) }))
+  const columns = [
+    ['', ({ label }) => label],
+    [scenario.unit, ({ value }) => (value ? spread(value) : 'not measured')],
+    ['server CPU, µs each', ({ cpu }) => figure(cpu?.median)],
+    ['frames a read', ({ framesPerRead }) => figure(framesPerRead?.median)],
+    ['', ({ notes }) => notes],
+  ].filter(([, cell]) => rows.some((entry) => !EMPTY.has(cell(entry))))
+  const line = (cells) => `| ${cells.join(' | ')} |`
   return [
     `### ${scenario.title}`,
     `![${scenario.title}: ${scenario.isHigherBetter ? 'more' : 'less'} is better](assets/bench-${scenario.name}.svg)`,
     [
-      `| | ${scenario.unit} | server CPU, µs each | frames a read | |`,
-      '| --- | --- | --- | --- | --- |',
-      ...lines,
+      line(columns.map(([head]) => head)),
+      line(columns.map(() => '---')),
+      ...rows.map((entry) => line(columns.map(([, cell]) => cell(entry)))),
     ].join('\n'),
   ].join('\n\n')
+}
+
+function spread({ median, least, most }) {
+  return least === most ? figure(median) : `${figure(median)} (${figure(least)}–${figure(most)})`
 }
 
 /** What one peer's rounds come to. */

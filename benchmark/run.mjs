@@ -107,10 +107,10 @@ async function measureOnce(scenario, peer, { timing, tokens, certificate }) {
   }
 }
 
-function record({ peers: entries }, { name, label, isCharted = true }, { about, ...outcome }) {
+function record({ peers: entries }, { name, label, versions, isCharted = true }, { about, ...outcome }) {
   let entry = entries.find((candidate) => candidate.name === name)
   if (!entry) {
-    entry = { name, label, isCharted, ...about, rounds: [] }
+    entry = { name, label, isCharted, versions, ...about, rounds: [] }
     entries.push(entry)
   }
   entry.rounds.push(outcome)

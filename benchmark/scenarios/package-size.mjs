@@ -3,11 +3,13 @@ import { execFile } from 'node:child_process'
 import { readdirSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { versionsOf } from '../versions.mjs'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const run = (command, args) => promisify(execFile)(command, args, { cwd: ROOT })
 /** The addon of this machine; more are packed where they were built. */
 const PLATFORM = `${process.platform}-${process.arch}`
+const versions = versionsOf('wse-server', 'ws')
 let packing = null
 
 export default {
@@ -16,10 +18,10 @@ export default {
   unit: 'bytes',
   isHigherBetter: false,
   peers: [
-    { name: 'wse-root', label: 'wse-server, packed', bytes: () => packed(/^wse-server-\d/) },
+    { name: 'wse-root', label: 'wse-server, packed', versions, bytes: () => packed(/^wse-server-\d/) },
     { name: 'wse-platform', label: `${PLATFORM}, packed`, bytes: () => packed(`wse-server-${PLATFORM}`) },
     { name: 'wse-binary', label: `${PLATFORM}, the binary`, bytes: binary },
-    { name: 'ws', label: 'ws, packed', bytes: () => packedElsewhere('ws') },
+    { name: 'ws', label: 'ws, packed', versions, bytes: () => packedElsewhere('ws') },
   ],
   async run({ peer }) {
     return { value: await peer.bytes() }

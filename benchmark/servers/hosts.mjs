@@ -2,30 +2,30 @@
  * The HTTP servers that a real-time server is attached to: what an application of each framework listens with.
  */
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
+import { versionsOf } from '../versions.mjs'
 
 const hosts = {
-  node: async () => ({ http: createServer() }),
+  node: async () => ({ http: createServer(), versions: versionsOf() }),
   express: async () => {
     const { default: express } = await import('express')
-    return { http: createServer(express()), versions: versionOf('express') }
+    return { http: createServer(express()), versions: versionsOf('express') }
   },
   fastify: async () => {
     const { default: fastify } = await import('fastify')
     const app = fastify()
     await app.ready()
-    return { http: app.server, versions: versionOf('fastify') }
+    return { http: app.server, versions: versionsOf('fastify') }
   },
   koa: async () => {
     const { default: Koa } = await import('koa')
-    return { http: createServer(new Koa().callback()), versions: versionOf('koa') }
+    return { http: createServer(new Koa().callback()), versions: versionsOf('koa') }
   },
   hono: async () => {
     const { createAdaptorServer } = await import('@hono/node-server')
     const { Hono } = await import('hono')
-    return { http: createAdaptorServer({ fetch: new Hono().fetch }), versions: versionOf('hono') }
+    return { http: createAdaptorServer({ fetch: new Hono().fetch }), versions: versionsOf('hono') }
   },
   nest: async () => {
     await import('reflect-metadata')
@@ -35,14 +35,13 @@ const hosts = {
     Module({})(Application)
     const app = await NestFactory.create(Application, { logger: false })
     await app.init()
-    return { http: app.getHttpServer(), versions: versionOf('@nestjs/core') }
+    return { http: app.getHttpServer(), versions: versionsOf('@nestjs/core') }
   },
 }
 
 /** The server of framework `name`, or with a certificate that of `node:https`; it does not listen yet. */
 export async function hostOf(name, tls) {
-  const { http, versions } = tls ? { http: createSecureServer(tls) } : await hosts[name]()
-  return { http, versions: { node: process.versions.node, ...versions } }
+  return tls ? { http: createSecureServer(tls), versions: versionsOf() } : hosts[name]()
 }
 
 /** Listens on a free port and resolves to it. */
@@ -50,9 +49,4 @@ export async function listenOn(http) {
   http.listen({ host: '127.0.0.1', port: 0, backlog: 4096 })
   await once(http, 'listening')
   return http.address().port
-}
-
-function versionOf(name) {
-  const manifest = new URL(`../../node_modules/${name}/package.json`, import.meta.url)
-  return { [name]: JSON.parse(readFileSync(manifest, 'utf8')).version }
 }

@@ -3,12 +3,11 @@
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import { createRequire } from 'node:module'
 import { Server } from 'socket.io'
+import { versionsOf } from '../versions.mjs'
 import { Application } from './application.mjs'
 import { Backlog } from './backlog.mjs'
 
-const require = createRequire(import.meta.url)
 const subscribers = new Set()
 const backlog = new Backlog(subscribers, ({ conn }) => {
   const waiting = conn.writeBuffer.reduce((bytes, packet) => bytes + (packet.data?.length ?? 0), 0)
@@ -46,7 +45,7 @@ async function open({ mode }, application) {
     port: http.address().port,
     path: '/socket.io/?EIO=4&transport=websocket&user={i}',
     engineIo: true,
-    versions: { node: process.versions.node, 'socket.io': require('socket.io/package.json').version },
+    versions: versionsOf('socket.io'),
     options: 'transports: websocket only, no compression, default in-memory adapter',
   }
 }

@@ -3,13 +3,12 @@
  *
  * With a secret a token is verified before the upgrade.
  */
-import { createRequire } from 'node:module'
 import { WebSocketServer } from 'ws'
+import { versionsOf } from '../versions.mjs'
 import { Application } from './application.mjs'
 import { Backlog } from './backlog.mjs'
 import { hostOf, listenOn } from './hosts.mjs'
 
-const require = createRequire(import.meta.url)
 const topics = new Map([['bench', new Set()]])
 const subscribers = topics.get('bench')
 const backlog = new Backlog(subscribers, (socket) => socket.bufferedAmount)
@@ -33,7 +32,7 @@ async function open({ mode, host = 'node', tls, secret }, application) {
   return {
     port: await listenOn(http),
     path: '/?user={i}',
-    versions: { ...versions, ws: require('ws/package.json').version },
+    versions: { ...versions, ...versionsOf('ws') },
     options: 'defaults: no compression, no optional native modules; a message is one Buffer for all clients',
   }
 }

@@ -1,12 +1,11 @@
 /**
  * The benchmark's application on wse-server: its own port, or with `host` the port of an HTTP server.
  */
-import { createRequire } from 'node:module'
 import { WseServer } from 'wse-server'
+import { versionsOf } from '../versions.mjs'
 import { Application } from './application.mjs'
 import { hostOf, listenOn } from './hosts.mjs'
 
-const require = createRequire(import.meta.url)
 /** Messages that one connection's queue may hold before the sender waits, as for the other servers. */
 const MAX_QUEUED = 64
 let wse
@@ -39,14 +38,14 @@ async function open({ mode, envelope, secret, host, via, tls, aheadTurns = 1 }, 
     port,
     path: '/wse',
     greeting: envelope ? 1 : 0,
-    versions: { ...versions, 'wse-server': require('wse-server/package.json').version },
+    versions: { ...versions, ...versionsOf('wse-server') },
     options: `envelope: ${envelope}, rateLimit: false, maxConnections: 20000${via ? `, via: ${via}` : ''}`,
   }
 }
 
 async function listen(tls) {
   const { port } = await wse.listen({ host: '127.0.0.1', port: 0, tls })
-  return { port, versions: { node: process.versions.node } }
+  return { port }
 }
 
 async function attach(host, via, tls) {
