@@ -3,9 +3,10 @@ import test, { type ExecutionContext } from 'ava'
 import pino from 'pino'
 import type { JsonObject, Logger } from 'wse-server'
 import { Log } from '../lib/log.js'
-import { Arrivals } from './harness/arrivals.js'
+import { Arrivals, gate } from './harness/arrivals.js'
 import { connect, refused } from './harness/connect.js'
 import { startServer, warned } from './harness/server.js'
+import { openSocket } from './harness/socket.js'
 import { secret, tokenOf } from './harness/tokens.js'
 
 interface Said {
@@ -191,6 +192,48 @@ test('tells of an overload: connections, memory, and what nobody takes', async (
   t.is((await overload(logger, 'memory')).level, 'warn')
   for (let n = 0; n < 50; n++) connection.send('x'.repeat(500))
   t.like(await overload(logger, 'unheard'), { level: 'warn', fields: { conn_id: connection.id } })
+})
+
+for (const [bound, maxBytesPerConnection] of [
+  ['no bound of its own', 0],
+  ['a bound as large as that for all', 64 << 10],
+] as const) {
+  test(`tells of an application that is behind, with a connection that has ${bound}`, async (t) => {
+    const logger = new Memory()
+    const inbound = { maxBytes: 64 << 10, maxBytesPerConnection }
+    const server = await startServer(t, { logger, rateLimit: false, inbound })
+    const [isFree, setFree] = gate()
+    server.setCallbacks({ onRaw: () => isFree }, { concurrency: 1 })
+    const connection = await connect(t, server)
+    for (let n = 0; n < 200; n++) connection.send('x'.repeat(1_000))
+    t.like(await overload(logger, 'inbound'), { level: 'warn', fields: { conn_id: connection.id } })
+    setFree()
+  })
+}
+
+test('says nothing of a client that floods an application which is slow for it alone', async (t) => {
+  const logger = new Memory()
+  const server = await startServer(t, { logger, rateLimit: false, inbound: { maxBytesPerConnection: 64 << 10 } })
+  const [isFree, setFree] = gate()
+  server.setCallbacks({ onRaw: () => isFree }, { concurrency: 1 })
+  const [flooder, other] = [await connect(t, server), await connect(t, server)]
+  for (let n = 0; n < 20_000; n++) flooder.send('x'.repeat(1_000))
+  for (let n = 0; n < 100; n++) await other.roundTrip()
+  t.true(flooder.socket.bufferedAmount > 0)
+  setFree()
+  await server.close()
+  t.is(
+    logger.times('wse.overload', () => true),
+    0,
+  )
+})
+
+test('tells of handshakes that give way to newer ones', async (t) => {
+  const logger = new Memory()
+  const server = await startServer(t, { logger, maxHandshakes: 1 })
+  await openSocket(t, server)
+  await openSocket(t, server)
+  t.like(await overload(logger, 'handshakes'), { level: 'warn', fields: { address: '127.0.0.1' } })
 })
 
 test('tells of a slow reader at debug', async (t) => {

@@ -163,7 +163,8 @@ impl Core {
             self.stalled.push(conn.key);
             inbound.stall();
             // A flood that stalls itself is no overload; that there is little room left for all is.
-            if self.share < shared.config.inbound.max_bytes_per_connection {
+            let own = shared.config.inbound.max_bytes_per_connection;
+            if own == 0 || self.share < own {
                 self.note(conn, Event::Overload(Overload::Inbound));
             }
         }
