@@ -15,6 +15,9 @@ export class CommandFailed extends Error {
   }
 }
 
+/** Commands of npm's packages are batch files on Windows, which only a shell starts. No argument here needs quotes. */
+const shell = process.platform === 'win32'
+
 /**
  * Runs a command to its end and resolves to `{ code, lines }`; standard output is shown as it comes and collected.
  *
@@ -26,6 +29,7 @@ export function observe(command, args, { env, quiet = false } = {}) {
       cwd: root,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', quiet ? 'ignore' : 'inherit'],
+      shell,
     })
     const lines = []
     const reader = createInterface({ input: child.stdout })
@@ -47,7 +51,7 @@ export async function run(command, args, options) {
 
 /** Runs a command in the foreground, signals passed on to it, and ends this process with its exit code. */
 export function become(command, args) {
-  const child = spawn(command, args, { cwd: root, stdio: 'inherit' })
+  const child = spawn(command, args, { cwd: root, stdio: 'inherit', shell })
   // The terminal signals the whole group: this process only waits for the child then.
   process.on('SIGINT', () => {})
   process.on('SIGTERM', () => child.kill('SIGTERM'))
