@@ -9,6 +9,8 @@ const rounds = Number(process.argv[2] ?? 21)
 const ways = {
   require: ['commonjs', "require('wse-server')"],
   import: ['module', "await import('wse-server')"],
+  // For comparison, on the same machine at the same time.
+  requireWs: ['commonjs', "require('ws')"],
 }
 
 function once([type, load]) {
