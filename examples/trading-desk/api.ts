@@ -1,43 +1,36 @@
 /**
- * What the page asks for over HTTP: the state at the time of connecting, and orders.
+ * What the page asks for over HTTP: the state at the time of connecting, the history, and orders.
  *
  * Owns the routes and the shapes of their answers. What happens afterwards reaches the page over the WebSocket.
  */
 import { json, type NextFunction, type Request, type Response, Router } from 'express'
-import { OPENING_CASH } from './account.js'
-import { type Desk, OrderRefused } from './desk.js'
-import type { EventLog } from './event-log.js'
-import { type Feed, INSTRUMENTS } from './feed.js'
+import type { Desk } from './desk.js'
+import type { History } from './history.js'
+import { cents, OrderRefused, type Ticket } from './rules.js'
 import { userOf } from './session.js'
 
-export function api(desk: Desk, feed: Feed, log: EventLog): Router {
+export function api(desk: Desk, history: History): Router {
   const router = Router()
 
-  // `logSeq` and `row` say how far this state has come: the page skips live messages that are already in it.
-  router.get('/state', (_request, response) => {
-    const userId = userOf(response)
-    const { cash, orders, positions } = desk.account(userId)
-    response.json({
-      userId,
-      logSeq: log.lastSeq,
-      row: feed.row,
-      instruments: INSTRUMENTS,
-      prices: pricesBySymbol(feed),
-      openingCash: OPENING_CASH,
-      cash,
-      orders: Object.fromEntries(orders),
-      positions: Object.fromEntries(positions),
-    })
+  // `seq` and `row` say how far this state has come: the page skips live messages that are already in it.
+  router.get('/state', async (_request, response) => {
+    response.json(await history.state(userOf(response)))
   })
 
-  router.post('/orders', json(), (request, response) => {
-    const { symbol, side, quantity } = request.body ?? {}
-    if (side !== 'buy' && side !== 'sell') throw new OrderRefused('An order is to buy or to sell.')
-    response.status(201).json(desk.place(userOf(response), String(symbol), side, Number(quantity)))
+  router.get('/prices/:symbol', async ({ params, query }, response) => {
+    response.json(await history.prices(params.symbol, whole(query.after) ?? -1))
   })
 
-  router.delete('/orders/:orderId', (request, response) => {
-    desk.cancel(userOf(response), request.params.orderId)
+  router.get('/trades', async ({ query }, response) => {
+    response.json(await history.trades(userOf(response), { after: whole(query.after), before: whole(query.before) }))
+  })
+
+  router.post('/orders', json(), async (request, response) => {
+    response.status(201).json(await desk.place(userOf(response), ticket(request.body ?? {})))
+  })
+
+  router.delete('/orders/:orderId', async (request, response) => {
+    await desk.cancel(userOf(response), whole(request.params.orderId) ?? 0)
     response.json({})
   })
 
@@ -48,9 +41,14 @@ export function api(desk: Desk, feed: Feed, log: EventLog): Router {
   return router
 }
 
-function pricesBySymbol(feed: Feed): Record<string, [date: string, price: number][]> {
-  const prices: Record<string, [string, number][]> = {}
-  for (const symbol of Object.keys(INSTRUMENTS)) prices[symbol] = []
-  for (const { symbol, date, price } of feed.history()) prices[symbol]?.push([date, price])
-  return prices
+/** A number of a row, an order or a trade; undefined for what is none. */
+function whole(text: unknown): number | undefined {
+  const number = typeof text === 'string' && text !== '' ? Number(text) : Number.NaN
+  return Number.isSafeInteger(number) ? number : undefined
+}
+
+function ticket({ symbol, side, quantity, limitPrice }: Record<string, unknown>): Ticket {
+  if (side !== 'buy' && side !== 'sell') throw new OrderRefused('An order is to buy or to sell.')
+  const limit = limitPrice === undefined || limitPrice === null || limitPrice === '' ? null : cents(Number(limitPrice))
+  return { symbol: String(symbol), side, quantity: Number(quantity), limitPrice: limit }
 }

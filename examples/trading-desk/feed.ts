@@ -4,20 +4,9 @@
  * Owns the rows and the pace. Never makes up a price: each tick is one row of `stocks.csv` (monthly) or of
  * `sp500-2000.csv` (daily, its `close`), as it stands in the file.
  */
-import { EventEmitter } from 'node:events'
 import { readFileSync } from 'node:fs'
-
-/** One row of a data set. `date` is `YYYY-MM-DD`, `price` in dollars (in points for the index). */
-export interface Row {
-  symbol: string
-  date: string
-  price: number
-}
-
-/** A row that has just become the market's last word. `row` grows by one with each tick, over restarts too. */
-export interface PriceMoved extends Row {
-  row: number
-}
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Price, PriceMoved } from './events.js'
 
 export const INSTRUMENTS: Readonly<Record<string, string>> = {
   SP500: 'S&P 500',
@@ -28,34 +17,31 @@ export const INSTRUMENTS: Readonly<Record<string, string>> = {
   MSFT: 'Microsoft',
 }
 
-interface FeedEvents {
-  price: [PriceMoved]
-  /** The last row has been played; the next price is the first one again. */
-  restart: [{ row: number; date: string }]
-}
+const MAX_ROWS_PER_SECOND = 200
 
 export interface FeedOptions {
-  /** Up to 1000. Default: 8, which plays a month in about three seconds and the decade in six and a half minutes. */
+  /** Up to 200. Default: 8, which plays a month in about three seconds and the decade in six and a half minutes. */
   rowsPerSecond?: number
   /** Date to begin at, `YYYY-MM-DD` or a part of it. Default: wherever the wall clock has the market by now. */
   from?: string | undefined
+  /** The row that was played last before a restart: the market never goes back behind it. */
+  behind?: number | undefined
 }
 
-export class Feed extends EventEmitter<FeedEvents> {
-  readonly #rows: Row[]
+export class Feed {
+  readonly #rows: Price[]
   readonly #intervalMs: number
-  readonly #latest = new Map<string, Row>()
   #row: number
-  #timer: NodeJS.Timeout | undefined
 
-  constructor({ rowsPerSecond = 8, from }: FeedOptions = {}, rows: Row[] = readRows()) {
-    super()
-    if (!(rowsPerSecond > 0 && rowsPerSecond <= 1000)) throw new RangeError('rowsPerSecond is above 0, at most 1000')
+  constructor({ rowsPerSecond = 8, from, behind = 0 }: FeedOptions = {}, rows: Price[] = readRows()) {
+    if (!(rowsPerSecond > 0 && rowsPerSecond <= MAX_ROWS_PER_SECOND)) {
+      throw new RangeError(`rowsPerSecond is above 0, at most ${MAX_ROWS_PER_SECOND}`)
+    }
     this.#rows = rows
     this.#intervalMs = 1000 / rowsPerSecond
     // The market goes on while the server is away: a restart finds it where the wall clock has it.
-    this.#row = from === undefined ? Math.floor(Date.now() / this.#intervalMs) : this.#firstRowOf(from)
-    for (const past of this.history()) this.#latest.set(past.symbol, past)
+    const start = from === undefined ? Math.floor(Date.now() / this.#intervalMs) : this.#firstRowOf(from)
+    this.#row = Math.max(behind, start)
   }
 
   /** The number of the row played last. */
@@ -63,33 +49,29 @@ export class Feed extends EventEmitter<FeedEvents> {
     return this.#row
   }
 
-  /** The last price of `symbol`; undefined before its first row. */
-  latest(symbol: string): Row | undefined {
-    return this.#latest.get(symbol)
-  }
-
   /** All rows that this round of the replay has played. */
-  history(): Row[] {
-    return this.#rows.slice(0, (this.#row % this.#rows.length) + 1)
+  history(): PriceMoved[] {
+    const first = this.#row - (this.#row % this.#rows.length)
+    return this.#rows.slice(0, this.#row - first + 1).map((price, index) => moved(first + index, price))
   }
 
-  start(): void {
-    this.#timer = setInterval(() => this.#tick(), this.#intervalMs)
+  /** Whether `row` begins a round. */
+  isFirst(row: number): boolean {
+    return row % this.#rows.length === 0
   }
 
-  stop(): void {
-    clearInterval(this.#timer)
-  }
-
-  #tick(): void {
-    this.#row += 1
-    const row = this.#rows[this.#row % this.#rows.length] as Row
-    if (row === this.#rows[0]) {
-      this.#latest.clear()
-      this.emit('restart', { row: this.#row, date: row.date })
+  /** The rows to come, each at its time or, when the consumer took longer, as soon as it asks. Ends with `signal`. */
+  async *play(signal: AbortSignal): AsyncGenerator<PriceMoved> {
+    for (let due = Date.now() + this.#intervalMs; !signal.aborted; due += this.#intervalMs) {
+      try {
+        await sleep(Math.max(due - Date.now(), 0), undefined, { signal })
+      } catch (error) {
+        if (signal.aborted) return
+        throw error
+      }
+      this.#row += 1
+      yield moved(this.#row, this.#rows[this.#row % this.#rows.length] as Price)
     }
-    this.#latest.set(row.symbol, row)
-    this.emit('price', { row: this.#row, ...row })
   }
 
   #firstRowOf(from: string): number {
@@ -99,8 +81,12 @@ export class Feed extends EventEmitter<FeedEvents> {
   }
 }
 
+function moved(row: number, price: Price): PriceMoved {
+  return { type: 'PriceMoved', row, ...price }
+}
+
 /** Both data sets in the order of their dates, up to the last date that both of them know. */
-export function readRows(): Row[] {
+export function readRows(): Price[] {
   const stocks = readCsv('stocks.csv').map(([symbol, date, price]) => row(symbol, isoDate(date), price))
   const index = readCsv('sp500-2000.csv').map(([date, , , , close]) => row('SP500', date, close))
   const end = stocks.reduce((last, { date }) => (date > last ? date : last), '')
@@ -116,7 +102,7 @@ function readCsv(name: string): string[][] {
 }
 
 /** Refuses what is not a price, so that a changed file is noticed here and not on the page. */
-function row(symbol = '', date = '', price = ''): Row {
+function row(symbol = '', date = '', price = ''): Price {
   if (!(symbol in INSTRUMENTS) || date === '' || !(Number(price) > 0)) {
     throw new Error(`not a price row: ${symbol} ${date} ${price}`)
   }

@@ -4,17 +4,18 @@
  * Owns the table from domain event to WebSocket type, and the topics. It comes after the business and never
  * before it: what goes wrong here is reported, and fails no order.
  */
-import type { DeskEvent, Logged } from './events.js'
-import type { PriceMoved } from './feed.js'
+import type { DeskEvent } from './events.js'
 
-/** The WebSocket type of each domain event and, for an order, the status that the event leaves it in. */
-const MESSAGES: Readonly<Record<DeskEvent['type'], { t: string; status?: string }>> = {
-  OrderPlaced: { t: 'order_update', status: 'open' },
-  OrderFilled: { t: 'order_filled', status: 'filled' },
-  OrderCancelled: { t: 'order_cancelled', status: 'cancelled' },
-  PositionOpened: { t: 'position_update' },
-  PositionChanged: { t: 'position_update' },
-  PositionClosed: { t: 'position_update' },
+const TYPES: Readonly<Record<DeskEvent['type'], string>> = {
+  OrderPlaced: 'order_update',
+  OrderPartiallyFilled: 'order_update',
+  OrderFilled: 'order_filled',
+  OrderCancelled: 'order_cancelled',
+  PositionOpened: 'position_update',
+  PositionChanged: 'position_update',
+  PositionClosed: 'position_update',
+  PriceMoved: 'market_data_update',
+  ReplayRestarted: 'market_replay_restarted',
 }
 
 /** What everybody sees. */
@@ -37,27 +38,29 @@ export class Publisher {
     this.#engine = engine
   }
 
-  publishEvent(event: Logged): void {
-    const { type, userId, ...payload } = event
-    const { t, ...status } = MESSAGES[type]
-    this.#publish(ordersTopic(userId), t, type, { ...payload, ...status })
-  }
-
-  publishPrice(price: PriceMoved): void {
-    this.#publish(MARKET_TOPIC, 'market_data_update', 'PriceMoved', price)
-  }
-
-  publishRestart(start: { row: number; date: string }): void {
-    this.#publish(MARKET_TOPIC, 'market_replay_restarted', 'ReplayRestarted', start)
-  }
-
   /** PROTOCOL §6: the domain type stands in the envelope and, for older handlers, in the payload too. */
-  #publish(topic: string, t: string, domainType: string, payload: object): void {
-    const event = { t, original_event_type: domainType, p: { ...payload, original_event_type: domainType } }
+  publish(event: DeskEvent): void {
+    const [t, topic] = [TYPES[event.type], 'userId' in event ? ordersTopic(event.userId) : MARKET_TOPIC]
+    const message = {
+      t,
+      original_event_type: event.type,
+      p: { ...payload(event), original_event_type: event.type },
+    }
     try {
-      if (!this.#engine.broadcast(topic, event)) console.warn(`${t} to ${topic} not sent: over the memory budget`)
+      if (!this.#engine.broadcast(topic, message)) console.warn(`${t} to ${topic} not sent: over the memory budget`)
     } catch (error) {
       console.error(`${t} to ${topic} not sent:`, error)
     }
   }
+}
+
+/** An event without what the envelope and the topic say already; an order and a position lie flat in it. */
+function payload(event: DeskEvent): object {
+  if (!('userId' in event)) {
+    const { type: _, ...facts } = event
+    return facts
+  }
+  if ('position' in event) return { seq: event.seq, ...event.position }
+  const { seq, order, trade, cash } = event
+  return { seq, ...order, trade, cash }
 }

@@ -8,48 +8,66 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import express from 'express'
+import express, { type Router } from 'express'
 import { WseServer } from 'wse-server'
 import { api } from './api.js'
+import { type Database, openDatabase } from './database.js'
 import { Desk } from './desk.js'
-import { EventLog } from './event-log.js'
 import { Feed } from './feed.js'
+import { History } from './history.js'
 import { MARKET_TOPIC, ordersTopic, Publisher } from './publisher.js'
 import { Sessions, sessionSecret } from './session.js'
 
 const folder = fileURLToPath(new URL('.', import.meta.url))
-const { PORT = '8000', DESK_DATA = join(folder, 'data'), DESK_ROWS_PER_SECOND = '8', DESK_FROM } = process.env
+const { PORT = '8000', DESK_ROWS_PER_SECOND = '8', DESK_FROM } = process.env
+const data = process.env.DESK_DATA || undefined
 
-const sessions = new Sessions(sessionSecret(DESK_DATA))
+const sessions = new Sessions(sessionSecret(data))
 const wse = new WseServer({ jwt: sessions.jwt })
 const publisher = new Publisher(wse)
-const log = new EventLog(join(DESK_DATA, 'events.jsonl'))
-const feed = new Feed({ rowsPerSecond: Number(DESK_ROWS_PER_SECOND), from: DESK_FROM })
-
-// Before the desk, so that a client sees a price first and then what it filled.
-feed.on('price', (price) => publisher.publishPrice(price))
-feed.on('restart', (start) => publisher.publishRestart(start))
-const desk = new Desk(log, feed)
-log.onAppended((event) => publisher.publishEvent(event))
+const opening = open()
 
 const app = express()
 app.use(express.static(join(folder, 'public')))
 app.use(sessions.router())
-app.use('/api', sessions.requireUser, api(desk, feed, log))
+app.use('/api', sessions.requireUser, async (request, response, next) => {
+  const { routes } = await opening
+  routes(request, response, next)
+})
 
 const http = createServer(app)
 wse.attach(http)
 http.listen(Number(PORT))
 await once(http, 'listening')
-feed.start()
 announce((http.address() as AddressInfo).port)
 
+// The address is there at once. Whoever connects meanwhile waits for `desk_ready`, which waits for the database.
+const { database, feed, desk } = await opening
+const stopped = new AbortController()
 process.once('SIGTERM', stop)
 process.once('SIGINT', stop)
+await Promise.all([play(), serve()])
 
-for await (const batch of wse.drain()) {
-  for (const event of batch) {
-    if (event.type === 'auth_connect') void welcome(event.connId, event.userId)
+async function open(): Promise<{ database: Database; feed: Feed; desk: Desk; routes: Router }> {
+  const database = await openDatabase(data && join(data, 'database'))
+  const history = new History(database)
+  const rowsPerSecond = Number(DESK_ROWS_PER_SECOND)
+  const feed = new Feed({ rowsPerSecond, from: DESK_FROM, behind: await history.lastRow() })
+  const desk = new Desk(database, feed, (event) => publisher.publish(event))
+  await desk.catchUp()
+  return { database, feed, desk, routes: api(desk, history) }
+}
+
+/** Plays the market: the next row waits until the desk has dealt with this one. */
+async function play(): Promise<void> {
+  for await (const price of feed.play(stopped.signal)) await desk.price(price)
+}
+
+async function serve(): Promise<void> {
+  for await (const batch of wse.drain()) {
+    for (const event of batch) {
+      if (event.type === 'auth_connect') void welcome(event.connId, event.userId)
+    }
   }
 }
 
@@ -59,15 +77,16 @@ async function welcome(connId: string, userId: string): Promise<void> {
   if (success) wse.sendEvent(connId, { t: 'desk_ready', p: {} })
 }
 
-/** Ends the feed, then HTTP, then the connections, and last the log, which nobody can write to any more. */
+/** Ends the feed, then HTTP, then the connections, and last the database, which nobody asks any more. */
 async function stop(): Promise<void> {
-  feed.stop()
+  stopped.abort()
   const closed = once(http, 'close')
   http.close()
   await wse.close()
   http.closeAllConnections() // A browser may hold some on which it has asked nothing yet.
   await closed
-  log.close()
+  await desk.settled()
+  await database.close()
 }
 
 function announce(port: number): void {

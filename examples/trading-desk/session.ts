@@ -75,13 +75,15 @@ export function userOf(response: Response): string {
   return response.locals.userId as string
 }
 
-/** `JWT_SECRET`, else one drawn once and kept in `folder`, so that nobody has to sign in again after a restart. */
-export function sessionSecret(folder: string): string {
+/** `JWT_SECRET`, else one drawn at random: kept in `folder`, so that a restart signs nobody out, or not at all. */
+export function sessionSecret(folder: string | undefined): string {
   if (process.env.JWT_SECRET) return process.env.JWT_SECRET
+  const drawn = randomBytes(32).toString('hex')
+  if (folder === undefined) return drawn
   const path = join(folder, 'jwt-secret')
   mkdirSync(folder, { recursive: true })
   try {
-    writeFileSync(path, randomBytes(32).toString('hex'), { mode: 0o600, flag: 'wx' })
+    writeFileSync(path, drawn, { mode: 0o600, flag: 'wx' })
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
