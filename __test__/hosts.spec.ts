@@ -125,7 +125,8 @@ test('prints a token for whoever wants to join by hand', async (t) => {
 })
 
 async function start(t: ExecutionContext, { file, flags, env }: HostExample): Promise<{ child: Child; port: number }> {
-  const child = runFile(t, join(folder, file), { PORT: '0', JWT_SECRET: secret, ...env }, flags)
+  const own = { PORT: '0', JWT_SECRET: secret, NEXT_TELEMETRY_DISABLED: '1' }
+  const child = runFile(t, join(folder, file), { ...own, ...env }, flags)
   const address = await child.nextLine((line) => line.startsWith('http://'))
   return { child, port: Number(new URL(address).port) }
 }
