@@ -86,7 +86,8 @@ export declare function memory(handle: number): string
 /**
  * Takes a stream over; its number, or null when there is no place for it.
  *
- * `head` is the request as it was read, with what came behind it; `address` the peer's, where it has one.
+ * `head` is the request as it was read, with what came behind it; `address` the peer's; a pipe has
+ * none, which is `0.0.0.0`.
  * `is_decided`, `user_id` and `claims` as in `adopt`.
  */
 export declare function openStream(handle: number, address: string | undefined | null, head: Uint8Array, isDecided: boolean, userId?: string | undefined | null, claims?: string | undefined | null): number | null

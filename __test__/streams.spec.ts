@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { createServer as createTlsServer, type Server as HttpsServer } from 'node:https'
+import { Duplex } from 'node:stream'
 import test, { type ExecutionContext } from 'ava'
 import { type AuthenticateRequest, type Identity, WseServer } from 'wse-server'
 import { Arrivals, within } from './harness/arrivals.js'
@@ -8,6 +9,7 @@ import { makeCertificate } from './harness/certificates.js'
 import { connect, refused } from './harness/connect.js'
 import { serveOn } from './harness/host.js'
 import { Application } from './harness/server.js'
+import { openSocket, upgradeRequest } from './harness/socket.js'
 
 const certificate = await makeCertificate()
 
@@ -79,6 +81,43 @@ test('refuses on a closing host who still waits for the application', async (t) 
   await closed
   decide(null)
   await within(wse.close(), 'the engine to close')
+})
+
+test('lets a stream that throws end alone', async (t) => {
+  const host = await serveOn(t, createServer(), {}, { via: 'stream' })
+  const application = new Application(host.wse)
+  const bad = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
+  host.http.emit('connection', bad)
+  const closed = new Promise((resolve) => bad.once('close', resolve))
+  bad.on('error', () => {})
+  bad.push(upgradeRequest())
+  await application.next('connect')
+  const healthy = await connect(t, host)
+  await application.next('connect')
+  bad.write = () => {
+    throw new Error('a stream of its own kind')
+  }
+  host.wse.broadcastAll('to all')
+  t.is(await healthy.nextText(), 'to all')
+  await within(closed, 'the end of the stream')
+  t.is((await application.next('disconnect')).code, 1006)
+})
+
+test('gives up on who is refused and reads nothing', async (t) => {
+  const asked = new Arrivals<AuthenticateRequest>()
+  const authenticate = (request: AuthenticateRequest) => {
+    asked.push(request)
+    return new Promise<null>(() => {})
+  }
+  const http = createServer((_, response) => void response.end(Buffer.alloc(30_000_000)))
+  const host = await serveOn(t, http, { authenticate }, { via: 'stream' })
+  const socket = await openSocket(t, host)
+  socket.tcp.pause()
+  socket.write('GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  socket.write(upgradeRequest())
+  await asked.next('the question')
+  await close(host.http)
+  t.is(await connectionsOf(host.http), 0)
 })
 
 test('gives a host its own functions back when the last engine leaves it', async (t) => {

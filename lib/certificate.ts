@@ -34,6 +34,7 @@ export class TlsPort {
   readonly #onFault: (fault: WseError) => void
   #options: TlsOptions
   #turn: Promise<void> = Promise.resolve()
+  #secondLook: NodeJS.Timeout | undefined
 
   /** `use` gives the port a certificate, or throws; `onFault` hears of files that have become bad. */
   constructor(options: TlsOptions, use: (pem: Pem) => void, onFault: (fault: WseError) => void) {
@@ -54,6 +55,7 @@ export class TlsPort {
 
   /** Looks at no file any more. */
   close(): void {
+    clearTimeout(this.#secondLook)
     for (const file of filesOf(this.#options)) unwatchFile(file, this.#onChange)
   }
 
@@ -64,13 +66,21 @@ export class TlsPort {
     }
   }
 
+  /** Of two files that change one after the other, the first change alone is of no use: there is a second look. */
   readonly #onChange = (): void => {
+    this.#reload().catch(() => {
+      clearTimeout(this.#secondLook)
+      this.#secondLook = setTimeout(() => this.#reload().catch(this.#onFault), WATCH_MS).unref()
+    })
+  }
+
+  #reload(): Promise<void> {
     const options = this.#options
     const reload = this.#inTurn(async () => {
       const pem = await certificateOf(options)
       if (this.#options === options) this.#use(pem)
     })
-    reload.catch(this.#onFault)
+    return reload
   }
 
   #inTurn(change: () => Promise<void>): Promise<void> {

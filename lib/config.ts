@@ -98,7 +98,8 @@ const schema: Schema = {
   maxConnections: whole(10_000, { max: 1 << 20 }),
   maxConnectionsPerUser: whole(5),
   connectionLimitPolicy: oneOf('replace', 'refuse'),
-  handshakeTimeoutMs: whole(10_000),
+  // No timer of the facade takes longer.
+  handshakeTimeoutMs: whole(10_000, { max: 2 ** 31 - 1 }),
   maxHandshakes: whole(4_096, { max: 1 << 20 }),
   maxHandshakesPerAddress: whole(0),
   heartbeatIntervalMs: whole(25_000),

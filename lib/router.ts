@@ -11,6 +11,7 @@ import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WseError } from './errors.js'
 import type { Authenticate, Decided } from './handlers.js'
+import { finish } from './streams.js'
 import type { AttachOptions, AuthenticateRequest, HealthSnapshot } from './types.js'
 
 /** What the router needs of its engine. */
@@ -77,8 +78,8 @@ class Entrance {
     this.#host.off('upgrade', this.#upgrade)
     // Somebody else may stand around ours by now; then it stays, lets everything through, and serves again.
     if (this.#host.emit !== this.#emitOwn || this.#host.close !== this.#closeOwn) return
-    this.#host.emit = this.#emit
-    this.#host.close = this.#close
+    restore(this.#host, 'emit', this.#emit)
+    restore(this.#host, 'close', this.#close)
     Entrance.#entrances.delete(this.#host)
   }
 
@@ -253,6 +254,12 @@ export class Router {
 
 const pathOf = (request: IncomingMessage): string => (request.url ?? '').split('?', 1)[0] as string
 
+/** Takes our function off a host. One that came from its class is not left behind as its own. */
+function restore<K extends 'emit' | 'close'>(host: HttpServer, name: K, original: HttpServer[K]): void {
+  Reflect.deleteProperty(host, name)
+  if (host[name] !== original) host[name] = original
+}
+
 /** What the hand-over needs, where there is a descriptor of a plain connection: TLS and pipes have other handles. */
 function descriptorOf(socket: Duplex): TcpHandle | undefined {
   const handle = socket instanceof Socket ? (socket as unknown as { _handle: TcpHandle | null })._handle : null
@@ -270,5 +277,6 @@ function refuse(socket: Duplex, status: string): void {
   if (socket.destroyed) return
   // A client that has gone meanwhile is no fault of the host's.
   socket.on('error', () => socket.destroy())
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => socket.destroy())
+  socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+  finish(socket)
 }

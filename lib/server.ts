@@ -116,8 +116,8 @@ export class WseServer {
     const { host, port: wanted, tls } = listening(options)
     this.#begin()
     try {
-      const pem = tls && (await certificateOf(tls))
       const address = await addressOf(host)
+      const pem = tls && (await certificateOf(tls))
       this.#ensureOpen()
       const port = translated(() => native.listen(this.#handle, address, wanted, pem?.cert, pem?.key))
       if (tls) this.#tls = this.#tlsPort(tls)

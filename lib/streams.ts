@@ -44,6 +44,7 @@ export class Streams {
     const isDecided = identity !== undefined
     const { userId, claims } = identity ?? {}
     const stream = translated(() => native.openStream(this.#handle, address, head, isDecided, userId, claims))
+    this.#schedule()
     if (stream === null) return false
     this.#sockets.set(stream, socket)
     socket.on('data', (chunk: Buffer) => {
@@ -56,7 +57,6 @@ export class Streams {
       this.#tell(() => native.streamGone(this.#handle, stream))
     })
     socket.resume()
-    this.#schedule()
     return true
   }
 
@@ -115,6 +115,15 @@ export class Streams {
   #carryOut(stream: number, bytes: Buffer | undefined, next: number): void {
     const socket = this.#sockets.get(stream)
     if (!socket) return
+    try {
+      this.#pass(stream, socket, bytes, next)
+    } catch (cause) {
+      // A host's own kind of stream may throw. It ends alone: the rest of the turn belongs to others.
+      socket.destroy(cause as Error)
+    }
+  }
+
+  #pass(stream: number, socket: Duplex, bytes: Buffer | undefined, next: number): void {
     if (bytes && bytes.length > 0) {
       // What surely waits is copied: a slice would keep its whole chunk from being freed.
       const isFree = socket.write(socket.writableLength > 0 ? Uint8Array.prototype.slice.call(bytes) : bytes)
@@ -122,12 +131,14 @@ export class Streams {
     }
     if (next === RESUME) socket.resume()
     else if (next === END) socket.end()
+    // Who is still blocked when the engine has given up on it will take nothing more.
+    else if (next === CLOSE && socket.writableNeedDrain) socket.destroy()
     else if (next === CLOSE) finish(socket)
   }
 }
 
-/** Closes a socket once everything that it was given has left. */
-function finish(socket: Duplex): void {
+/** Closes a socket once everything that it was given has left, or after two seconds. */
+export function finish(socket: Duplex): void {
   if (socket.writableFinished || socket.destroyed) {
     socket.destroy()
     return

@@ -29,6 +29,10 @@ pub trait Socket {
     fn is_drained(&self) -> bool {
         true
     }
+    /// Whether the next read may cost as much as a thousand others: a handshake signs.
+    fn is_costly(&self) -> bool {
+        false
+    }
     /// Whether something that was written has not left yet: it goes on with [`Socket::flush`].
     fn has_unsent(&self) -> bool {
         false

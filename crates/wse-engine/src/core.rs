@@ -22,6 +22,8 @@ use wse_protocol::topic;
 
 /// Reads of one connection in one turn: 256 KiB, then others have theirs.
 const READS: usize = 4;
+/// Reads in one turn that may cost as much as a handshake: a crowd of them must not hold up who is here.
+pub(crate) const COSTLY_READS: usize = 8;
 /// The least that is read at once.
 const LEAST_READ: usize = 4 << 10;
 
@@ -50,6 +52,8 @@ pub struct Core {
     pub(crate) handshakes: VecDeque<ConnectionKey>,
     pub(crate) unfinished: usize,
     pub(crate) has_replies: bool,
+    /// Costly reads that are left until others have had their turn.
+    pub(crate) costly: usize,
     /// Bytes that one connection may have waiting for the application.
     pub(crate) share: usize,
 }
@@ -74,6 +78,7 @@ impl Core {
             handshakes: VecDeque::new(),
             unfinished: 0,
             has_replies: false,
+            costly: COSTLY_READS,
             share: usize::MAX,
         }
     }
@@ -82,6 +87,10 @@ impl Core {
         for _ in 0..READS {
             if conn.is_ended || conn.is_stalled || self.is_deciding(conn) {
                 return;
+            }
+            if conn.socket.is_costly() {
+                let Some(left) = self.costly.checked_sub(1) else { break };
+                self.costly = left;
             }
             // When the room for all is nearly used up, nobody brings in much more.
             let most = self.share.clamp(LEAST_READ, buffer.len());
@@ -109,7 +118,7 @@ impl Core {
 
     /// The peer sends nothing more. What it is owed in answer still leaves.
     pub(crate) fn read_end<S: Socket>(&mut self, conn: &mut Connection<S>) {
-        let has_more_to_say = conn.backlog.is_some() || !conn.pending.is_none();
+        let has_more_to_say = conn.backlog.is_some() || !conn.pending.is_none() || conn.socket.has_unsent();
         match conn.phase {
             Phase::Closing(_) if has_more_to_say => self.stop_listening(conn, true),
             _ => self.end(conn),

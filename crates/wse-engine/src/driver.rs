@@ -8,6 +8,7 @@ use crate::connection::Socket;
 use crate::host::Reply;
 use crate::id::ConnectionKey;
 use crate::log::{Event, Overload, Subject};
+use crate::metrics::count;
 use crate::shard::{Now, Shard};
 use crate::shared::Shared;
 use crate::tls::TlsSocket;
@@ -116,6 +117,13 @@ impl Socket for Transport {
         match self {
             Self::Plain(socket) => socket.is_drained(),
             Self::Tls(socket) => socket.is_drained(),
+        }
+    }
+
+    fn is_costly(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.is_costly(),
+            Self::Tls(socket) => socket.is_costly(),
         }
     }
 
@@ -286,7 +294,11 @@ impl Driver {
 
     fn receive(&mut self) {
         let mine = Arc::clone(&self.arriving[self.index]);
-        let accepted = std::mem::take(&mut *mine.accepted.lock());
+        let mut accepted = std::mem::take(&mut *mine.accepted.lock());
+        if self.shared.is_closing() {
+            // Nobody would tell them: the shard may have said its goodbyes.
+            accepted.clear();
+        }
         for (socket, peer) in accepted {
             self.add_accepted(socket, peer);
         }
@@ -345,8 +357,10 @@ impl Driver {
 
     fn add_accepted(&mut self, socket: TcpStream, peer: SocketAddr) {
         let transport = match self.shared.certificate.session() {
-            Some(session) => Transport::Tls(Box::new(TlsSocket::new(session, socket))),
             None => Transport::Plain(socket),
+            Some(Ok(session)) => Transport::Tls(Box::new(TlsSocket::new(session, socket))),
+            // Never in plain text instead: the socket is closed.
+            Some(Err(_)) => return count(&self.shared.metrics.tls_errors_total, 1),
         };
         self.add(transport, peer, Vec::new(), Decision::Open);
     }

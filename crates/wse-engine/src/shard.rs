@@ -5,7 +5,7 @@
 
 use crate::auth::Decision;
 use crate::connection::{Connection, Handshake, Phase, Socket};
-use crate::core::Core;
+use crate::core::{COSTLY_READS, Core};
 use crate::farewell::ABNORMAL;
 use crate::handshake::Refusal;
 use crate::host::Reply;
@@ -212,7 +212,10 @@ impl<S: Socket> Shard<S> {
     pub fn turn(&mut self) -> bool {
         self.carry_out();
         self.look_at_due();
+        // Who was put off has its share beside who comes next.
+        self.core.costly = COSTLY_READS;
         self.read_again();
+        self.core.costly = COSTLY_READS;
         self.write();
         self.note_longest();
         self.remove_ended();

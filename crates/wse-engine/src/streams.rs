@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -199,16 +200,18 @@ pub struct Streams {
     index: usize,
     shared: Arc<Shared>,
     clock: Clock,
-    shard: Shard<Stream>,
+    /// Until it has ended, or failed.
+    shard: Option<Shard<Stream>>,
     exchange: Rc<RefCell<Exchange>>,
     last: u32,
-    is_over: bool,
 }
 
 impl Streams {
     /// The driver of the shard behind those that have a thread. An engine has one, because a shard has.
     pub(crate) fn new(shared: Arc<Shared>, clock: Clock) -> Self {
         let index = shared.desks.len() - 1;
+        // Whatever comes before the first turn wakes the host.
+        shared.desks[index].mailbox.fall_asleep();
         let host = Arc::downgrade(&shared);
         shared.desks[index].mailbox.set_waker(Box::new(move || {
             if let Some(shared) = host.upgrade() {
@@ -216,22 +219,20 @@ impl Streams {
             }
         }));
         let shard = Shard::new(index, Arc::clone(&shared), fastrand::Rng::new(), clock.now());
-        Self { index, shared, clock, shard, exchange: Rc::default(), last: 0, is_over: false }
+        Self { index, shared, clock, shard: Some(shard), exchange: Rc::default(), last: 0 }
     }
 
     /// A stream whose opening request the host has read: the number that it goes by from now on.
     ///
     /// `None`: the engine closes, or has no place for it; the stream is the host's to close.
     pub fn open(&mut self, peer: IpAddr, head: Vec<u8>, decision: Decision) -> Option<u32> {
-        if self.shared.is_closing() {
-            return None;
-        }
+        let shard = self.shard.as_mut().filter(|_| !self.shared.is_closing())?;
         self.last = self.last.wrapping_add(1);
         let number = self.last;
         self.exchange.borrow_mut().lines.insert(number, Line::default());
         let stream = Stream { number, exchange: Rc::clone(&self.exchange) };
-        self.shard.set_now(self.clock.now());
-        let key = self.shard.accept(stream, peer, head, decision).map(|(key, _)| key)?;
+        shard.set_now(self.clock.now());
+        let key = shard.accept(stream, peer, head, decision).map(|(key, _)| key)?;
         if let Some(line) = self.exchange.borrow_mut().lines.get_mut(&number) {
             line.key = Some(key);
         }
@@ -266,7 +267,9 @@ impl Streams {
     /// The stream is closed, or broken.
     pub fn gone(&mut self, stream: u32) {
         self.with_line(stream, |line| line.is_gone = true);
-        self.ready(stream, true, true, true);
+        // What came before is read before a write finds out.
+        self.ready(stream, true, false, true);
+        self.ready(stream, false, true, true);
     }
 
     /// The host keeps what it could not pass on, and wants no more of this stream for now.
@@ -281,29 +284,43 @@ impl Streams {
     }
 
     /// Takes a turn: what is to be written, and when the next one is due.
+    ///
+    /// A panic beyond one connection ends all streams, as it would end a shard's thread.
     pub fn turn(&mut self) -> Outcome {
         let shared = Arc::clone(&self.shared);
         let mailbox = &shared.desks[self.index].mailbox;
         mailbox.stay_awake();
         let now = self.clock.now();
-        self.shard.set_now(now);
         let waiting = std::mem::take(&mut self.exchange.borrow_mut().waiting);
+        if let Some(shard) = &mut self.shard {
+            shard.set_now(now);
+        }
         for stream in waiting {
             self.ready(stream, false, true, false);
         }
-        let has_more = self.shard.turn();
+        let turned = self.shard.as_mut().map(|shard| {
+            let has_more = catch_unwind(AssertUnwindSafe(|| shard.turn()));
+            (has_more.as_ref().is_ok_and(|has_more| *has_more), has_more.is_err() || shard.is_done())
+        });
         mailbox.fall_asleep();
         let is_called = mailbox.take_call();
-        if self.shard.is_done() && !std::mem::replace(&mut self.is_over, true) {
+        let (has_more, is_over) = turned.unwrap_or_default();
+        if is_over {
+            // Dropping it closes every stream that it still has.
+            self.shard = None;
             shared.reply(Reply::Closed);
             shared.wake_for_replies();
         }
         let mut outcome = self.take_outcome();
         let is_busy =
             has_more || is_called || mailbox.has_mail() || !self.exchange.borrow().waiting.is_empty();
-        // One millisecond more: a page of the calendar never comes up early.
-        let due = || self.shard.next_due().map(|due| (due + 1).saturating_sub(now.millis));
-        outcome.due_ms = if is_busy { Some(0) } else { due() };
+        let due = self.shard.as_ref().and_then(Shard::next_due);
+        outcome.due_ms = match self.shard {
+            None => None,
+            Some(_) if is_busy => Some(0),
+            // One millisecond more: a page of the calendar never comes up early.
+            Some(_) => due.map(|due| (due + 1).saturating_sub(now.millis)),
+        };
         outcome
     }
 
@@ -334,8 +351,8 @@ impl Streams {
 
     fn ready(&mut self, stream: u32, is_readable: bool, is_writable: bool, is_read_closed: bool) {
         let key = self.exchange.borrow().lines.get(&stream).and_then(|line| line.key);
-        if let Some(key) = key {
-            self.shard.ready(key, is_readable, is_writable, is_read_closed);
+        if let (Some(key), Some(shard)) = (key, &mut self.shard) {
+            shard.ready(key, is_readable, is_writable, is_read_closed);
         }
     }
 }

@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// What is spoken inside, for clients that ask (RFC 7301).
 const PROTOCOL: &[u8] = b"http/1.1";
+/// What a session keeps of what the kernel refuses, beside the connection's own queue: one record.
+const UNSENT_BYTES: usize = 16 << 10;
 /// The answer to a client that speaks plain HTTP to this port.
 const PLAIN_REFUSAL: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\
     Content-Length: 45\r\n\r\nthis port speaks TLS: use wss:// or https://\n";
@@ -60,10 +62,9 @@ impl Certificate {
     }
 
     /// The server's side of a new session; `None`: the port speaks plain HTTP.
-    pub fn session(&self) -> Option<ServerConnection> {
+    pub fn session(&self) -> Option<Result<ServerConnection, Error>> {
         let config = Arc::clone(self.current.read().as_ref()?);
-        // Fails for a configuration that offers nothing to agree on, and `set` lets none in.
-        ServerConnection::new(config).ok()
+        Some(ServerConnection::new(config))
     }
 }
 
@@ -88,7 +89,8 @@ pub struct TlsSocket<S: Socket> {
 
 impl<S: Socket> TlsSocket<S> {
     /// TLS over `socket`.
-    pub fn new(session: ServerConnection, socket: S) -> Self {
+    pub fn new(mut session: ServerConnection, socket: S) -> Self {
+        session.set_buffer_limit(Some(UNSENT_BYTES));
         Self { session, socket, first: None, fault: None, is_drained: true, is_ending: false }
     }
 
@@ -158,12 +160,16 @@ impl<S: Socket> Socket for TlsSocket<S> {
         self.is_drained
     }
 
+    fn is_costly(&self) -> bool {
+        self.session.is_handshaking()
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.flush()?;
         if self.session.wants_write() {
             return Err(ErrorKind::WouldBlock.into());
         }
-        // Takes as much as the session may keep: 64 KiB.
+        // Takes as much as the session may keep.
         let length = self.session.writer().write(bytes)?;
         self.flush()?;
         // It is full of what it may not send before the handshake is over.

@@ -86,7 +86,7 @@ impl Pair {
     fn new() -> Self {
         let pem = issued();
         let wire = Wire::default();
-        let session = certificate(&pem).session().expect("there is a certificate");
+        let session = certificate(&pem).session().expect("there is a certificate").expect("it is good");
         Self { server: Some(TlsSocket::new(session, wire.clone())), wire, client: client(&pem.0) }
     }
 
@@ -305,7 +305,7 @@ fn a_certificate_of_no_use_leaves_the_one_before_in_force() {
         assert_eq!(error.code(), "WSE_TLS_INVALID", "{error}");
     }
     let wire = Wire::default();
-    let session = certificate.session().expect("the first one is in force");
+    let session = certificate.session().expect("the first one is in force").expect("it is good");
     let server = Some(TlsSocket::new(session, wire.clone()));
     Pair { server, wire, client: client(&good.0) }.shake_hands();
     certificate.set(None).expect("that is always possible");

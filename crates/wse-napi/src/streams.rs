@@ -14,7 +14,8 @@ use wse_engine::streams::{Next, Streams};
 const NEVER: u32 = u32::MAX;
 /// Takes a stream over; its number, or null when there is no place for it.
 ///
-/// `head` is the request as it was read, with what came behind it; `address` the peer's, where it has one.
+/// `head` is the request as it was read, with what came behind it; `address` the peer's; a pipe has
+/// none, which is `0.0.0.0`.
 /// `is_decided`, `user_id` and `claims` as in `adopt`.
 #[napi]
 pub fn open_stream(
@@ -32,9 +33,10 @@ pub fn open_stream(
         }
         // Without them the engine closes.
         let Some(streams) = streams.as_mut() else { return Ok(None) };
-        // A pipe has no address: whoever is at its other end is on this machine.
-        let peer = address.and_then(|address| address.parse::<IpAddr>().ok());
-        let peer = peer.unwrap_or(Ipv4Addr::LOCALHOST.into()).to_canonical();
+        // The zone of a link-local address names an interface of this machine, not the peer.
+        let address =
+            address.as_deref().and_then(|address| address.split('%').next()?.parse::<IpAddr>().ok());
+        let peer = address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()).to_canonical();
         Ok(streams.open(peer, head.to_vec(), decision(is_decided, user_id, claims)))
     })
 }
