@@ -237,16 +237,26 @@ test('hears of the end of every connection when the server closes', async (t) =>
 })
 
 test('takes the events alone: a loop is refused beside callbacks, and callbacks beside a loop', async (t) => {
-  const server = await startServer(t)
+  const server = await startServer(t, { inbound: { maxBytes: 4_096, maxBytesPerConnection: 1_024 } })
   const texts = new Arrivals<string>()
-  server.setCallbacks({ onRaw: ({ text }) => texts.push(text) })
+  const [isFree, setFree] = gate()
+  const onRaw = async ({ text }: { text: string }) => {
+    await isFree
+    texts.push(text)
+  }
+  server.setCallbacks({ onRaw }, { concurrency: 1 })
   const taken = { code: 'WSE_CONSUMER_TAKEN' }
   await t.throwsAsync(server.drain().next(), taken)
   await t.throwsAsync(server.events().next(), taken)
   await t.throwsAsync(server.drainInbound(), taken)
   const connection = await connect(t, server)
-  for (let n = 0; n < 10; n++) connection.send(String(n))
-  for (let n = 0; n < 10; n++) t.is(await texts.next('a text'), String(n))
+  const padding = 'x'.repeat(500)
+  for (let n = 0; n < 50; n++) connection.send(`${n} ${padding}`)
+  // Long enough for the engine to read them all, if it did not know that somebody takes them.
+  const other = await connect(t, server)
+  for (let n = 0; n < 10; n++) await other.roundTrip()
+  setFree()
+  for (let n = 0; n < 50; n++) t.is(await texts.next('a text'), `${n} ${padding}`)
   t.is(server.inboundDroppedCount(), 0)
 
   server.setCallbacks(null)

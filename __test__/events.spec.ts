@@ -40,6 +40,17 @@ test('keeps what a loop has not reached for the next one', async (t) => {
   )
 })
 
+test('keeps the event that came for an iterator which was given up meanwhile', async (t) => {
+  const server = await startServer(t)
+  const events = server.events()
+  const pending = events.next()
+  await events.return?.()
+  const connection = await connect(t, server)
+  t.true((await within(pending, 'the end of the iterator')).done)
+  t.true((await events.next()).done)
+  t.is((await new Application(server).next('connect')).connId, connection.id)
+})
+
 test('slows the sender down while the loop is busy with one event', async (t) => {
   const server = await startServer(t, { rateLimit: false, inbound: { maxBytesPerConnection: 64 * 1024 } })
   const [isFree, setFree] = gate()
