@@ -41,13 +41,16 @@ test('keeps what a loop has not reached for the next one', async (t) => {
 })
 
 test('keeps the event that came for an iterator which was given up meanwhile', async (t) => {
-  const server = await startServer(t)
+  const server = await startServer(t, { inbound: { maxBytes: 4_096, maxBytesPerConnection: 1_024 } })
   const events = server.events()
   const pending = events.next()
   await events.return?.()
   const connection = await connect(t, server)
   t.true((await within(pending, 'the end of the iterator')).done)
   t.true((await events.next()).done)
+  for (let n = 0; n < 50; n++) connection.send('x'.repeat(500))
+  await connection.roundTrip()
+  t.true(server.inboundDroppedCount() > 0)
   t.is((await new Application(server).next('connect')).connId, connection.id)
 })
 

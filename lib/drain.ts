@@ -153,7 +153,10 @@ export class Drain {
       }
       try {
         const event = (await this.#isReady()) && state === 'looping' ? this.#source.next() : undefined
-        return event ? { done: false, value: event } : over()
+        if (event) return { done: false, value: event }
+        // Given up while it waited: only now does nobody take events.
+        this.#rest()
+        return over()
       } catch (cause) {
         over()
         throw cause
@@ -214,6 +217,11 @@ export class Drain {
 
   #leave(): void {
     this.#loops -= 1
+    this.#rest()
+  }
+
+  /** Says that nobody takes events, if that is so. */
+  #rest(): void {
     if (this.#loops === 0 && !this.#isBusy && !this.#listener) this.#setPresent(false)
   }
 
