@@ -45,7 +45,12 @@ try {
   await take(login, 'trading-desk-login')
 
   await service.stop()
-  await anna.locator('#banner').filter({ hasText: 'attempt 3' }).filter({ hasText: 'Next try' }).waitFor()
+  await anna.locator('#toasts p').last().waitFor({ state: 'detached' })
+  await anna
+    .locator('#banner')
+    .filter({ hasText: /attempt \d/ })
+    .filter({ hasText: 'Next try' })
+    .waitFor()
   await take(anna, 'trading-desk-reconnecting')
 } finally {
   await browser.close()
