@@ -80,14 +80,18 @@ const neighbours: Neighbour[] = [
       })
       t.teardown(() => server.close())
     },
-    async open(t, host) {
-      const connection = await connect(t, host, { path: '/ws', greeted: false })
-      return async () => {
-        connection.send('one')
-        t.is(await connection.nextText(), 'one, answered')
-      }
-    },
+    open: (t, host) => openWs(t, host),
   },
+  // These two answer every upgrade of the server, those of other paths with 400.
+  ...['/ws', undefined].map((path) => ({
+    title: `ws on the whole server${path ? ', for one path' : ''}`,
+    attach(t: ExecutionContext, server: Server) {
+      const other = new WebSocketServer(path ? { server, path } : { server })
+      other.on('connection', (socket) => socket.on('message', (data) => socket.send(`${data}, answered`)))
+      t.teardown(() => other.close())
+    },
+    open: (t: ExecutionContext, host: { port: number }) => openWs(t, host),
+  })),
 ]
 
 for (const { title, attach, open } of neighbours) {
@@ -165,4 +169,12 @@ async function listening(http: Server): Promise<{ port: number }> {
   http.listen(0, '127.0.0.1')
   await within(once(http, 'listening'), 'the host to listen')
   return http.address() as AddressInfo
+}
+
+async function openWs(t: ExecutionContext, host: { port: number }): Promise<() => Promise<void>> {
+  const connection = await connect(t, host, { path: '/ws', greeted: false })
+  return async () => {
+    connection.send('one')
+    t.is(await connection.nextText(), 'one, answered')
+  }
 }

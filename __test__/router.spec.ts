@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import test from 'ava'
 import express from 'express'
 import fastify from 'fastify'
@@ -9,7 +10,7 @@ import { WebSocketServer } from 'ws'
 import { WseServer } from 'wse-server'
 import { within } from './harness/arrivals.js'
 import { connect, refused } from './harness/connect.js'
-import { get, startHost } from './harness/host.js'
+import { get, serveOn, startHost } from './harness/host.js'
 import { Application } from './harness/server.js'
 import { frameBytes, OP, openSocket, upgradeRequest } from './harness/socket.js'
 
@@ -201,20 +202,36 @@ test('outlives the timeouts of the host', async (t) => {
 })
 
 test('upgrades a socket whose earlier answer has a small rest to write', async (t) => {
-  const host = await startHost(t, {}, undefined, (http) => {
-    // What a write that waits for the kernel looks like: it is done later, and no `drain` follows.
-    http.on('upgrade', (_, socket) => {
+  const host = await startHost(t)
+  const { emit } = host.http
+  host.http.emit = ((event: string, ...args: unknown[]) => {
+    if (event === 'upgrade') {
+      // What a write that waits for the kernel looks like: it is done later, and no `drain` follows.
+      const socket = args[1] as Socket
       const write = socket._write
       socket._write = (chunk, encoding, done) => setImmediate(() => write.call(socket, chunk, encoding, done))
       socket.write('')
       socket.write('HTTP/1.1 100 Continue\r\n\r\n')
       socket._write = write
-    })
-  })
+    }
+    return Reflect.apply(emit, host.http, [event, ...args])
+  }) as typeof emit
   const application = new Application(host.wse)
   const socket = await openSocket(t, host)
   socket.write(Buffer.concat([Buffer.from(upgradeRequest()), frameBytes(OP.text, 'after the rest')]))
   t.is((await application.next('raw')).text, 'after the rest')
+})
+
+test('takes its upgrades also where the host has bound how it emits before', async (t) => {
+  const http = createServer()
+  // As Fastify does for the second address that it listens on.
+  const second = createServer().on('upgrade', http.emit.bind(http, 'upgrade'))
+  t.teardown(() => second.close())
+  const host = await serveOn(t, http)
+  second.listen(0, '127.0.0.1')
+  await within(once(second, 'listening'), 'the second server to listen')
+  await (await connect(t, second.address() as AddressInfo)).roundTrip()
+  await (await connect(t, host)).roundTrip()
 })
 
 test('refuses who waits for a hook that never answers when it closes, and keeps no process alive', async (t) => {

@@ -86,6 +86,8 @@ class Entrance {
   readonly #emitOwn = ((event: string, ...args: unknown[]) => {
     if (event === 'listening') this.#isClosing = false
     if (event === 'request' && this.#answer(args[0] as IncomingMessage, args[1] as ServerResponse)) return true
+    // Before any listener: many answer every upgrade, or end after a while those that they do not know.
+    if (event === 'upgrade' && this.#take(args[0] as IncomingMessage, args[1] as Duplex, args[2] as Buffer)) return true
     return Reflect.apply(this.#emit, this.#host, [event, ...args])
   }) as HttpServer['emit']
 
@@ -100,11 +102,17 @@ class Entrance {
     return Reflect.apply(this.#close, this.#host, args)
   }) as HttpServer['close']
 
+  /** Node.js asks whether anybody listens; and a host may have bound its own `emit` before ours was there. */
   readonly #upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    const router = this.#routers.get(pathOf(request))
-    if (router) router.upgrade(request, socket, head)
+    if (this.#take(request, socket, head)) return
     // The host's own listeners know what to do with other paths; without any, nobody else answers.
-    else if (this.#host.listenerCount('upgrade') === 1) refuse(socket, '404 Not Found')
+    if (this.#host.listenerCount('upgrade') === 1) refuse(socket, '404 Not Found')
+  }
+
+  #take(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
+    const router = this.#routers.get(pathOf(request))
+    router?.upgrade(request, socket, head)
+    return router !== undefined
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): boolean {
@@ -203,7 +211,8 @@ export class Router {
   }
 
   #handOver(request: IncomingMessage, socket: Duplex, head: Buffer, identity: Decided | null | undefined): void {
-    if (socket.destroyed) return
+    // Ended by whoever else has it: then it has its answer.
+    if (!socket.writable) return
     const handle = this.#descriptorOf(socket)
     if (!handle) {
       this.#carry(request, socket, head, identity)
