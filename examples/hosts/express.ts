@@ -28,6 +28,8 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 for await (const batch of wse.drain()) {
   for (const event of batch) {
     if (event.type === 'auth_connect') wse.subscribeConnection(event.connId, ['chat'])
-    if (event.type === 'msg' && event.data.t === 'chat') wse.broadcast('chat', { t: 'chat', p: event.data.p })
+    if (event.type === 'msg' && event.data.t === 'chat') {
+      wse.broadcast('chat', { t: 'chat', p: { text: String(event.data.p?.text).slice(0, 1000) } })
+    }
   }
 }
