@@ -140,12 +140,15 @@ test.serial('leaves its port to the next process when it is killed under load', 
 
 test.serial('pings and answers while JavaScript stands still, and hands over afterwards what came', async (t) => {
   const child = runProgram(t, 'blocked')
-  const [own, attached] = await json(child)
+  const [own, attached, streams] = await json(child)
+  const waiting = await connect(t, { port: streams })
   const connections = [await connect(t, { port: own }), await connect(t, { port: attached })]
   connections[0]?.send({ t: 'block', p: {} })
   await child.nextLine((line) => line === 'blocked')
   // A port of its own takes new connections too; on a host it is Node.js that accepts them.
   connections.push(await connect(t, { port: own }))
+  // A connection on streams is served by JavaScript: it waits, and what it sends waits too.
+  for (let n = 0; n < 100; n++) waiting.send({ t: 'chat', p: { n } })
 
   for (const connection of connections) {
     for (let n = 0; n < 100; n++) connection.send({ t: 'chat', p: { n } })
@@ -157,9 +160,10 @@ test.serial('pings and answers while JavaScript stands still, and hands over aft
     await connection.roundTrip()
     t.deepEqual(connection.waiting, [], 'the host was still blocked')
   }
+  t.deepEqual(waiting.waiting, [])
 
   child.say('free')
-  for (const connection of connections) {
+  for (const connection of [...connections, waiting]) {
     await connection.next('free')
     for (let n = 0; n < 100; n++) t.is((await connection.next('chat')).p.n, n)
   }

@@ -4,12 +4,16 @@ import { createServer } from 'node:http'
 import { WseServer } from 'wse-server'
 
 const options = { heartbeatIntervalMs: 250, idleTimeoutMs: 1_000 }
-const [own, attached] = [new WseServer(options), new WseServer(options)]
-const http = createServer()
-attached.attach(http)
-await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve))
-const { port } = await own.listen({ host: '127.0.0.1', port: 0 })
-console.log(JSON.stringify([port, http.address().port]))
+const engines = Array.from({ length: 3 }, () => new WseServer(options))
+const [own, ...attached] = engines
+const ports = [(await own.listen({ host: '127.0.0.1', port: 0 })).port]
+for (const [n, via] of ['auto', 'stream'].entries()) {
+  const http = createServer()
+  attached[n].attach(http, { via })
+  await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve))
+  ports.push(http.address().port)
+}
+console.log(JSON.stringify(ports))
 
 const drain = async (wse) => {
   for await (const batch of wse.drain()) {
@@ -18,10 +22,9 @@ const drain = async (wse) => {
       if (event.data.t === 'block') {
         console.log('blocked')
         readSync(0, Buffer.alloc(1))
-        for (const each of [own, attached]) each.broadcastAll(JSON.stringify({ t: 'free', p: {} }))
+        for (const each of engines) each.broadcastAll(JSON.stringify({ t: 'free', p: {} }))
       } else wse.sendEvent(event.connId, event.data)
     }
   }
 }
-drain(own)
-drain(attached)
+for (const wse of engines) drain(wse)

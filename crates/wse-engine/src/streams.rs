@@ -8,7 +8,7 @@ use crate::connection::Socket;
 use crate::driver::Clock;
 use crate::host::Reply;
 use crate::id::ConnectionKey;
-use crate::shard::Shard;
+use crate::shard::{Now, Shard};
 use crate::shared::Shared;
 use hashbrown::HashMap;
 use std::cell::RefCell;
@@ -24,6 +24,8 @@ const STREAM_BYTES: usize = 64 << 10;
 const TURN_BYTES: usize = 4 << 20;
 /// Bytes of a chunk: the host passes slices on, and a slice that a slow peer keeps waiting keeps its chunk.
 const CHUNK_BYTES: usize = 64 << 10;
+/// How late a turn may come before the host is taken to have stood still.
+const LATE_MS: u64 = 100;
 /// Unread bytes of a stream from which on the host stops reading it.
 const UNREAD_BYTES: usize = 64 << 10;
 
@@ -195,11 +197,38 @@ impl Drop for Stream {
     }
 }
 
+/// The clock of a shard that stands still while its host does: that time counts against nobody.
+struct HostClock {
+    clock: Clock,
+    /// Milliseconds that it stood still.
+    lost_ms: u64,
+    /// The time that it told last.
+    last_ms: u64,
+}
+
+impl HostClock {
+    /// This moment, `due` being when something was to happen.
+    ///
+    /// When the host comes late, nothing is due yet: what peers have sent meanwhile has to be read before anybody is
+    /// said to be silent.
+    fn now(&mut self, due: Option<u64>) -> Now {
+        let Now { millis, unix_ms } = self.clock.now();
+        let mut millis = millis - self.lost_ms;
+        if let Some(due) = due.filter(|due| millis > due + LATE_MS) {
+            let stopped = self.last_ms.max(due - 1);
+            self.lost_ms += millis - stopped;
+            millis = stopped;
+        }
+        self.last_ms = millis;
+        Now { millis, unix_ms }
+    }
+}
+
 /// The streams of an engine, and the shard that serves them.
 pub struct Streams {
     index: usize,
     shared: Arc<Shared>,
-    clock: Clock,
+    clock: HostClock,
     /// Until it has ended, or failed.
     shard: Option<Shard<Stream>>,
     exchange: Rc<RefCell<Exchange>>,
@@ -219,6 +248,7 @@ impl Streams {
             }
         }));
         let shard = Shard::new(index, Arc::clone(&shared), fastrand::Rng::new(), clock.now());
+        let clock = HostClock { clock, lost_ms: 0, last_ms: 0 };
         Self { index, shared, clock, shard: Some(shard), exchange: Rc::default(), last: 0 }
     }
 
@@ -231,7 +261,7 @@ impl Streams {
         let number = self.last;
         self.exchange.borrow_mut().lines.insert(number, Line::default());
         let stream = Stream { number, exchange: Rc::clone(&self.exchange) };
-        shard.set_now(self.clock.now());
+        shard.set_now(self.clock.now(shard.next_due()));
         let key = shard.accept(stream, peer, head, decision).map(|(key, _)| key)?;
         if let Some(line) = self.exchange.borrow_mut().lines.get_mut(&number) {
             line.key = Some(key);
@@ -290,7 +320,7 @@ impl Streams {
         let shared = Arc::clone(&self.shared);
         let mailbox = &shared.desks[self.index].mailbox;
         mailbox.stay_awake();
-        let now = self.clock.now();
+        let now = self.clock.now(self.shard.as_ref().and_then(Shard::next_due));
         let waiting = std::mem::take(&mut self.exchange.borrow_mut().waiting);
         if let Some(shard) = &mut self.shard {
             shard.set_now(now);
