@@ -19,6 +19,8 @@ const END = 2
 const CLOSE = 3
 /** No turn is due. */
 const NEVER = 0xffff_ffff
+/** The longest time that a timer takes. */
+const LONGEST_MS = 2 ** 31 - 1
 /** Turns are taken without a break for this long, so that a publisher that never rests does not run away from them. */
 const SLICE_MS = 5
 /** How long a socket that is to close may take to pass on what it was given. */
@@ -98,7 +100,7 @@ export class Streams {
     let due = this.#turn()
     while (due === 0 && performance.now() - began < SLICE_MS) due = this.#turn()
     if (due === 0) this.#schedule()
-    else if (due !== NEVER) this.#timer = setTimeout(this.#turns, due).unref()
+    else if (due !== NEVER) this.#timer = setTimeout(this.#turns, Math.min(due, LONGEST_MS)).unref()
   }
 
   /** Takes a turn; when the next one is due, in milliseconds. */
