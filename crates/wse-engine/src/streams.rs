@@ -99,6 +99,10 @@ struct Exchange {
 impl Exchange {
     /// Adds `bytes` to what the stream writes, as far as the turn takes them; how many it took.
     fn write(&mut self, stream: u32, bytes: &[u8]) -> usize {
+        if bytes.is_empty() {
+            // An empty chunk would be made for it, and a runtime may take an empty buffer for a detached one.
+            return 0;
+        }
         let chunks = &mut self.outcome.chunks;
         if chunks.last().is_none_or(|chunk| chunk.len() >= CHUNK_BYTES) {
             if chunks.len() >= TURN_BYTES / CHUNK_BYTES {
