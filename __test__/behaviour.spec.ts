@@ -3,7 +3,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import test, { type ExecutionContext } from 'ava'
-import { gate, within } from './harness/arrivals.js'
+import { gate, until, within } from './harness/arrivals.js'
 import { connect, refused } from './harness/connect.js'
 import { type Entrance, entrances } from './harness/entrances.js'
 import { Application } from './harness/server.js'
@@ -172,7 +172,7 @@ const behaviours: Record<string, Behaviour> = {
       service.wse.broadcast('prices', { t: 'price', p: { n, padding } })
       if (n % 20 === 0) await new Promise((resolve) => setImmediate(resolve))
     }
-    t.true(service.wse.memory().outboundBytes < 1 << 20)
+    await until('the queues to be short', () => service.wse.memory().outboundBytes < 1 << 20)
     slow.socket.resume()
     const gaps = [(await slow.next('gap')).p]
     await slow.roundTrip()

@@ -17,6 +17,15 @@ export async function within<T>(promise: Promise<T>, what: string, deadlineMs = 
   }
 }
 
+/** Resolves once `isTrue` says so; asks in each turn of the event loop. */
+export async function until(what: string, isTrue: () => boolean | Promise<boolean>): Promise<void> {
+  const expiry = performance.now() + DEADLINE_MS
+  while (!(await isTrue())) {
+    if (performance.now() > expiry) throw new Error(`not within ${DEADLINE_MS} ms: ${what}`)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
 interface Waiter<T> {
   matches: (item: T) => boolean
   resolve: (item: T) => void

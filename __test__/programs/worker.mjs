@@ -17,10 +17,8 @@ function lead() {
       worker = new Worker(new URL(import.meta.url))
       worker.on('message', say)
     }
-    if (line === 'terminate') {
-      await worker.terminate()
-      say({ descriptors: readdirSync('/proc/self/fd').length })
-    }
+    if (line === 'terminate') say({ code: await worker.terminate() })
+    if (line === 'count') say({ descriptors: readdirSync('/proc/self/fd').length })
     if (line === 'stop') process.exit()
   })
 }
