@@ -76,11 +76,10 @@ export class TlsPort {
 
   #reload(): Promise<void> {
     const options = this.#options
-    const reload = this.#inTurn(async () => {
+    return this.#inTurn(async () => {
       const pem = await certificateOf(options)
       if (this.#options === options) this.#use(pem)
     })
-    return reload
   }
 
   #inTurn(change: () => Promise<void>): Promise<void> {
