@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { X509Certificate } from 'node:crypto'
+import type { X509Certificate } from 'node:crypto'
 import { unwatchFile, watchFile } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { WseError } from './errors.js'
@@ -24,7 +24,7 @@ export async function certificateOf(options: TlsOptions): Promise<Pem> {
     'certFile' in options
       ? { cert: await read(options.certFile), key: await read(options.keyFile) }
       : { cert: String(options.cert), key: String(options.key) }
-  checkTimes(pem.cert)
+  checkTimes(await parsed(pem.cert))
   return pem
 }
 
@@ -100,15 +100,18 @@ async function read(file: string): Promise<string> {
   }
 }
 
-/** Refuses a certificate that no client would accept today. */
-function checkTimes(cert: string): void {
-  let certificate: X509Certificate
+async function parsed(cert: string): Promise<X509Certificate> {
+  // Loaded when it is needed: it would be most of the time that the package takes to load.
+  const { X509Certificate } = await import('node:crypto')
   try {
-    certificate = new X509Certificate(cert)
+    return new X509Certificate(cert)
   } catch (cause) {
     throw new WseError('WSE_TLS_INVALID', `the certificate is not PEM: ${String(cause)}`, { cause })
   }
-  const { validFrom, validTo } = certificate
+}
+
+/** Refuses a certificate that no client would accept today. */
+function checkTimes({ validFrom, validTo }: X509Certificate): void {
   if (Date.parse(validTo) <= Date.now()) {
     throw new WseError('WSE_TLS_INVALID', `the certificate expired on ${validTo}: renew it`)
   }
