@@ -1,10 +1,14 @@
 // The table of the ways in which a client reaches an engine. What holds for one of them holds for all.
+import 'reflect-metadata'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { createServer as createTlsServer, type Server as HttpsServer } from 'node:https'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createAdaptorServer } from '@hono/node-server'
+import { Module } from '@nestjs/common'
+import { NestFactory } from '@nestjs/core'
 import type { ExecutionContext } from 'ava'
 import express from 'express'
 import fastify from 'fastify'
@@ -29,7 +33,14 @@ export interface Entrance {
   readonly open: (t: ExecutionContext, options?: ServerOptions) => Promise<Service>
 }
 
+/** Has no types of its own; what is used of it here, the next version has too. */
+const express4: typeof express = createRequire(import.meta.url)('express4')
+
 const certificate = await makeCertificate()
+
+/** A Nest application of nothing. */
+class Application {}
+Module({})(Application)
 
 export const entrances: Entrance[] = [
   {
@@ -52,6 +63,15 @@ export const entrances: Entrance[] = [
   },
   { name: 'on node:http', open: (t, options) => serveOn(t, createServer(), options) },
   { name: 'on Express', open: (t, options) => serveOn(t, createServer(express()), options) },
+  { name: 'on Express 4', open: (t, options) => serveOn(t, createServer(express4()), options) },
+  {
+    name: 'on Nest',
+    async open(t, options) {
+      const app = await NestFactory.create(Application, { logger: false })
+      await app.init()
+      return serveOn(t, app.getHttpServer() as Server, options)
+    },
+  },
   {
     name: 'on Fastify',
     async open(t, options) {
