@@ -12,7 +12,7 @@ import { launchChromium } from './chromium.js'
 import { startService } from './service.js'
 
 const folder = process.argv[2] ?? fileURLToPath(new URL('../../docs/assets', import.meta.url))
-const service = await startService({ DESK_DATA: '', DESK_FROM: '2006-06', DESK_ROWS_PER_SECOND: '10' })
+const service = await startService({ DESK_DATA: '', DESK_FROM: '2006-12', DESK_ROWS_PER_SECOND: '10' })
 const browser = await launchChromium()
 mkdirSync(folder, { recursive: true })
 try {
@@ -22,13 +22,13 @@ try {
   await ben.getByRole('tab', { name: 'Trades' }).click()
 
   const anna = await signIn(browser, 'anna', { colorScheme: 'dark' })
-  await trade(anna, 'GOOG', 60)
-  await trade(anna, 'IBM', 150)
-  await trade(anna, 'AAPL', 200)
+  await trade(anna, 'GOOG', 20)
+  await trade(anna, 'IBM', 60)
+  await trade(anna, 'AAPL', 150)
   await limit(anna, 'AAPL', 60, 'Sell', 1.6)
-  await limit(anna, 'AAPL', 90, 'Sell', 1.35)
-  await limit(anna, 'AAPL', 120, 'Buy', 0.8)
-  await limit(anna, 'AAPL', 60, 'Buy', 0.75)
+  await limit(anna, 'AAPL', 70, 'Sell', 1.35)
+  await limit(anna, 'AAPL', 80, 'Buy', 0.8)
+  await limit(anna, 'AAPL', 40, 'Buy', 0.75)
   await limit(ben, 'SP500', 10, 'Sell', 1.1)
   await limit(ben, 'SP500', 12, 'Buy', 0.8)
 
