@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
-import { generate } from 'selfsigned'
 import { within } from './harness/arrivals.js'
+import { makeCertificate } from './harness/certificates.js'
 import { Child } from './harness/child.js'
 import { connect } from './harness/connect.js'
 import { allPages } from './harness/pages.js'
@@ -45,7 +45,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 }
 
 test('serves TLS with the files that the configuration names', async (t) => {
-  const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }])
+  const { cert, key } = await makeCertificate()
   const folder = dirname(configured(t, '{}'))
   const [certFile, keyFile, config] = [join(folder, 'cert.pem'), join(folder, 'key.pem'), join(folder, 'tls.json')]
   writeFileSync(certFile, cert)
@@ -53,7 +53,7 @@ test('serves TLS with the files that the configuration names', async (t) => {
   writeFileSync(config, JSON.stringify({ host: '127.0.0.1', port: 0, tls: { certFile, keyFile } }))
   const line = await run(t, ['serve', '--config', config]).nextLine()
   t.regex(line, /^wss:/)
-  const request = get({ host: '127.0.0.1', port: new URL(line).port, path: '/wse/health', rejectUnauthorized: false })
+  const request = get({ host: '127.0.0.1', port: new URL(line).port, path: '/wse/health', ca: cert })
   const [response] = (await within(once(request, 'response'), 'the health page')) as [IncomingMessage]
   response.resume()
   t.is(response.statusCode, 200)

@@ -6,9 +6,9 @@ import { get as getEncrypted } from 'node:https'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
-import { generate } from 'selfsigned'
 import { hasChromium, launchChromium } from '../examples/trading-desk/chromium.js'
 import { within } from './harness/arrivals.js'
+import { makeCertificate } from './harness/certificates.js'
 import { Child } from './harness/child.js'
 import { connect } from './harness/connect.js'
 import { allPages, type Block } from './harness/pages.js'
@@ -50,7 +50,7 @@ test.before(async () => {
       writeFileSync(join(folder, `${nameOf(block)}.${extensionOf(block)}`), source)
     }
   }
-  const { private: key, cert } = await generate([{ name: 'commonName', value: 'localhost' }])
+  const { key, cert } = await makeCertificate()
   writeFileSync(join(folder, 'tls', 'key.pem'), key)
   writeFileSync(join(folder, 'tls', 'cert.pem'), cert)
   const config = {
