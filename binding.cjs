@@ -853,6 +853,7 @@ module.exports.drainedBytes = nativeBinding.drainedBytes
 module.exports.encodeJwt = nativeBinding.encodeJwt
 module.exports.flush = nativeBinding.flush
 module.exports.health = nativeBinding.health
+module.exports.holdBack = nativeBinding.holdBack
 module.exports.inboundDepth = nativeBinding.inboundDepth
 module.exports.lines = nativeBinding.lines
 module.exports.listen = nativeBinding.listen

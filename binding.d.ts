@@ -71,6 +71,9 @@ export declare function flush(handle: number): void
 /** The health snapshot as JSON. */
 export declare function health(handle: number): string
 
+/** Stops reading a connection, or goes on. */
+export declare function holdBack(handle: number, id: string, isHeld: boolean): void
+
 /** Events that wait for the application. */
 export declare function inboundDepth(handle: number): number
 

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import test from 'ava'
 import type { InboundEvent, JsonObject } from 'wse-server'
 import { Arrivals, gate, within } from './harness/arrivals.js'
@@ -139,12 +140,42 @@ for (const inOrder of [true, false]) {
     for (let n = 0; n < count; n++) connection.send(`${n} ${padding}`)
     for (let n = 0; n < 100; n++) await other.roundTrip()
     t.true(connection.socket.bufferedAmount > 0)
-    t.true(server.inboundQueueDepth() > 0)
+    // In order, what came before the engine stopped reading waits behind the callback.
+    if (!inOrder) t.true(server.inboundQueueDepth() > 0)
     setFree()
     for (let n = 0; n < count; n++) t.is(await done.next('a number'), String(n))
     t.is(server.inboundDroppedCount(), 0)
   })
 }
+
+test('holds back the client whose callbacks cannot follow, and no other', async (t) => {
+  const server = await startServer(t, { rateLimit: false, inbound: { maxBytesPerConnection: 64 * 1024 } })
+  const [isFree, setFree] = gate()
+  const done = new Arrivals<string>()
+  let busy = ''
+  server.setCallbacks(
+    {
+      onRaw: async ({ connId, text }) => {
+        if (connId === busy) await isFree
+        done.push(text.trimEnd())
+      },
+    },
+    { concurrency: 10 },
+  )
+  const fast = await connect(t, server)
+  busy = fast.id
+  const other = await connect(t, server)
+  const count = 20_000
+  for (let n = 0; n < count; n++) fast.send(String(n).padEnd(1_000))
+  for (let n = 0; n < 100; n++) {
+    other.send(`other ${n}`)
+    t.is(await done.next('an event of the other client'), `other ${n}`)
+  }
+  t.true(fast.socket.bufferedAmount > 0)
+  setFree()
+  for (let n = 0; n < count; n++) t.is(await done.next('a number'), String(n))
+  t.is(server.inboundDroppedCount(), 0)
+})
 
 const nothing = Object.create(null) as unknown
 for (const [title, fail] of [
@@ -177,18 +208,32 @@ for (const [title, fail] of [
   })
 }
 
-test('warns of a callback that fails when there is no logger', async (t) => {
+test.serial('warns of a callback that fails when there is no logger, whatever it fails with', async (t) => {
   const server = await startServer(t)
-  const warning = warned(t, 'WseCallbackWarning')
+  const fault = {
+    [inspect.custom]() {
+      throw new Error('cannot be shown')
+    },
+  }
+  const texts = new Arrivals<string>()
   server.setCallbacks({
     onConnect: () => {
       throw new Error('no luck')
     },
+    onMessage: () => Promise.reject(fault),
+    onRaw: ({ text }) => texts.push(text),
   })
-  const { id } = await connect(t, server)
-  const { message, detail } = await warning
-  t.is(message, `onConnect failed for connection ${id}`)
+  const first = warned(t, 'WseCallbackWarning')
+  const connection = await connect(t, server)
+  const { message, detail } = await first
+  t.is(message, `onConnect failed for connection ${connection.id}`)
   t.regex(detail ?? '', /no luck/)
+
+  const second = warned(t, 'WseCallbackWarning')
+  connection.send({ t: 'chat', p: {} })
+  connection.send('text')
+  t.regex((await second).detail ?? '', /cannot be shown/)
+  t.is(await texts.next('the event behind it'), 'text')
 })
 
 test('replaces callbacks, gives the events back to a loop, and loses none between', async (t) => {

@@ -40,6 +40,29 @@ test('keeps what a loop has not reached for the next one', async (t) => {
   )
 })
 
+test('ends for who waits when it is given up, and leaves the events to others', async (t) => {
+  const server = await startServer(t)
+  const events = server.events()
+  const pending = events.next()
+  await events.return?.()
+  t.true((await within(pending, 'the end of the iterator')).done)
+  t.notThrows(() => server.setCallbacks({}))
+})
+
+test('answers calls that come while one waits in their order', async (t) => {
+  const server = await startServer(t)
+  const events = server.events()
+  const all = Array.from({ length: 4 }, () => events.next())
+  const connection = await connect(t, server)
+  for (let n = 0; n < 4; n++) connection.send(String(n))
+  const seen = await within(Promise.all(all), 'four events')
+  t.deepEqual(
+    seen.map(({ value }) => (value?.type === 'raw' ? value.text : value?.type)),
+    ['connect', '0', '1', '2'],
+  )
+  t.is((await events.next()).value?.type, 'raw')
+})
+
 test('keeps the event that came for an iterator which was given up meanwhile', async (t) => {
   const server = await startServer(t, { inbound: { maxBytes: 4_096, maxBytesPerConnection: 1_024 } })
   const events = server.events()

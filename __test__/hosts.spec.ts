@@ -67,6 +67,10 @@ for (const example of examples) {
     const ben = await joinChat(t, port, 'ben')
     anna.send({ t: 'chat', p: { text: 'hello' } })
     t.deepEqual((await ben.next('chat')).p, { text: 'hello' })
+    // What a client sends may be anything; none of it reaches another client, or ends the service.
+    for (const p of [null, 7, 'x', { text: { toString: 1 } }, { text: null }, {}]) anna.send({ t: 'chat', p })
+    anna.send({ t: 'chat', p: { text: 'x'.repeat(1_000_000) } })
+    t.is(String((await ben.next('chat')).p.text).length, 1_000)
 
     const intruder = await connect(t, { port }, { token: 'nonsense', greeted: false })
     t.is((await intruder.closed()).code, 4401)

@@ -2,13 +2,14 @@
  * Callbacks: every event goes to the function that wants its type.
  *
  * Owns the order: those of one connection follow each other, those of different connections do not wait for each
- * other, and all together are bounded. A fault of one is told to the log and touches nothing else.
+ * other, and all together are bounded. A connection that is far ahead of its callbacks is not read meanwhile. A fault of one is told to the log and touches nothing else.
  *
  * @module
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Drain, Listener } from './drain.js'
 import { WseError } from './errors.js'
+import { weightOf } from './events.js'
 import type { Log } from './log.js'
 import type { CallbackOptions, Callbacks, InboundEvent } from './types.js'
 
@@ -22,10 +23,31 @@ const NAMES = {
   disconnect: 'onDisconnect',
 } as const satisfies Record<InboundEvent['type'], keyof Callbacks>
 
-/** Events that are handed out and not finished, unless the application says another number. */
+/** Callbacks that run at once, unless the application says another number. */
 const CONCURRENCY = 1_024
+/** Events of one connection that wait behind its callback before it is read no more. */
+const ENOUGH = 32
+/** What an event weighs beside its content, in bytes. */
+const OVERHEAD = 256
 /** How long callbacks may follow each other within one turn of the event loop, in milliseconds. */
 const SLICE_MS = 5
+
+/** What may wait for the application, in bytes; zero: no limit. */
+export interface InboundLimits {
+  readonly maxBytes: number
+  readonly maxBytesPerConnection: number
+}
+
+/** Stops reading a connection, or goes on. */
+export type HoldBack = (connId: string, isHeld: boolean) => void
+
+/** What waits behind a callback of one connection. */
+interface Queue {
+  readonly events: InboundEvent[]
+  bytes: number
+  /** Whether its connection is not read. */
+  isHeld: boolean
+}
 
 type Callback = (event: InboundEvent) => unknown
 
@@ -42,12 +64,18 @@ export class Dispatcher implements Listener {
   readonly #log: Log
   #current: Generation = { callbacks: {}, isInOrder: true, concurrency: CONCURRENCY }
   /** What waits behind a callback that is not finished, by connection. */
-  readonly #waiting = new Map<string, InboundEvent[]>()
-  #unfinished = 0
+  readonly #queues = new Map<string, Queue>()
+  readonly #holdBack: HoldBack
+  readonly #limits: InboundLimits
+  #running = 0
+  /** Of all events that are not finished. */
+  #bytes = 0
 
-  constructor(drain: Drain, log: Log) {
+  constructor(drain: Drain, log: Log, limits: InboundLimits, holdBack: HoldBack) {
     this.#drain = drain
     this.#log = log
+    this.#limits = limits
+    this.#holdBack = holdBack
   }
 
   /** See `setCallbacks` of the server. */
@@ -60,15 +88,16 @@ export class Dispatcher implements Listener {
   }
 
   hasRoom(): boolean {
-    return this.#unfinished < this.#current.concurrency
+    return (
+      this.#running < this.#current.concurrency && this.#bytes < (this.#limits.maxBytes || Number.POSITIVE_INFINITY)
+    )
   }
 
   hand(event: InboundEvent): void {
-    if (this.#waiting.size > 0 && this.#current.isInOrder) {
-      const queue = this.#waiting.get(event.connId)
+    if (this.#queues.size > 0 && this.#current.isInOrder) {
+      const queue = this.#queues.get(event.connId)
       if (queue) {
-        this.#unfinished += 1
-        queue.push(event)
+        this.#wait(event, queue)
         return
       }
     }
@@ -89,32 +118,66 @@ export class Dispatcher implements Listener {
     }
   }
 
+  #wait(event: InboundEvent, queue: Queue): void {
+    const weight = weigh(event)
+    this.#bytes += weight
+    queue.bytes += weight
+    const most = this.#limits.maxBytesPerConnection || Number.POSITIVE_INFINITY
+    const isEnough = queue.events.push(event) >= ENOUGH || queue.bytes >= most
+    if (!isEnough || queue.isHeld) return
+    queue.isHeld = true
+    this.#holdBack(event.connId, true)
+  }
+
   #follow(event: InboundEvent, running: Promise<unknown>): void {
-    this.#unfinished += 1
-    const queue: InboundEvent[] = []
-    if (this.#current.isInOrder) this.#waiting.set(event.connId, queue)
+    this.#running += 1
+    this.#bytes += weigh(event)
+    const queue: Queue = { events: [], bytes: 0, isHeld: false }
+    if (this.#current.isInOrder) this.#queues.set(event.connId, queue)
     void this.#finish(event, running, queue)
   }
 
   /** Sees a callback to its end, and then those that wait behind it. Never rejects. */
-  async #finish(first: InboundEvent, running: Promise<unknown>, queue: InboundEvent[]): Promise<void> {
+  async #finish(first: InboundEvent, running: Promise<unknown>, queue: Queue): Promise<void> {
     let began = performance.now()
     let call: Promise<unknown> | undefined = running
-    for (let event: InboundEvent | undefined = first; event; event = queue.shift()) {
+    for (let event: InboundEvent | undefined = first; event; event = this.#next(queue, first.connId)) {
       if (event !== first) call = this.#call(event)
       try {
         await call
       } catch (cause) {
         this.#fault(event, cause)
       }
-      // Whoever had no room has it now.
-      if (this.#unfinished-- >= this.#current.concurrency) this.#drain.resume()
-      if (queue.length > 0 && performance.now() - began >= SLICE_MS) {
+      const weight = weigh(event)
+      this.#regain(() => {
+        this.#bytes -= weight
+      })
+      if (queue.events.length > 0 && performance.now() - began >= SLICE_MS) {
         await turn()
         began = performance.now()
       }
     }
-    if (this.#waiting.get(first.connId) === queue) this.#waiting.delete(first.connId)
+    if (this.#queues.get(first.connId) === queue) this.#queues.delete(first.connId)
+    this.#regain(() => {
+      this.#running -= 1
+    })
+  }
+
+  #next(queue: Queue, connId: string): InboundEvent | undefined {
+    const event = queue.events.shift()
+    if (event) queue.bytes -= weigh(event)
+    if (queue.isHeld && queue.events.length === 0) {
+      queue.isHeld = false
+      this.#holdBack(connId, false)
+    }
+    return event
+  }
+
+  /** Whoever had no room before `change` and has it then goes on. */
+  #regain(change: () => void): void {
+    const hadRoom = this.hasRoom()
+    change()
+    if (!hadRoom && this.hasRoom()) this.#drain.resume()
   }
 
   #fault(event: InboundEvent, err: unknown): void {
@@ -124,6 +187,8 @@ export class Dispatcher implements Listener {
     this.#log.fault('WseCallbackWarning', message, fields)
   }
 }
+
+const weigh = (event: InboundEvent): number => weightOf(event) + OVERHEAD
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'

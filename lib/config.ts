@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { InboundLimits } from './callbacks.js'
 import { WseError } from './errors.js'
 import type { Logger, LogLevel, ServerOptions, TlsOptions } from './types.js'
 
@@ -165,6 +166,7 @@ export interface Settings {
   readonly handshakeTimeoutMs: number
   readonly trustProxy: number
   readonly envelope: boolean
+  readonly inbound: InboundLimits
   readonly authenticate: ServerOptions['authenticate']
   readonly logger: Logger | undefined
   readonly logLevel: LogLevel
@@ -186,6 +188,7 @@ export function settings(options: ServerOptions): Settings {
     handshakeTimeoutMs: complete.handshakeTimeoutMs as number,
     trustProxy: complete.trustProxy as number,
     envelope: complete.envelope as boolean,
+    inbound: complete.inbound as InboundLimits,
     authenticate: options.authenticate,
     logger: (logger ?? undefined) as Logger | undefined,
     logLevel: logLevel as LogLevel,

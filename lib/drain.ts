@@ -147,12 +147,16 @@ export class Drain {
       return { done: true, value: undefined } as const
     }
     const wait = async (): Promise<IteratorResult<InboundEvent>> => {
+      if (state === 'over') return over()
       if (state === 'new') {
         this.#loops += 1
         state = 'looping'
       }
       try {
-        const event = (await this.#isReady()) && state === 'looping' ? this.#source.next() : undefined
+        const event =
+          (await this.#isReady(undefined, () => state === 'over')) && state === 'looping'
+            ? this.#source.next()
+            : undefined
         if (event) return { done: false, value: event }
         // Given up while it waited: only now does nobody take events.
         this.#rest()
@@ -162,16 +166,32 @@ export class Drain {
         throw cause
       }
     }
+    let last: Promise<IteratorResult<InboundEvent>> | undefined
+    /** Calls that come while one waits are answered behind it, as those of a generator are. */
+    const queued = (): Promise<IteratorResult<InboundEvent>> => {
+      const result = last ? last.then(wait, wait) : wait()
+      last = result
+      const finish = () => {
+        if (last === result) last = undefined
+      }
+      result.then(finish, finish)
+      return result
+    }
     return {
       next: () => {
         if (state === 'over') return Promise.resolve(over())
         taken += 1
         const isTimed = taken % UNTIMED === 0
-        if (state === 'new' || this.#isBusy || (isTimed && this.#isSliceOver)) return wait()
+        if (last || state === 'new' || this.#isBusy || (isTimed && this.#isSliceOver)) return queued()
         const event = this.#source.next()
-        return event ? Promise.resolve({ done: false, value: event }) : wait()
+        return event ? Promise.resolve({ done: false, value: event }) : queued()
       },
-      return: () => Promise.resolve(over()),
+      return: () => {
+        const result = over()
+        // Whoever still waits waits for nothing.
+        this.wake()
+        return Promise.resolve(result)
+      },
       [Symbol.asyncIterator]() {
         return this
       },
@@ -182,22 +202,22 @@ export class Drain {
    * Whether there are events to take; waits up to `timeoutMs` for them. One call at a time, so that the events of
    * a connection stay in order.
    */
-  async #isReady(timeoutMs = Number.POSITIVE_INFINITY): Promise<boolean> {
+  async #isReady(timeoutMs = Number.POSITIVE_INFINITY, isGivenUp = () => false): Promise<boolean> {
     if (this.#listener) throw new WseError('WSE_CONSUMER_TAKEN', 'setCallbacks() takes the events')
     if (this.#isBusy) throw new WseError('WSE_DRAIN_BUSY', 'another call is draining: await it first')
     this.#isBusy = true
     try {
       this.#setPresent(true)
-      return await this.#wait(timeoutMs)
+      return await this.#wait(timeoutMs, isGivenUp)
     } finally {
       this.#isBusy = false
     }
   }
 
-  async #wait(timeoutMs: number): Promise<boolean> {
+  async #wait(timeoutMs: number, isGivenUp: () => boolean): Promise<boolean> {
     const deadline = performance.now() + timeoutMs
     let hasSlept = false
-    while (!this.#source.hasNext && !this.#isClosed) {
+    while (!this.#source.hasNext && !this.#isClosed && !isGivenUp()) {
       const left = deadline - performance.now()
       if (left <= 0) break
       if (!this.#expect()) {

@@ -67,6 +67,10 @@ class Batch {
     return this.bytes?.toString('utf8', begin, end) ?? ''
   }
 
+  weight(at: number): number {
+    return (this.rows[at + END] as number) - (this.rows[at + BEGIN] as number)
+  }
+
   view(at: number): Buffer {
     return this.bytes?.subarray(this.rows[at + BEGIN], this.rows[at + END]) ?? Buffer.alloc(0)
   }
@@ -88,6 +92,10 @@ class BatchEvent {
   constructor(batch: Batch, at: number) {
     this.#batch = batch
     this.#at = at
+  }
+
+  static weight(event: BatchEvent): number {
+    return event.#batch.weight(event.#at)
   }
 
   get type(): InboundEvent['type'] {
@@ -248,3 +256,6 @@ export class EventSource {
     return new Batch(this.#names, rows, joined, beside)
   }
 }
+
+/** Bytes of an event's content. */
+export const weightOf = (event: InboundEvent): number => BatchEvent.weight(event as unknown as BatchEvent)

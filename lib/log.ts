@@ -31,6 +31,15 @@ interface Repeat {
   say: (count: number) => void
 }
 
+/** What was thrown, which may itself throw when it is looked at. */
+function described(cause: unknown): string {
+  try {
+    return inspect(cause)
+  } catch {
+    return 'something that cannot be shown'
+  }
+}
+
 /** The log of one server. */
 export class Log {
   readonly #logger: Logger | undefined
@@ -38,6 +47,7 @@ export class Log {
   readonly #after: After
   /** By what is the same about them: a small set, because no name, address or text of a client is part of it. */
   readonly #repeats = new Map<string, Repeat>()
+  #isClosed = false
 
   constructor(logger: Logger | undefined, level: LogLevel, after = timer) {
     this.#logger = logger
@@ -70,16 +80,22 @@ export class Log {
   #warn(type: string, message: string, cause: unknown, callback?: string): void {
     this.#bounded([type, callback].join(), 1, (count) => {
       const times = count > 1 ? ` (${count} times)` : ''
-      process.emitWarning(`${message}${times}`, { type, detail: inspect(cause) })
+      process.emitWarning(`${message}${times}`, { type, detail: described(cause) })
     })
   }
 
-  /** Says at once what was only counted so far. */
+  /** Says at once what was only counted so far; from now on nothing is counted any more. */
   close(): void {
+    this.#isClosed = true
     for (const key of [...this.#repeats.keys()]) this.#sayCounted(key)
   }
 
   #bounded(key: string, count: number, say: (count: number) => void): void {
+    if (this.#isClosed) {
+      // The process may end before a second is over, and there is not much more to come.
+      say(count)
+      return
+    }
     const known = this.#repeats.get(key)
     if (known) {
       known.count += count

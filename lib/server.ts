@@ -99,7 +99,9 @@ export class WseServer {
     this.#authenticate = this.#settings.authenticate && authenticating(this.#settings.authenticate, this.#log)
     this.#handle = translated(() => native.start(this.#settings.json, () => this.#wake()))
     this.#drain = new Drain(this.#handle)
-    this.#dispatcher = new Dispatcher(this.#drain, this.#log)
+    this.#dispatcher = new Dispatcher(this.#drain, this.#log, this.#settings.inbound, (connId, isHeld) => {
+      if (!this.#isGone) translated(() => native.holdBack(this.#handle, connId, isHeld))
+    })
     this.#streams = new Streams(this.#handle)
   }
 

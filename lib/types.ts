@@ -253,8 +253,8 @@ export interface CallbackOptions {
    */
   inOrder?: boolean
   /**
-   * Events that are handed out and not finished, in all, those that wait for their turn included. Beyond, nothing
-   * more is taken from the engine, and TCP slows the senders down. Default: 1 024.
+   * Callbacks that run at once, in all. Beyond, nothing more is taken from the engine, and TCP slows the senders
+   * down. A connection that is far ahead of its own callbacks is held back alone. Default: 1 024.
    */
   concurrency?: number
 }

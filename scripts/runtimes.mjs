@@ -6,18 +6,34 @@ import { announce, root, run, script } from './process.mjs'
 
 /** Kept apart from node_modules: they are large, and nothing imports them. */
 const folder = join(root, '.cache', 'runtimes')
-const versions = { node20: '20.20.2', node22: '22.23.3', node24: '24.21.0', node26: '26.10.0' }
-const platform = process.platform === 'win32' ? 'win' : process.platform
-const executable = process.platform === 'win32' ? 'node.exe' : 'node'
+const { platform, arch } = process
+const suffix = platform === 'win32' ? '.exe' : ''
+const nodeOf = (version) => ({
+  source: `node-${platform === 'win32' ? 'win' : platform}-${arch}`,
+  version,
+  executable: join('bin', `node${suffix}`),
+})
+/** By name: the package that holds the executable for this platform, and where it lies in there. */
+const runtimes = {
+  node20: nodeOf('20.20.2'),
+  node22: nodeOf('22.23.3'),
+  node24: nodeOf('24.21.0'),
+  node26: nodeOf('26.10.0'),
+  deno: {
+    source: `@deno/${platform}-${arch}${platform === 'linux' ? '-glibc' : ''}`,
+    version: '2.9.6',
+    executable: `deno${suffix}`,
+  },
+}
 
-/** Installs the versions of Node.js that are missing; returns the path of each runtime by its name. */
+/** Installs what is missing; returns the path of each runtime by its name. */
 export async function ensureRuntimes() {
   const own = `node${process.versions.node.split('.')[0]}`
-  const others = Object.entries(versions).filter(([name]) => name !== own)
-  if (!others.every(([name, version]) => installed(name) === version)) {
-    announce(`Installing Node.js ${others.map(([, version]) => version).join(', ')} for the tests of runtimes`)
+  const others = Object.entries(runtimes).filter(([name]) => name !== own)
+  if (!others.every(([name, { version }]) => installed(name) === version)) {
+    announce(`Installing ${others.map(([name, { version }]) => `${name} ${version}`).join(', ')}: hosts of the tests`)
     mkdirSync(folder, { recursive: true })
-    const packages = others.map(([name, version]) => [name, `npm:node-${platform}-${process.arch}@${version}`])
+    const packages = others.map(([name, { source, version }]) => [name, `npm:${source}@${version}`])
     const manifest = { private: true, dependencies: Object.fromEntries(packages) }
     writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest))
     await run('npm', [
@@ -30,12 +46,11 @@ export async function ensureRuntimes() {
       '--no-fund',
     ])
   }
-  const command = (name) => join(root, 'node_modules', '.bin', name)
+  const pathOf = ([name, { executable }]) => [name, join(folder, 'node_modules', name, executable)]
   return {
-    ...Object.fromEntries(others.map(([name]) => [name, join(folder, 'node_modules', name, 'bin', executable)])),
+    ...Object.fromEntries(others.map(pathOf)),
     [own]: process.execPath,
-    bun: command('bun'),
-    deno: command('deno'),
+    bun: join(root, 'node_modules', '.bin', 'bun'),
   }
 }
 

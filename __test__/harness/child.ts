@@ -12,8 +12,14 @@ export class Child {
   readonly #lines = new Arrivals<string>()
   readonly #exit: Promise<{ code: number | null; signal: string | null; errors: string }>
 
-  constructor(args: string[], env: Record<string, string> = {}, command = process.execPath, cwd = root) {
-    const child = spawn(command, args, { cwd, env: { ...process.env, ...env } })
+  constructor(
+    args: string[],
+    env: Record<string, string> = {},
+    command = process.execPath,
+    cwd = root,
+    isBare = false,
+  ) {
+    const child = spawn(command, args, { cwd, env: isBare ? env : { ...process.env, ...env } })
     this.#process = child
     let errors = ''
     child.stderr.on('data', (chunk) => {

@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:http'
 import { createServer as createTlsServer, type Server as HttpsServer } from 'node:https'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { createAdaptorServer } from '@hono/node-server'
 import { Module } from '@nestjs/common'
 import { NestFactory } from '@nestjs/core'
@@ -98,7 +98,8 @@ export const entrances: Entrance[] = [
     async open(t, options) {
       const folder = mkdtempSync(join(tmpdir(), 'wse-'))
       t.teardown(() => rmSync(folder, { recursive: true }))
-      const socketPath = join(folder, 'socket')
+      // Windows has pipes by name instead.
+      const socketPath = process.platform === 'win32' ? `\\\\.\\pipe\\${basename(folder)}` : join(folder, 'socket')
       const host = await serveOn(t, createServer(), options, { socketPath })
       return { ...host, socketPath }
     },

@@ -76,7 +76,7 @@ export class Project {
 
   /** Runs a program in the project's environment. */
   run(args: string[], env: Record<string, string> = {}): Child {
-    return new Child(args, { ...this.env, ...env })
+    return new Child(args, { ...this.env, ...env }, process.execPath, this.folder, true)
   }
 
   /** Runs a program that ends by itself, and returns the first line that it printed. */

@@ -5,7 +5,8 @@ import { WseServer } from 'wse-server'
 const { JWT_SECRET: secret, PORT = '8000' } = process.env
 if (secret === undefined) throw new Error('JWT_SECRET is not set')
 
-const app = fastify()
+// Browsers hold connections on which they ask nothing; app.close() would wait for them.
+const app = fastify({ forceCloseConnections: true })
 app.get('/', () => 'The chat is at /wse.')
 
 const wse = new WseServer({ jwt: { secret } })
@@ -19,8 +20,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 for await (const batch of wse.drain()) {
   for (const event of batch) {
     if (event.type === 'auth_connect') wse.subscribeConnection(event.connId, ['chat'])
-    if (event.type === 'msg' && event.data.t === 'chat') {
-      wse.broadcast('chat', { t: 'chat', p: { text: String(event.data.p?.text).slice(0, 1000) } })
-    }
+    const text = event.type === 'msg' && event.data.t === 'chat' && event.data.p?.text
+    if (typeof text === 'string') wse.broadcast('chat', { t: 'chat', p: { text: text.slice(0, 1000) } })
   }
 }

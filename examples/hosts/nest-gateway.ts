@@ -6,7 +6,6 @@ import { FastifyAdapter } from '@nestjs/platform-fastify'
 import { type AuthConnectEvent, type ConnectEvent, type MessageEvent, WseServer } from 'wse-server'
 
 const { JWT_SECRET: secret = '', PORT = '8000' } = process.env
-
 @Controller()
 class ChatGateway {
   @Inject(HttpAdapterHost) private readonly host!: HttpAdapterHost
@@ -23,7 +22,8 @@ class ChatGateway {
     void this.wse.subscribeConnection(connId, ['chat'])
   }
   chat({ data }: MessageEvent): void {
-    if (data.t === 'chat') this.wse.broadcast('chat', { t: 'chat', p: data.p })
+    const text = data.t === 'chat' && data.p?.text
+    if (typeof text === 'string') this.wse.broadcast('chat', { t: 'chat', p: { text: text.slice(0, 1000) } })
   }
   @Get() page(): string {
     return 'The chat is at /wse.'
@@ -33,7 +33,8 @@ class ChatGateway {
 @Module({ controllers: [ChatGateway] })
 class AppModule {}
 
-const app = await NestFactory.create(AppModule, new FastifyAdapter(), { logger: ['warn', 'error'] })
+const adapter = new FastifyAdapter({ forceCloseConnections: true })
+const app = await NestFactory.create(AppModule, adapter, { logger: ['warn', 'error'] })
 await app.listen(Number(PORT))
 console.log(`http://localhost:${app.getHttpServer().address().port}`)
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void app.close())

@@ -5,6 +5,7 @@
  */
 import { json, type NextFunction, type Request, type Response, Router } from 'express'
 import type { Desk } from './desk.js'
+import { INSTRUMENTS } from './feed.js'
 import type { History } from './history.js'
 import { cents, OrderRefused, type Ticket } from './rules.js'
 import { userOf } from './session.js'
@@ -18,6 +19,10 @@ export function api(desk: Desk, history: History): Router {
   })
 
   router.get('/prices/:symbol', async ({ params, query }, response) => {
+    if (!Object.hasOwn(INSTRUMENTS, params.symbol)) {
+      response.status(404).json({ error: 'There is no such symbol.' })
+      return
+    }
     response.json(await history.prices(params.symbol, whole(query.after) ?? -1))
   })
 
@@ -41,14 +46,20 @@ export function api(desk: Desk, history: History): Router {
   return router
 }
 
+/** What a form or JSON says as a number; NaN for everything else. */
+function number(value: unknown): number {
+  return typeof value === 'number' || (typeof value === 'string' && value !== '') ? Number(value) : Number.NaN
+}
+
 /** A number of a row, an order or a trade; undefined for what is none. */
 function whole(text: unknown): number | undefined {
-  const number = typeof text === 'string' && text !== '' ? Number(text) : Number.NaN
-  return Number.isSafeInteger(number) ? number : undefined
+  const value = number(text)
+  return Number.isSafeInteger(value) ? value : undefined
 }
 
 function ticket({ symbol, side, quantity, limitPrice }: Record<string, unknown>): Ticket {
   if (side !== 'buy' && side !== 'sell') throw new OrderRefused('An order is to buy or to sell.')
-  const limit = limitPrice === undefined || limitPrice === null || limitPrice === '' ? null : cents(Number(limitPrice))
-  return { symbol: String(symbol), side, quantity: Number(quantity), limitPrice: limit }
+  if (typeof symbol !== 'string') throw new OrderRefused('An order names a symbol.')
+  const isMarket = limitPrice === undefined || limitPrice === null || limitPrice === ''
+  return { symbol, side, quantity: number(quantity), limitPrice: isMarket ? null : cents(number(limitPrice)) }
 }

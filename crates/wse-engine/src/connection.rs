@@ -125,6 +125,8 @@ pub struct Connection<S> {
     pub said_hello: bool,
     /// It is not read until the application has taken its events.
     pub is_stalled: bool,
+    /// The application has enough of its events for now: it stays stalled.
+    pub is_held: bool,
     /// Its peer will send nothing more.
     pub is_read_closed: bool,
     /// It is to be removed at the end of the turn.

@@ -179,6 +179,14 @@ impl Core {
         }
     }
 
+    /// Stops reading a connection of whose events the application has enough, or goes on.
+    pub(crate) fn hold_back<S>(&mut self, conn: &mut Connection<S>, is_held: bool) {
+        conn.is_held = is_held;
+        if is_held && !std::mem::replace(&mut conn.is_stalled, true) {
+            self.stalled.push(conn.key);
+        }
+    }
+
     /// An event is dropped because nobody takes it.
     fn unheard<S>(&self, conn: &Connection<S>) {
         count(&self.shared.metrics.inbound_dropped_total, 1);

@@ -265,6 +265,15 @@ impl Engine {
         true
     }
 
+    /// Stops reading a connection, whose sender TCP then slows down, or goes on. What it has sent already still
+    /// reaches the application.
+    pub fn hold_back(&self, id: ConnectionId, is_held: bool) {
+        if let Some((key, desk)) = self.find(id) {
+            desk.mailbox.push(Command::HoldBack { key, is_held });
+            self.flush();
+        }
+    }
+
     /// Closes a connection. `false`: it is gone.
     pub fn disconnect(&self, id: ConnectionId, code: u16, reason: &str) -> bool {
         self.find(id).map(|(key, _)| self.disconnect_key(key, code, reason)).is_some()

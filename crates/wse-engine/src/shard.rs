@@ -123,6 +123,7 @@ impl<S: Socket> Shard<S> {
             is_known: false,
             said_hello: false,
             is_stalled: false,
+            is_held: false,
             is_read_closed: false,
             is_ended: false,
         };
@@ -343,6 +344,12 @@ impl<S: Socket> Shard<S> {
                     core.close(conn, code, &reason);
                 }
             }
+            Command::HoldBack { key, is_held } => {
+                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
+                if let Some(conn) = conn {
+                    core.hold_back(conn, is_held);
+                }
+            }
             Command::Decide(key, identity) => {
                 if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
                     core.decided(conn, identity);
@@ -390,7 +397,8 @@ impl<S: Socket> Shard<S> {
                 let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == *key) else {
                     return false;
                 };
-                let is_ready = conn.last_event <= consumed || !conn.is_open() || !has_consumer;
+                let is_taken = conn.last_event <= consumed && !conn.is_held;
+                let is_ready = is_taken || !conn.is_open() || !has_consumer;
                 if is_ready {
                     conn.is_stalled = false;
                     // Its silence was ours.

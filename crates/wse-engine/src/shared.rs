@@ -58,6 +58,13 @@ pub enum Command {
         /// An `error` that precedes the close, by code.
         error: Option<Code>,
     },
+    /// Stops reading a connection, or goes on.
+    HoldBack {
+        /// The connection.
+        key: ConnectionKey,
+        /// Whether it is not read.
+        is_held: bool,
+    },
     /// The answer to [`Reply::Authenticate`]; `None`: refused.
     Decide(ConnectionKey, Option<Identity>),
     /// The engine closes: everyone is told, and the shard ends.
@@ -70,9 +77,10 @@ impl Command {
         match self {
             Self::Publish(..) | Self::Everyone(_) | Self::Close => None,
             Self::Send(key, _) | Self::Decide(key, _) => Some(*key),
-            Self::Subscribe { key, .. } | Self::Unsubscribe { key, .. } | Self::Disconnect { key, .. } => {
-                Some(*key)
-            }
+            Self::Subscribe { key, .. }
+            | Self::Unsubscribe { key, .. }
+            | Self::Disconnect { key, .. }
+            | Self::HoldBack { key, .. } => Some(*key),
         }
     }
 }

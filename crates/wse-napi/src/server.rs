@@ -156,6 +156,17 @@ pub fn unsubscribe(handle: u32, id: JsString<'_>, topics: Option<Vec<String>>) -
     instance::with(handle, |it| Ok(connection_id(&id).is_some_and(|id| it.engine.unsubscribe(id, topics))))
 }
 
+/// Stops reading a connection, or goes on.
+#[napi]
+pub fn hold_back(handle: u32, id: JsString<'_>, is_held: bool) -> Result<()> {
+    instance::with(handle, |it| {
+        if let Some(id) = connection_id(&id) {
+            it.engine.hold_back(id, is_held);
+        }
+        Ok(())
+    })
+}
+
 /// Closes a connection; false: it is gone.
 #[napi]
 pub fn disconnect(handle: u32, id: JsString<'_>, code: u16, reason: String) -> Result<bool> {

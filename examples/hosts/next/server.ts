@@ -31,8 +31,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 for await (const batch of wse.drain()) {
   for (const event of batch) {
     if (event.type === 'auth_connect') wse.subscribeConnection(event.connId, ['chat'])
-    if (event.type === 'msg' && event.data.t === 'chat') {
-      wse.broadcast('chat', { t: 'chat', p: { text: String(event.data.p?.text).slice(0, 1000) } })
-    }
+    const text = event.type === 'msg' && event.data.t === 'chat' && event.data.p?.text
+    if (typeof text === 'string') wse.broadcast('chat', { t: 'chat', p: { text: text.slice(0, 1000) } })
   }
 }
