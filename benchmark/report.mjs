@@ -23,12 +23,12 @@ export function writeReport(found) {
   const parts = groups.flatMap((group) => chapter(group, found))
   writeFileSync(PAGE, `${before}${BEGIN}\n\n${parts.join('\n\n')}\n\n${END}${after}`)
   mkdirSync(ASSETS, { recursive: true })
-  for (const { scenario } of found.values()) {
+  for (const { run, scenario } of found.values()) {
     const charted = scenario.peers.filter(({ isCharted }) => isCharted)
     const bars = charted.map((peer) => ({
       label: peer.label,
       isOurs: peer.name.startsWith('wse'),
-      ...row(peer),
+      ...row(peer, run.rounds),
     }))
     const measured = bars.filter(({ value }) => value)
     writeFileSync(new URL(`bench-${scenario.name}.svg`, ASSETS), barChart(scenario, measured))
@@ -42,7 +42,7 @@ function chapter({ title, scenarios }, found) {
   const runs = [...new Set(entries.map(({ run }) => run))]
   const tables = runs.flatMap((run) => {
     const own = entries.filter((entry) => entry.run === run).map(({ scenario }) => scenario)
-    return [machineLine(run, own), ...own.map(section)]
+    return [machineLine(run, own), ...own.map((scenario) => section(scenario, run.rounds))]
   })
   return [`## ${title}`, ...tables]
 }
@@ -57,8 +57,8 @@ function machineLine({ machine, rounds, timing, started, command }, scenarios) {
   ].join(' ')
 }
 
-function section(scenario) {
-  const rows = scenario.peers.map((peer) => ({ label: peer.label, ...row(peer) }))
+function section(scenario, rounds) {
+  const rows = scenario.peers.map((peer) => ({ label: peer.label, ...row(peer, rounds) }))
   const columns = [
     ['', ({ label }) => label],
     [scenario.unit, ({ value }) => (value ? spread(value) : 'not measured')],
@@ -82,13 +82,14 @@ function spread({ median, least, most }) {
   return least === most ? figure(median) : `${figure(median)} (${figure(least)}–${figure(most)})`
 }
 
-/** What one peer's rounds come to. */
-function row({ rounds }) {
+/** What one peer's rounds come to; a quick run has `wanted` of them for some peers only. */
+function row({ rounds }, wanted) {
   const of = (name) => summarize(rounds, name)
   const lost = of('lost')?.most ?? 0
   const left = of('leftMb')
   const p50 = of('p50')
   const notes = [
+    rounds.length < wanted && (rounds.length === 1 ? '1 round' : `${rounds.length} rounds`),
     rounds.some(({ loadIsLimit }) => loadIsLimit) && 'the load was the limit',
     lost > 0 && `lost up to ${figure(lost)}`,
     left &&

@@ -4,7 +4,7 @@ import { churn } from '../churn.mjs'
 export default churn({
   name: 'hosts-handshakes',
   title: 'Handshakes and closes on the port of a host, no token',
-  peers: ['wse-descriptor', 'wse-express', 'wse-fastify', 'wse-koa', 'wse-hono', 'wse-nest', 'ws'],
+  peers: ['wse-http', 'wse-express', 'wse-fastify', 'wse-koa', 'wse-hono', 'wse-nest', 'ws'],
   options: {},
   hasToken: () => false,
 })
