@@ -1,6 +1,6 @@
 //! Verifies that an unfinished handshake holds nobody up: it is timed, counted, and the oldest gives way.
 
-use crate::client::{HEAD, PING, close};
+use crate::client::{HEAD, PING, PONG, close};
 use crate::world::{World, identity, settings, value};
 use std::net::IpAddr;
 use wse_engine::auth::{Auth, Decision};
@@ -206,4 +206,27 @@ fn one_that_was_refused_does_not_count() {
     let stuck = [world.accept(), world.accept()];
     world.settle();
     assert!(stuck.iter().all(|client| !client.is_gone()));
+}
+
+#[test]
+fn a_crowd_of_costly_ones_leaves_a_turn_to_who_is_open() {
+    let mut world = World::new(settings());
+    let open = world.connect();
+    let crowd = (0..40).map(|_| world.accept()).collect::<Vec<_>>();
+    world.settle();
+    for client in &crowd {
+        client.kernel().is_costly = true;
+        client.write(&HEAD.as_bytes()[..20]);
+    }
+    open.ping(b"still there?");
+    world.turn();
+    world.let_clients_read();
+    assert_eq!(open.payloads(PONG), [b"still there?"], "it is served in the same turn");
+    let waiting = crowd.iter().filter(|client| client.kernel().waiting() > 0).count();
+    assert!((1..40).contains(&waiting), "{waiting} are put off");
+    for client in &crowd {
+        client.write(&HEAD.as_bytes()[20..]);
+    }
+    world.settle();
+    assert!(crowd.iter().all(|client| client.status() == 101), "all have their turn");
 }

@@ -36,6 +36,8 @@ pub struct Kernel {
     pub is_reading: bool,
     /// Whether the next read panics, as a bug of ours would.
     pub is_faulty: bool,
+    /// Whether a read is as expensive as a handshake of TLS.
+    pub is_costly: bool,
     arrived: VecDeque<u8>,
     unread: VecDeque<u8>,
     read: Vec<u8>,
@@ -54,6 +56,7 @@ impl Kernel {
             most_per_write: usize::MAX,
             is_reading: true,
             is_faulty: false,
+            is_costly: false,
             arrived: VecDeque::new(),
             unread: VecDeque::new(),
             read: Vec::new(),
@@ -143,6 +146,10 @@ impl Socket for Wire {
             *place = byte;
         }
         Ok(length)
+    }
+
+    fn is_costly(&self) -> bool {
+        self.0.borrow().is_costly
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
