@@ -162,3 +162,50 @@ impl EnvelopeError {
         }
     }
 }
+
+/// Why two sides have no key in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyExchangeError {
+    /// The peer's key is not the padded base64 of 65 bytes.
+    #[error("the public key is not the padded base64 of 65 bytes")]
+    Encoding,
+    /// The peer's key is no uncompressed point of the curve.
+    #[error("the public key is not an uncompressed point of P-256")]
+    Point,
+    /// The source of randomness failed, so there is no key of our own.
+    #[error("the source of randomness failed")]
+    Randomness,
+}
+
+impl KeyExchangeError {
+    /// The wire code that belongs to it.
+    pub const fn code(self) -> Code {
+        Code::KeyExchangeFailed
+    }
+}
+
+/// An encrypted message that stays closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// It does not begin with `E:`, or is too short for nonce and tag.
+    #[error("the message is no encrypted one")]
+    Form,
+    /// It was sealed with another key, or changed on its way.
+    #[error("the message was sealed with another key, or changed")]
+    Tag,
+    /// It was opened, and what was inside is not UTF-8.
+    #[error("the message does not contain text")]
+    NotText,
+}
+
+impl OpenError {
+    /// The wire code that belongs to it.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Form | Self::Tag => Code::DecryptionFailed,
+            Self::NotText => Code::InvalidMessage,
+        }
+    }
+}

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod codes;
+pub mod crypto;
 pub mod envelope;
 mod error;
 pub mod frame;

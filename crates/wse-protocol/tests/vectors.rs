@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
+use wse_protocol::codes::Code;
+use wse_protocol::crypto::{KeyPair, OpenError};
 use wse_protocol::envelope::{self, Outcome, Timestamp};
 use wse_protocol::frame::{self, FrameLimits, FrameReader, Message, OpCode};
 use wse_protocol::topic::{self, Rules};
@@ -142,5 +144,50 @@ fn frames_are_written_as_the_vectors_say() {
     for case in cases(&vectors, "write_close") {
         let code = case["code"].as_u64().and_then(|code| u16::try_from(code).ok()).expect("a code");
         assert_eq!(hex(&frame::encode_close(code, text(case, "reason"))), text(case, "bytes"));
+    }
+}
+
+/// The half of a key exchange that this scalar makes.
+#[expect(deprecated, reason = "the library takes a scalar from its randomness and nowhere else")]
+fn key_pair(scalar: &str) -> KeyPair {
+    KeyPair::generate(&ring::test::rand::FixedSliceRandom { bytes: &bytes(scalar) }).expect("a pair")
+}
+
+#[test]
+fn keys_are_agreed_and_messages_encrypted_as_the_vectors_say() {
+    let vectors = vectors(include_str!("../../../spec/vectors/encryption.json"));
+    for exchange in cases(&vectors, "exchanges") {
+        let name = text(exchange, "name");
+        let pair = key_pair(text(exchange, "scalar"));
+        assert_eq!(pair.public_key(), text(exchange, "public"), "{name}");
+        let key = pair.agree(text(exchange, "peer")).expect(name);
+        for case in cases(exchange, "frames") {
+            let nonce = bytes(text(case, "nonce")).try_into().expect("12 bytes");
+            let mut frame = Vec::new();
+            key.seal(&nonce, text(case, "text"), &mut frame);
+            assert_eq!(hex(&frame), text(case, "frame"), "{name}");
+            assert_eq!(key.open(&mut frame), Ok(text(case, "text")), "{name}");
+        }
+    }
+}
+
+#[test]
+fn bad_keys_and_bad_frames_are_refused_as_the_vectors_say() {
+    let vectors = vectors(include_str!("../../../spec/vectors/encryption.json"));
+    let exchange = &cases(&vectors, "exchanges")[0];
+    for case in cases(&vectors, "refused_keys") {
+        let name = text(case, "name");
+        let refused = key_pair(text(exchange, "scalar")).agree(text(case, "public"));
+        assert_eq!(refused.expect_err(name).code(), Code::KeyExchangeFailed);
+    }
+    let key = key_pair(text(exchange, "scalar")).agree(text(exchange, "peer")).expect("a key");
+    for case in cases(&vectors, "refused_frames") {
+        let error = match text(case, "why") {
+            "form" => OpenError::Form,
+            "tag" => OpenError::Tag,
+            "text" => OpenError::NotText,
+            other => panic!("{other} is no reason"),
+        };
+        assert_eq!(key.open(&mut bytes(text(case, "frame"))), Err(error), "{}", text(case, "name"));
     }
 }
