@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createECDH, hkdfSync, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createECDH, createHmac, hkdfSync, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import test from 'ava'
 import { CompactEncrypt, compactDecrypt } from 'jose'
@@ -19,9 +19,25 @@ interface Encryption {
   refused_frames: { name: string; frame: string; why: string }[]
 }
 
+interface Signing {
+  canonical: { name: string; json: string; canonical: string }[]
+  numbers: [bits: string, text: string][]
+  secret: string
+  at_ms: number
+  nonce: string
+  signatures: { name: string; kid: string; envelope: string; signed_text: string; signed: string }[]
+  accepted: { name: string; text: string }[]
+  refused: { name: string; text: string; why: string }[]
+  ticket_secret: string
+  ticket_key: string
+  tickets: { name: string; content: string; ticket: string }[]
+  refused_tickets: { name: string; ticket: string; why: string }[]
+}
+
 const vectors = (name: string): unknown =>
   JSON.parse(readFileSync(new URL(`../spec/vectors/${name}.json`, import.meta.url), 'utf8'))
 const encryption = vectors('encryption') as Encryption
+const signing = vectors('signing') as Signing
 const hex = (text: string) => Buffer.from(text, 'hex')
 
 function keyPair(scalar: string) {
@@ -67,6 +83,72 @@ test('agrees with node:crypto about what is no key and what does not open', (t) 
   }
   for (const { name, frame } of encryption.refused_frames) {
     t.throws(() => open(hex(key), hex(frame)), undefined, name)
+  }
+})
+
+type Json = null | boolean | number | string | Json[] | { [name: string]: Json }
+
+/** RFC 8785 in the language that it was written after. */
+function canonical(value: Json): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`
+  if (value === null || typeof value !== 'object') return JSON.stringify(value)
+  const names = Object.keys(value).sort()
+  return `{${names.map((name) => `${JSON.stringify(name)}:${canonical(value[name] ?? null)}`).join()}}`
+}
+
+test('agrees with JSON.stringify about the canonical form', (t) => {
+  for (const { name, json, ...expected } of signing.canonical) {
+    t.is(canonical(JSON.parse(json) as Json), expected.canonical, name)
+  }
+  for (const [bits, text] of signing.numbers) t.is(JSON.stringify(hex(bits).readDoubleBE()), text, bits)
+})
+
+interface Signed {
+  sig: { kid: string; ts: number; nonce: string; mac?: string }
+  [member: string]: Json | Signed['sig']
+}
+
+/** Whether the code of an envelope is the one that belongs to it. */
+function isSigned(text: string): boolean {
+  const envelope = JSON.parse(text) as Signed
+  const { mac } = envelope.sig
+  delete envelope.sig.mac
+  return (
+    createHmac('sha256', hex(signing.secret))
+      .update(canonical(envelope as Json))
+      .digest('base64url') === mac
+  )
+}
+
+test('agrees with node:crypto about the signatures of envelopes', (t) => {
+  for (const { name, kid, envelope, signed_text, signed } of signing.signatures) {
+    const nonce = hex(signing.nonce).toString('base64url')
+    const unsigned = { ...(JSON.parse(envelope) as object), sig: { kid, ts: signing.at_ms, nonce } }
+    t.is(canonical(unsigned as Json), signed_text, name)
+    const mac = createHmac('sha256', hex(signing.secret)).update(signed_text).digest('base64url')
+    t.deepEqual(JSON.parse(signed), { ...unsigned, sig: { ...unsigned.sig, mac } }, name)
+    t.true(signed.startsWith(envelope.trimEnd().slice(0, -1)), name)
+  }
+  for (const { name, text } of signing.accepted) t.true(isSigned(text), name)
+  for (const { name, text, why } of signing.refused) {
+    // What is late or of nobody is signed well, so that its refusal proves the rule.
+    if (why === 'stale' || why === 'unknown') t.true(isSigned(text), name)
+    if (why === 'forged') t.false(isSigned(text), name)
+  }
+})
+
+test('agrees with node:crypto about tickets', (t) => {
+  const key = Buffer.from(hkdfSync('sha256', hex(signing.ticket_secret), '', 'wse-tickets/hmac-key', 32))
+  t.is(key.toString('hex'), signing.ticket_key)
+  const codeOf = (content: string) => createHmac('sha256', key).update(content).digest('base64url')
+  for (const { name, content, ticket } of signing.tickets) {
+    const encoded = Buffer.from(content).toString('base64url')
+    t.is(`${encoded}.${codeOf(encoded)}`, ticket, name)
+  }
+  for (const { name, ticket, why } of signing.refused_tickets) {
+    const [content = '', code = ''] = ticket.split('.')
+    if (why === 'forged') t.not(codeOf(content), code, name)
+    if (why === 'kind' || why === 'expired') t.is(codeOf(content), code, name)
   }
 })
 

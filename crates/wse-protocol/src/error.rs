@@ -209,3 +209,152 @@ impl OpenError {
         }
     }
 }
+
+/// JSON that has no canonical form, because readers could take it for different things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CanonicalError {
+    /// The text is not JSON, or nested too deeply.
+    #[error(transparent)]
+    Json(#[from] ScanError),
+    /// Two members of the object that ends at the byte `at` have one name.
+    #[error("a name stands twice in the object that ends at byte {at}")]
+    DuplicateName {
+        /// The first byte after the object.
+        at: usize,
+    },
+    /// The string at the byte `at` contains half a surrogate pair.
+    #[error("the string at byte {at} is not Unicode")]
+    NotUnicode {
+        /// Where the string begins.
+        at: usize,
+    },
+    /// The number at the byte `at` is beyond a double, or an integer that would lose digits in one.
+    #[error("the number at byte {at} does not fit a double")]
+    Number {
+        /// Where the number begins.
+        at: usize,
+    },
+}
+
+impl CanonicalError {
+    /// The wire code that belongs to it.
+    pub const fn code(self) -> Code {
+        Code::InvalidMessage
+    }
+}
+
+/// A key that may not be used to sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The secret has this many bytes; 32 are the least.
+    #[error("the secret has {len} bytes, at least 32 are needed")]
+    SecretTooShort {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// The key's id has this many bytes; 1 to 64 are allowed.
+    #[error("the key id has {len} bytes, 1 to 64 are allowed")]
+    KeyId {
+        /// Its length in bytes.
+        len: usize,
+    },
+}
+
+impl KeyError {
+    /// The wire code that belongs to it.
+    pub const fn code(self) -> Code {
+        Code::InitError
+    }
+}
+
+/// An envelope that cannot be signed, or whose signature does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// The envelope has this many bytes; 1 MiB is the most.
+    #[error("the envelope has {len} bytes, over the limit of 1 MiB")]
+    TooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// The envelope has no canonical form.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+    /// What should be signed already has a `sig`, ours or another's.
+    #[error("the envelope has a signature already")]
+    Signed,
+    /// There is no `sig`, or one of another kind, as existing clients send it.
+    #[error("the envelope has no signature of this kind")]
+    Unsigned,
+    /// The members of `sig` are not what they must be.
+    #[error("the signature is malformed")]
+    Malformed,
+    /// Nobody here has the key that `kid` names.
+    #[error("the signature's key is unknown")]
+    UnknownKey,
+    /// The signature's time is further from ours than the tolerance.
+    #[error("the signature's time is {off_by_ms} ms off")]
+    Stale {
+        /// The distance of the two clocks.
+        off_by_ms: u64,
+    },
+    /// The envelope was changed, or signed with another key of the same id.
+    #[error("the signature does not belong to the envelope")]
+    Forged,
+    /// The nonce was seen before.
+    #[error("the signature was seen before")]
+    Replayed,
+    /// As many nonces are remembered as may be, so this one could not be.
+    #[error("too many signatures within their tolerance")]
+    WindowFull,
+}
+
+impl SignError {
+    /// The wire code that belongs to it.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::TooLong { .. } => Code::MessageTooLarge,
+            Self::WindowFull => Code::Overloaded,
+            _ => Code::InvalidMessage,
+        }
+    }
+}
+
+/// A ticket that is worth nothing, or cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TicketError {
+    /// The ticket has, or would have, this many bytes; 8192 are the most.
+    #[error("the ticket has {len} bytes, over the limit of 8192")]
+    TooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// It is not two parts of base64url with the members of a ticket inside.
+    #[error("the ticket is malformed")]
+    Malformed,
+    /// It was changed, or made with another secret.
+    #[error("the ticket was not made with this secret")]
+    Forged,
+    /// It is good for something else.
+    #[error("the ticket is of another type")]
+    WrongKind,
+    /// It was good once.
+    #[error("the ticket expired {ago_ms} ms ago")]
+    Expired {
+        /// How long ago.
+        ago_ms: u64,
+    },
+}
+
+impl TicketError {
+    /// The wire code that belongs to it.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Expired { .. } => Code::AuthExpired,
+            _ => Code::AuthFailed,
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! What is on the wire: frames, envelopes, topics and codes. No I/O; time and randomness are arguments.
 #![forbid(unsafe_code)]
 
+pub mod canonical;
 pub mod codes;
 pub mod crypto;
 pub mod envelope;
@@ -8,5 +9,7 @@ mod error;
 pub mod frame;
 pub mod message;
 pub mod scan;
+pub mod sign;
+pub mod ticket;
 mod timestamp;
 pub mod topic;

@@ -8,7 +8,7 @@ mod grammar;
 use std::borrow::Cow;
 
 pub use crate::error::ScanError;
-use grammar::Grammar;
+pub(crate) use grammar::Grammar;
 
 /// How many objects and arrays may stand inside each other, the outermost counted.
 pub const MAX_DEPTH: u32 = 128;
@@ -106,7 +106,7 @@ fn text_of(value: &str) -> Option<Cow<'_, str>> {
 
 /// Undoes the escapes of what stands between the quotes of a valid JSON string.
 #[inline]
-fn decode(raw: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decode(raw: &str) -> Option<Cow<'_, str>> {
     if !raw.contains('\\') {
         return Some(Cow::Borrowed(raw));
     }

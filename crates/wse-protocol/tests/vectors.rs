@@ -4,10 +4,13 @@ use std::ops::ControlFlow;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
+use wse_protocol::canonical::{CanonicalError, canonical};
 use wse_protocol::codes::Code;
 use wse_protocol::crypto::{KeyPair, OpenError};
 use wse_protocol::envelope::{self, Outcome, Timestamp};
 use wse_protocol::frame::{self, FrameLimits, FrameReader, Message, OpCode};
+use wse_protocol::sign::{self, Nonces, SignError, SigningKey};
+use wse_protocol::ticket::{Kind, Ticket, TicketError, TicketKey};
 use wse_protocol::topic::{self, Rules};
 
 fn vectors(text: &str) -> Value {
@@ -189,5 +192,90 @@ fn bad_keys_and_bad_frames_are_refused_as_the_vectors_say() {
             other => panic!("{other} is no reason"),
         };
         assert_eq!(key.open(&mut bytes(text(case, "frame"))), Err(error), "{}", text(case, "name"));
+    }
+}
+
+#[test]
+fn json_has_the_canonical_form_that_the_vectors_say() {
+    let vectors = vectors(include_str!("../../../spec/vectors/signing.json"));
+    for case in cases(&vectors, "canonical") {
+        assert_eq!(canonical(text(case, "json")).as_deref(), Ok(text(case, "canonical")), "{}", case["name"]);
+    }
+    for case in cases(&vectors, "numbers") {
+        let bits = case[0].as_str().and_then(|hex| u64::from_str_radix(hex, 16).ok()).expect("hex digits");
+        let number = format!("{:e}", f64::from_bits(bits));
+        assert_eq!(canonical(&number).as_deref(), Ok(case[1].as_str().expect("a number")));
+    }
+    for case in cases(&vectors, "not_canonical") {
+        let name = text(case, "name");
+        let why = match canonical(text(case, "json")).expect_err(name) {
+            CanonicalError::Json(_) => "json",
+            CanonicalError::DuplicateName { .. } => "name",
+            CanonicalError::NotUnicode { .. } => "text",
+            CanonicalError::Number { .. } => "number",
+            other => panic!("{other} has no word in the vectors"),
+        };
+        assert_eq!(why, text(case, "why"), "{name}");
+    }
+}
+
+#[test]
+fn envelopes_are_signed_and_signatures_judged_as_the_vectors_say() {
+    let vectors = vectors(include_str!("../../../spec/vectors/signing.json"));
+    let secret = bytes(text(&vectors, "secret"));
+    let nonce = bytes(text(&vectors, "nonce")).try_into().expect("16 bytes");
+    let at = Timestamp(vectors["at_ms"].as_u64().expect("a time"));
+    let key = |kid: &str| SigningKey::new(kid, &secret).expect("a key");
+    for case in cases(&vectors, "signatures") {
+        let name = text(case, "name");
+        let key = key(text(case, "kid"));
+        let signed = key.sign(text(case, "envelope"), at, &nonce).expect(name);
+        assert_eq!(signed, text(case, "signed"), "{name}");
+        assert!(sign::verify(&[key], &signed, at, &mut Nonces::new(1)).is_ok(), "{name}");
+    }
+    let keys = [key("j"), key("k")];
+    for case in cases(&vectors, "accepted") {
+        let name = text(case, "name");
+        let signer = sign::verify(&keys, text(case, "text"), at, &mut Nonces::new(1));
+        assert_eq!(signer.expect(name).kid(), "k");
+    }
+    for case in cases(&vectors, "refused") {
+        let name = text(case, "name");
+        let mut nonces = Nonces::new(1);
+        let why = match sign::verify(&keys, text(case, "text"), at, &mut nonces).expect_err(name) {
+            SignError::Canonical(_) => "canonical",
+            SignError::Unsigned => "unsigned",
+            SignError::Malformed => "malformed",
+            SignError::UnknownKey => "unknown",
+            SignError::Stale { .. } => "stale",
+            SignError::Forged => "forged",
+            other => panic!("{other} has no word in the vectors"),
+        };
+        assert_eq!((why, nonces.len()), (text(case, "why"), 0), "{name}");
+    }
+}
+
+#[test]
+fn tickets_are_made_and_judged_as_the_vectors_say() {
+    let vectors = vectors(include_str!("../../../spec/vectors/signing.json"));
+    let key = TicketKey::new(&bytes(text(&vectors, "ticket_secret"))).expect("a key");
+    let now = Timestamp(vectors["at_ms"].as_u64().expect("a time"));
+    for case in cases(&vectors, "tickets") {
+        let name = text(case, "name");
+        let ticket: Ticket = serde_json::from_str(text(case, "content")).expect(name);
+        assert_eq!(key.issue(&ticket).as_deref(), Ok(text(case, "ticket")), "{name}");
+        let verified = key.verify(text(case, "ticket"), ticket.kind, now).expect(name);
+        assert_eq!(json!(verified), json!(ticket), "{name}");
+    }
+    for case in cases(&vectors, "refused_tickets") {
+        let name = text(case, "name");
+        let why = match key.verify(text(case, "ticket"), Kind::Session, now).expect_err(name) {
+            TicketError::Malformed => "malformed",
+            TicketError::Forged => "forged",
+            TicketError::WrongKind => "kind",
+            TicketError::Expired { ago_ms: 0 } => "expired",
+            other => panic!("{other} has no word in the vectors"),
+        };
+        assert_eq!(why, text(case, "why"), "{name}");
     }
 }

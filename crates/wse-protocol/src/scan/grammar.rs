@@ -8,7 +8,7 @@ use super::{MAX_DEPTH, ScanError};
 ///
 /// Each method reads one construct and leaves the position behind it, or returns `None` with the
 /// position where the grammar was broken.
-pub(super) struct Grammar<'a> {
+pub(crate) struct Grammar<'a> {
     bytes: &'a [u8],
     at: usize,
     is_too_deep: bool,
@@ -46,47 +46,47 @@ impl Nesting {
 }
 
 impl<'a> Grammar<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self { bytes: text.as_bytes(), at: 0, is_too_deep: false }
     }
 
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
     /// The next byte; zero at the end, which no construct outside of a string allows either.
     #[inline]
-    pub(super) fn next(&self) -> u8 {
+    pub(crate) fn next(&self) -> u8 {
         self.bytes.get(self.at).copied().unwrap_or(0)
     }
 
     #[inline]
-    pub(super) fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         self.at += 1;
     }
 
     /// What is wrong, after a method returned `None`.
     #[cold]
-    pub(super) fn error(&self) -> ScanError {
+    pub(crate) fn error(&self) -> ScanError {
         if self.is_too_deep { ScanError::TooDeep } else { ScanError::Malformed { at: self.at } }
     }
 
     #[inline]
-    pub(super) fn skip_whitespace(&mut self) {
+    pub(crate) fn skip_whitespace(&mut self) {
         while matches!(self.next(), b' ' | b'\n' | b'\r' | b'\t') {
             self.at += 1;
         }
     }
 
     /// Only whitespace may follow.
-    pub(super) fn end(&mut self) -> Option<()> {
+    pub(crate) fn end(&mut self) -> Option<()> {
         self.skip_whitespace();
         (self.at == self.bytes.len()).then_some(())
     }
 
     /// The colon between name and value, and the whitespace around it.
     #[inline]
-    pub(super) fn colon(&mut self) -> Option<()> {
+    pub(crate) fn colon(&mut self) -> Option<()> {
         self.skip_whitespace();
         if self.next() != b':' {
             return None;
@@ -97,7 +97,7 @@ impl<'a> Grammar<'a> {
     }
 
     /// One value with all that it contains.
-    pub(super) fn value(&mut self) -> Option<()> {
+    pub(crate) fn value(&mut self) -> Option<()> {
         let mut nesting = Nesting::default();
         loop {
             match self.next() {
@@ -159,7 +159,7 @@ impl<'a> Grammar<'a> {
 
     /// A string from its opening to its closing quote; says whether it has escapes.
     #[inline]
-    pub(super) fn string(&mut self) -> Option<bool> {
+    pub(crate) fn string(&mut self) -> Option<bool> {
         if self.next() != b'"' {
             return None;
         }
