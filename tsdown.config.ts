@@ -1,5 +1,6 @@
 // How index.ts becomes the package: the code once, as CommonJS, and an ES module that hands out the same objects.
 // Two copies would have two classes `WseError`, and two engines that do not know of each other on one HTTP server.
+import { readFileSync } from 'node:fs'
 import { defineConfig } from 'tsdown'
 
 const shared = { platform: 'node', target: 'node20.19', logLevel: 'warn' } as const
@@ -25,13 +26,29 @@ const library = defineConfig({
   ],
 })
 
-/** The command is a user of the package like any other. */
+/**
+ * The command is a user of the package like any other. Its WebSocket client is `ws`, bundled: a server that uses the
+ * package installs nothing for a command that it may never call. Each subcommand is loaded when it is asked for.
+ */
 const command = defineConfig({
   ...shared,
   entry: 'bin/wse-server.ts',
   format: 'esm',
   dts: false,
   external: ['wse-server'],
+  noExternal: ['ws'],
+  minify: { compress: false, mangle: false, codegen: { removeWhitespace: false } },
+  outputOptions: { chunkFileNames: 'command/[name].js' },
+  plugins: [
+    {
+      name: 'licence',
+      // Whoever passes `ws` on passes its licence on.
+      renderChunk(code, { moduleIds }) {
+        if (!moduleIds.some((id) => id.includes('/node_modules/ws/'))) return null
+        return `/*!\nContains ws.\n\n${readFileSync('node_modules/ws/LICENSE', 'utf8')}*/\n${code}`
+      },
+    },
+  ],
 })
 
 export default [library, command]

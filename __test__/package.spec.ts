@@ -123,6 +123,17 @@ test.serial('works in a bundle that leaves the package out', async (t) => {
   t.is(await project.run([outfile]).nextLine(), 'function')
 })
 
+test.serial('has a command that needs no other package, and names the licence of what it contains', async (t) => {
+  const folder = join(project.folder, 'node_modules/wse-server/dist')
+  const served = project.run([join(folder, 'wse-server.js'), 'serve', '--port', '0', '--host', '127.0.0.1'])
+  t.teardown(() => served.kill())
+  const address = await served.nextLine()
+  const published = project.run([join(folder, 'wse-server.js'), 'publish', address, 'hello'])
+  t.like(await published.exited(), { code: 0, errors: '' })
+  const chunks = readdirSync(join(folder, 'command')).map((name) => readFileSync(join(folder, 'command', name), 'utf8'))
+  t.true(chunks.some((code) => code.includes('Einar Otto Stangvik') && code.includes('Permission is hereby granted')))
+})
+
 test('weighs at most 100 KB without the addon, and installs nothing by a script', (t) => {
   const { size } = statSync(tarballs.library)
   t.log(`library ${size} bytes, addon ${statSync(tarballs.addon).size} bytes, both packed`)

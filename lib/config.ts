@@ -8,26 +8,44 @@ import { WseError } from './errors.js'
 import type { Logger, LogLevel, ServerOptions, TlsOptions } from './types.js'
 
 /** Checks a value and returns it, or its default. `path` names the option. */
-type Field = (value: unknown, path: string) => unknown
+interface Field {
+  (value: unknown, path: string): unknown
+  /** Makes a value of text, for the check to judge: text that is none stays. Absent: text is the value. */
+  readonly fromText?: FromText
+  /** What the option is made of, each settable by itself. */
+  readonly members?: Schema
+  /** Only code can give it, a function for instance. */
+  readonly isCode?: boolean
+}
 type Schema = Record<string, Field>
+type FromText = (text: string) => unknown
 
 const invalid = (path: string, expected: string): WseError =>
   new WseError('WSE_OPTION_INVALID', `option ${path}: expected ${expected}`)
 
+const numberOf: FromText = (text) => (/^\d+$/.test(text) ? Number(text) : text)
+const truthOf: FromText = (text) => (text === 'true' ? true : text === 'false' ? false : text)
+const listOf: FromText = (text) =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
+
+const readBy = (fromText: FromText, field: Field): Field => Object.assign(field, { fromText })
+const inCode = (field: Field): Field => Object.assign(field, { isCode: true })
+
 /** A count or a time: a whole number, zero for off. */
-const whole =
-  (initial: number, { max = Number.MAX_SAFE_INTEGER, min = 0 } = {}): Field =>
-  (value = initial, path) => {
+const whole = (initial: number, { max = Number.MAX_SAFE_INTEGER, min = 0 } = {}): Field =>
+  readBy(numberOf, (value = initial, path) => {
     if (typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max) return value
     throw invalid(path, `a whole number from ${min}${max < Number.MAX_SAFE_INTEGER ? ` to ${max}` : ''}`)
-  }
+  })
 
-const flag =
-  (initial: boolean): Field =>
-  (value = initial, path) => {
+const flag = (initial: boolean): Field =>
+  readBy(truthOf, (value = initial, path) => {
     if (typeof value === 'boolean') return value
     throw invalid(path, 'true or false')
-  }
+  })
 
 const text =
   (initial: string | null, isGood: (value: string) => boolean = (value) => value !== '', expected = 'text'): Field =>
@@ -44,22 +62,21 @@ const oneOf =
     throw invalid(path, choices.map((choice) => `'${choice}'`).join(' or '))
   }
 
-const texts: Field = (value = [], path) => {
+const texts = readBy(listOf, (value = [], path) => {
   if (Array.isArray(value) && value.every((item) => typeof item === 'string' && item !== '')) return value
   throw invalid(path, 'a list of texts')
+})
+
+const group = (members: Schema): Field => {
+  const check: Field = (value = {}, path) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(path, 'an object')
+    return read(members, value as Record<string, unknown>, `${path}.`)
+  }
+  return Object.assign(check, { members })
 }
 
-const group =
-  (schema: Schema): Field =>
-  (value = {}, path) => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(path, 'an object')
-    return read(schema, value as Record<string, unknown>, `${path}.`)
-  }
-
-const optional =
-  (field: Field): Field =>
-  (value, path) =>
-    value === undefined ? null : field(value, path)
+const optional = (field: Field): Field =>
+  Object.assign((value: unknown, path: string) => (value === undefined ? null : field(value, path)), { ...field })
 
 const U32 = 0xffff_ffff
 
@@ -71,11 +88,14 @@ const secret: Field = (value, path) => {
 const rates = group({ perSecond: whole(10_000, { max: U32 }), burst: whole(100_000, { max: U32 }) })
 
 /** Off as false, and where either number is zero. */
-const rateLimit: Field = (value, path) => {
-  if (value === false) return null
-  const { perSecond, burst } = rates(value, path) as { perSecond: number; burst: number }
-  return perSecond > 0 && burst > 0 ? { perSecond, burst } : null
-}
+const rateLimit: Field = Object.assign(
+  readBy(truthOf, (value, path) => {
+    if (value === false) return null
+    const { perSecond, burst } = rates(value, path) as { perSecond: number; burst: number }
+    return perSecond > 0 && burst > 0 ? { perSecond, burst } : null
+  }),
+  { members: rates.members },
+)
 
 const jwt = group({
   secret,
@@ -86,16 +106,19 @@ const jwt = group({
   leewaySeconds: whole(30),
 })
 
+/** The options of a server. */
 const schema: Schema = {
   path: text('/wse', (path) => /^\/[^\s?#]*$/.test(path), 'a path that begins with /'),
   jwt: optional(jwt),
-  authenticate: (value, path) => {
+  authenticate: inCode((value, path) => {
     if (value === undefined || typeof value === 'function') return value !== undefined
     throw invalid(path, 'a function')
-  },
+  }),
   allowedOrigins: texts,
-  trustProxy: (value = false, path) =>
-    typeof value === 'boolean' ? Number(value) : whole(0, { max: 32 })(value, path),
+  trustProxy: readBy(
+    (text) => (/^\d/.test(text) ? numberOf(text) : truthOf(text)),
+    (value = false, path) => (typeof value === 'boolean' ? Number(value) : whole(0, { max: 32 })(value, path)),
+  ),
   maxConnections: whole(10_000, { max: 1 << 20 }),
   maxConnectionsPerUser: whole(5),
   connectionLimitPolicy: oneOf('replace', 'refuse'),
@@ -114,11 +137,13 @@ const schema: Schema = {
   topics: group({ allow: texts, deny: texts }),
   envelope: flag(true),
   shards: optional(whole(1, { min: 1, max: 255 })),
-  logger: optional((value, path) => {
-    const methods = ['debug', 'info', 'warn', 'error'] as const
-    if (methods.every((method) => typeof (value as Partial<Logger> | null)?.[method] === 'function')) return value
-    throw invalid(path, `an object with the methods ${methods.join(', ')}`)
-  }),
+  logger: optional(
+    inCode((value, path) => {
+      const methods = ['debug', 'info', 'warn', 'error'] as const
+      if (methods.every((method) => typeof (value as Partial<Logger> | null)?.[method] === 'function')) return value
+      throw invalid(path, `an object with the methods ${methods.join(', ')}`)
+    }),
+  ),
   logLevel: oneOf('info', 'debug', 'warn', 'error', 'silent'),
 }
 
@@ -133,8 +158,10 @@ function read(fields: Schema, values: Record<string, unknown>, prefix: string): 
   )
 }
 
+const pem = text(null)
+
 /** Texts of a certificate, or its files. */
-const tls: Field = (value, path) => {
+const checkTls: Field = (value, path) => {
   const { cert, key, certFile, keyFile, ...others } = Object(value) as Record<string, unknown>
   const isPem = (part: unknown) => typeof part === 'string' || Buffer.isBuffer(part)
   const isFile = (part: unknown) => typeof part === 'string' && part !== ''
@@ -143,6 +170,7 @@ const tls: Field = (value, path) => {
   if (isGood && Object.keys(others).length === 0) return value
   throw invalid(path, '{ cert, key } in PEM, or { certFile, keyFile }')
 }
+const tls: Field = Object.assign(checkTls, { members: { cert: pem, key: pem, certFile: pem, keyFile: pem } })
 
 const address = group({
   host: text('0.0.0.0'),
@@ -157,6 +185,25 @@ export const listening = (options: unknown) =>
 
 /** Validates the options of `setTls`. Throws like {@link settings}. */
 export const certificate = (options: unknown) => tls(options, 'tls') as TlsOptions
+
+/** An option that text can give, in the environment or on a command line. */
+export interface Setting {
+  /** Its name behind those of the options around it, with dots: `jwt.secret`. */
+  readonly path: string
+  readonly fromText: FromText
+}
+
+/** All of a server's and of its address, in the order of the documentation. */
+export const textSettings = (): Setting[] => [...settingsOf(schema), ...settingsOf(address.members ?? {})]
+
+function settingsOf(fields: Schema, prefix = ''): Setting[] {
+  return Object.entries(fields).flatMap(([name, { members, isCode, fromText }]) => {
+    if (isCode) return []
+    const path = `${prefix}${name}`
+    const own = members && !fromText ? [] : [{ path, fromText: fromText ?? ((text: string) => text) }]
+    return [...own, ...settingsOf(members ?? {}, `${path}.`)]
+  })
+}
 
 /** Options that the facade itself needs. */
 export interface Settings {

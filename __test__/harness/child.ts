@@ -10,6 +10,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 export class Child {
   readonly #process
   readonly #lines = new Arrivals<string>()
+  #errors = ''
   readonly #exit: Promise<{ code: number | null; signal: string | null; errors: string }>
 
   constructor(
@@ -21,22 +22,38 @@ export class Child {
   ) {
     const child = spawn(command, args, { cwd, env: isBare ? env : { ...process.env, ...env } })
     this.#process = child
-    let errors = ''
     child.stderr.on('data', (chunk) => {
-      errors += chunk
+      this.#errors += chunk
     })
     const reader = createInterface({ input: child.stdout })
     reader.on('line', (line) => this.#lines.push(line))
-    reader.on('close', () => this.#lines.end(errors || 'the output of the child ended'))
-    this.#exit = new Promise((resolve) => child.on('close', (code, signal) => resolve({ code, signal, errors })))
+    reader.on('close', () => this.#lines.end(this.#errors || 'the output of the child ended'))
+    this.#exit = new Promise((resolve) =>
+      child.on('close', (code, signal) => resolve({ code, signal, errors: this.#errors })),
+    )
   }
 
   nextLine(matches?: (line: string) => boolean): Promise<string> {
     return this.#lines.next('a line of the child', matches)
   }
 
+  /** Lines that have come and were not taken. */
+  get waiting(): readonly string[] {
+    return this.#lines.waiting
+  }
+
+  /** What has come on its standard error. */
+  get errors(): string {
+    return this.#errors
+  }
+
   say(line: string): void {
     this.#process.stdin.write(`${line}\n`)
+  }
+
+  /** Ends the child's standard input. */
+  finish(): void {
+    this.#process.stdin.end()
   }
 
   kill(signal: NodeJS.Signals = 'SIGKILL'): void {

@@ -35,6 +35,7 @@ export default defineConfig({
         items: pages('guides', [
           'router-mode',
           'standalone',
+          'command',
           'authentication',
           'topics',
           'callbacks',

@@ -1,0 +1,56 @@
+/**
+ * Arguments of the subcommands: what a subcommand is, and how its flags are read.
+ *
+ * Knows no flag of its own.
+ *
+ * @module
+ */
+import { type ParseArgsConfig, parseArgs } from 'node:util'
+
+/** A subcommand. */
+export interface Command {
+  usage(): string
+  /** Resolves with the exit code. */
+  run(args: string[]): Promise<number>
+}
+
+/** A mistake of whoever called: told in one line, without a stack. */
+export class UsageError extends Error {}
+
+type Flags = NonNullable<ParseArgsConfig['options']>
+
+/** Flags and other arguments, strictly: an unknown flag is a mistake. */
+export function parsed<const T extends Flags>(args: string[], options: T) {
+  try {
+    return parseArgs({ args, options, allowPositionals: true })
+  } catch (cause) {
+    // The first sentence says what is wrong, those behind it speak to programmers.
+    throw new UsageError((cause as Error).message.split(/\. |\n/, 1)[0])
+  }
+}
+
+/** The arguments that are no flags, each with a name; `least` of them must be there, others only may. */
+export function named(positionals: string[], names: string[], least = names.length): string[] {
+  const missing = names.slice(positionals.length, least)[0]
+  if (missing !== undefined) throw new UsageError(`<${missing}> is missing; try --help`)
+  if (positionals.length > names.length) throw new UsageError(`unexpected argument '${positionals[names.length]}'`)
+  return positionals
+}
+
+/** A flag's time in seconds, fractions allowed, as milliseconds. */
+export function milliseconds(flag: string, text: string): number {
+  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1_000
+  throw new UsageError(`--${flag}: expected seconds, such as 5 or 0.5`)
+}
+
+/** A flag's JSON object. */
+export function jsonObject(name: string, text: string): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw new UsageError(`${name} is not JSON: ${(cause as Error).message}`)
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  throw new UsageError(`${name}: expected a JSON object`)
+}

@@ -1,0 +1,116 @@
+/**
+ * What answers at the address, in plain HTTP: the health of the engine, and the clock of whoever answers.
+ *
+ * @module
+ */
+import { once } from 'node:events'
+import { get as getPlain, type IncomingMessage } from 'node:http'
+import { get as getEncrypted } from 'node:https'
+import { rootCertificates } from 'node:tls'
+import { NETWORK } from './causes.js'
+import { codeOf, type Examination, type Finding, since } from './finding.js'
+import { LEEWAY_SECONDS } from './jwt.js'
+import type { Target } from './target.js'
+
+export interface Endpoint {
+  /** The engine answered its health: the path is right. */
+  readonly isEngine: boolean
+  /** How far the clock of whoever answered is ahead of ours. */
+  readonly skewMs: number
+}
+
+/** A health is small; what is larger is none. */
+const MAX_BYTES = 65_536
+
+/** Asks for the health beside the socket. */
+export async function* ask(target: Target): Examination<Endpoint> {
+  const url = new URL(target.url)
+  url.protocol = url.protocol === 'wss:' ? 'https:' : 'http:'
+  url.pathname = `${url.pathname.replace(/\/$/, '')}/health`
+  url.search = ''
+  const start = performance.now()
+  const asked = Date.now()
+  let response: IncomingMessage
+  let body: string
+  try {
+    response = await answer(url, target)
+    body = await bodyOf(response)
+  } catch (cause) {
+    const code = codeOf(cause)
+    const unparsed = code.startsWith('HPE_') ? 'what listens there speaks no HTTP, or wants TLS (wss://)' : undefined
+    const timeout = code === 'ABORT_ERR' ? 'what listens there says nothing: it may want TLS (wss://)' : undefined
+    yield { step: 'http', status: 'fail', text: `no answer: ${code}`, cause: unparsed ?? timeout ?? NETWORK[code] }
+    return null
+  }
+  const { statusCode = 0, headers } = response
+  const health = healthOf(body)
+  yield found(url, statusCode, health, headers.server?.toString(), since(start))
+  // A date has whole seconds: in the middle it is off by half of one at most.
+  const middle = (asked + Date.now()) / 2
+  const date = headers.date === undefined ? Number.NaN : Date.parse(headers.date)
+  const skewMs = Number.isNaN(date) ? 0 : date + 500 - middle
+  yield Number.isNaN(date) ? { step: 'clock', status: 'skip', text: 'the answer has no date' } : clock(skewMs)
+  return { isEngine: health !== null, skewMs }
+}
+
+/** What a clock that is `skewMs` ahead of ours means for tokens. */
+export function clock(skewMs: number): Finding {
+  const seconds = Math.abs(skewMs / 1_000)
+  if (seconds < 2) return { step: 'clock', status: 'ok', text: 'the clocks agree' }
+  const text = `the server's clock is ${seconds.toFixed(0)} s ${skewMs > 0 ? 'ahead of' : 'behind'} this machine's`
+  const cause =
+    `a machine without time synchronisation (NTP); tokens are forgiven ${LEEWAY_SECONDS} s (jwt.leewaySeconds), beyond ` +
+    'that they look expired, or not good yet'
+  return { step: 'clock', status: seconds > LEEWAY_SECONDS ? 'fail' : 'warn', text, cause }
+}
+
+function found(url: URL, status: number, health: Health | null, server: string | undefined, time: string): Finding {
+  const by = server === undefined ? '' : `, by ${server}`
+  const text = `${url.pathname} answered with ${status}${by} (${time})`
+  if (!health) {
+    const cause = 'the path is another one, or something before the server answers in its place'
+    return { step: 'http', status: 'warn', text: `${text}, which is no wse-server`, cause }
+  }
+  const state = `a wse-server with ${health.connections} connections, up for ${health.uptime_secs.toFixed(0)} s`
+  if (status === 503) return { step: 'http', status: 'warn', text: `${text}: ${state}, closing` }
+  return { step: 'http', status: 'ok', text: `${text}: ${state}` }
+}
+
+interface Health {
+  readonly connections: number
+  readonly uptime_secs: number
+}
+
+function healthOf(body: string): Health | null {
+  try {
+    const health = JSON.parse(body) as Partial<Health> | null
+    const { connections, uptime_secs } = health ?? {}
+    return typeof connections === 'number' && typeof uptime_secs === 'number' ? { connections, uptime_secs } : null
+  } catch {
+    // A page of somebody else.
+    return null
+  }
+}
+
+async function answer(url: URL, { headers, ca, timeoutMs }: Target): Promise<IncomingMessage> {
+  const signal = AbortSignal.timeout(timeoutMs)
+  const options = { headers, signal, agent: false } as const
+  const request =
+    url.protocol === 'https:'
+      ? getEncrypted(url, { ...options, ...(ca !== undefined && { ca: [...rootCertificates, ca] }) })
+      : getPlain(url, options)
+  const [response] = (await once(request, 'response')) as [IncomingMessage]
+  return response
+}
+
+async function bodyOf(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of response) {
+    chunks.push(chunk as Buffer)
+    length += (chunk as Buffer).length
+    // Leaving the loop ends the response: what is so large is not ours.
+    if (length > MAX_BYTES) return ''
+  }
+  return Buffer.concat(chunks).toString()
+}
