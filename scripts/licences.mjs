@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'smol-toml'
+import { BUNDLED } from './packages.mjs'
 import { CommandFailed, observe, root, script } from './process.mjs'
 
 await script(async () => {
@@ -43,7 +44,7 @@ function packages() {
       name: path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length),
       licence: license,
       // What only the examples and the tests use reaches nobody: its terms are between it and us.
-      isShipped: !dev && !devOptional,
+      isShipped: (!dev && !devOptional) || BUNDLED.some((name) => path.endsWith(`node_modules/${name}`)),
       // A package from the registry carries a hash; one from git or a folder does not.
       source: integrity ? 'registry' : (resolved ?? 'an unknown place'),
     }))

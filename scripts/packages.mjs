@@ -6,6 +6,9 @@ import { announce, root, run } from './process.mjs'
 // The scripts start the packages' commands by name; without `npm run` nobody has put them on the path.
 process.env.PATH = join(root, 'node_modules', '.bin') + delimiter + process.env.PATH
 
+/** Packages that are part of ours, although only its build needs them: the command's WebSocket client. */
+export const BUNDLED = ['ws']
+
 /** Installs what the lock names, unless exactly that is installed already. */
 export async function ensurePackages() {
   if (isInstalled()) return
