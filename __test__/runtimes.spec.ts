@@ -5,7 +5,8 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
 import { makeCertificate } from './harness/certificates.js'
-import { runProgram } from './harness/child.js'
+import { Child, runProgram } from './harness/child.js'
+import { program, written } from './harness/command.js'
 import { connect } from './harness/connect.js'
 import { get } from './harness/host.js'
 import { type Address, frameBytes, OP, openSocket, upgradeRequest } from './harness/socket.js'
@@ -62,6 +63,25 @@ const runtimes: [name: string, title: string, major: number, flags: string[]][] 
 ]
 
 for (const [name, title, major, flags] of runtimes) {
+  test.serial(`has the command on ${title}`, async (t) => {
+    const start = (...args: string[]) => {
+      const child = new Child([...flags, program, ...args], {}, paths.get(name) ?? name)
+      t.teardown(() => child.kill())
+      return child
+    }
+    const source = "export default { host: '127.0.0.1', port: 0 as number, topics: { allow: ['news'] } }"
+    const path = written(t, 'wse.config.ts', source)
+    // The one runtime that loads no TypeScript says so.
+    if (name === 'node20') t.regex((await start('serve', '--config', path).exited()).errors, /loads no TypeScript/)
+    const server =
+      name === 'node20' ? start('serve', '--host', '127.0.0.1', '--port', '0') : start('serve', '--config', path)
+    const address = await server.nextLine()
+    t.like(await start('doctor', address, '--idle', '0').exited(), { code: 0, errors: '' })
+    t.like(await start('publish', address, 'hello').exited(), { code: 0, errors: '' })
+    server.kill('SIGTERM')
+    t.is((await server.exited()).code, 0)
+  })
+
   test.serial(`serves, closes and ends on ${title}`, async (t) => {
     const certificate = await makeCertificate()
     const child = runProgram(t, 'runtime', [JSON.stringify(certificate)], [paths.get(name) ?? name, ...flags])
