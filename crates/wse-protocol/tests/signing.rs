@@ -66,6 +66,8 @@ fn a_full_window_refuses_until_the_oldest_nonce_is_worth_nothing() {
     assert_eq!(judge(2, later(20)), (Err(SignError::Replayed), 2));
     assert_eq!(judge(3, later(2 * tolerance())), (Err(SignError::WindowFull), 2));
     assert_eq!(judge(3, later(2 * tolerance() + 1)), (Ok(()), 2));
+    // What was forgotten takes no room any more.
+    assert_eq!(judge(1, later(2 * tolerance() + 11)), (Ok(()), 2));
     assert_eq!(SignError::WindowFull.code(), Code::Overloaded);
 }
 
