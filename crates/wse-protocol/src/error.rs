@@ -113,6 +113,89 @@ impl ScanError {
     }
 }
 
+/// Compressed bytes that were refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InflateError {
+    /// What comes out is over a limit. Nothing of it was kept.
+    #[error("inflated message is too large")]
+    TooLarge,
+    /// The bytes are no DEFLATE stream, their checksum is wrong, or they need a dictionary.
+    #[error("compressed data is corrupt")]
+    Corrupt,
+    /// The bytes end before the stream does.
+    #[error("compressed data is truncated")]
+    Truncated,
+    /// Bytes follow the stream.
+    #[error("bytes follow the compressed data")]
+    TrailingData,
+}
+
+impl InflateError {
+    /// The number for our Close frame, where the connection ends with it: always under RFC 7692, and for
+    /// what is over the limit.
+    pub const fn close_code(self) -> u16 {
+        match self {
+            Self::TooLarge => close::TOO_LARGE,
+            _ => close::INVALID_DATA,
+        }
+    }
+
+    /// The wire code that belongs to it.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::TooLarge => Code::MessageTooLarge,
+            _ => Code::InvalidMessage,
+        }
+    }
+}
+
+/// MessagePack that has no JSON, or is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MsgpackError {
+    /// The message is another value than a map.
+    #[error("the message is not a map")]
+    NotAMap,
+    /// The bytes end before the map does, or cannot hold what a length promises.
+    #[error("MessagePack is truncated")]
+    Truncated,
+    /// Bytes follow the map.
+    #[error("bytes follow the map")]
+    TrailingData,
+    /// More than 64 maps and arrays inside each other.
+    #[error("MessagePack is nested too deeply")]
+    TooDeep,
+    /// The JSON would be over its limit. Nothing of it was kept.
+    #[error("the message is too large as JSON")]
+    TooLarge,
+    /// A string that is not UTF-8.
+    #[error("a string is not UTF-8")]
+    InvalidUtf8,
+    /// A member whose name is another value than a string.
+    #[error("a name is not a string")]
+    NameNotText,
+    /// A value of an extension type, whose meaning nobody told us.
+    #[error("extension type {kind} has no JSON")]
+    Extension {
+        /// The number of the type.
+        kind: i8,
+    },
+    /// The byte that MessagePack never uses.
+    #[error("byte 0xc1 is no value")]
+    Reserved,
+}
+
+impl MsgpackError {
+    /// The wire code that belongs to it.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::TooLarge => Code::MessageTooLarge,
+            _ => Code::InvalidMessage,
+        }
+    }
+}
+
 /// A name that no topic can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -3,11 +3,14 @@
 
 pub mod canonical;
 pub mod codes;
+pub mod compress;
 pub mod crypto;
 pub mod envelope;
 mod error;
+pub mod form;
 pub mod frame;
 pub mod message;
+pub mod msgpack;
 pub mod scan;
 pub mod sign;
 pub mod ticket;

@@ -113,6 +113,30 @@ pub(crate) fn decode(raw: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(&format!("\"{raw}\"")).ok().map(Cow::Owned)
 }
 
+/// As [`decode`], with U+FFFD in place of each half of a surrogate pair.
+pub(crate) fn decode_lossy(raw: &str) -> Cow<'_, str> {
+    decode(raw).unwrap_or_else(|| {
+        let mut units = Vec::with_capacity(raw.len());
+        let mut rest = raw;
+        while let Some((plain, escape)) = rest.split_once('\\') {
+            units.extend(plain.encode_utf16());
+            let (unit, len) = match escape.as_bytes()[0] {
+                b'u' => (u16::from_str_radix(&escape[1..5], 16).expect("the grammar saw four digits"), 5),
+                b'b' => (8, 1),
+                b't' => (9, 1),
+                b'n' => (10, 1),
+                b'f' => (12, 1),
+                b'r' => (13, 1),
+                itself => (itself.into(), 1),
+            };
+            units.push(unit);
+            rest = &escape[len..];
+        }
+        units.extend(rest.encode_utf16());
+        Cow::Owned(String::from_utf16_lossy(&units))
+    })
+}
+
 /// What a message of a client says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inbound<'a> {

@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use wse_protocol::canonical::{CanonicalError, canonical};
 use wse_protocol::codes::Code;
+use wse_protocol::compress::{Deflater, Format, InflateError, InflateLimits, Inflater};
 use wse_protocol::crypto::{KeyPair, OpenError};
 use wse_protocol::envelope::{self, Outcome, Timestamp};
 use wse_protocol::frame::{self, FrameLimits, FrameReader, Message, OpCode};
+use wse_protocol::msgpack::{self, MsgpackError};
 use wse_protocol::sign::{self, Nonces, SignError, SigningKey};
 use wse_protocol::ticket::{Kind, Ticket, TicketError, TicketKey};
 use wse_protocol::topic::{self, Rules};
@@ -91,6 +93,121 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A limit of a case, or what holds where the case names none.
+fn limit(case: &Value, member: &str, default: usize) -> usize {
+    case[member].as_u64().map_or(default, |limit| usize::try_from(limit).expect("a size"))
+}
+
+#[test]
+fn zlib_streams_are_read_as_the_vectors_say() {
+    let vectors = vectors(include_str!("../../../spec/vectors/compress.json"));
+    // One for all: a stream that was refused leaves nothing behind.
+    let mut inflater = Inflater::new(Format::Zlib);
+    for case in cases(&vectors, "zlib") {
+        let defaults = InflateLimits::default();
+        let limits = InflateLimits {
+            max_bytes: limit(case, "max_bytes", defaults.max_bytes),
+            max_ratio: limit(case, "max_ratio", defaults.max_ratio),
+        };
+        let mut out = b"before".to_vec();
+        let end = inflater.inflate(&bytes(text(case, "stream")), &limits, &mut out);
+        assert_inflated(case, &case["text"], end, &out);
+    }
+}
+
+#[test]
+fn deflated_messages_are_read_as_the_vectors_say() {
+    let vectors = vectors(include_str!("../../../spec/vectors/compress.json"));
+    for case in cases(&vectors, "messages") {
+        let window_bits = u8::try_from(limit(case, "window_bits", 15)).expect("a few bits");
+        let keeps_window = case["keeps_window"] == true;
+        let mut inflater = Inflater::new(Format::Raw { window_bits, keeps_window });
+        for (at, payload) in texts(case, "payloads").iter().enumerate() {
+            let mut out = b"before".to_vec();
+            let end = inflater.inflate(&bytes(payload), &InflateLimits::default(), &mut out);
+            assert_inflated(case, &case["texts"][at], end, &out);
+        }
+    }
+}
+
+fn assert_inflated(case: &Value, expected: &Value, end: Result<(), InflateError>, out: &[u8]) {
+    let name = text(case, "name");
+    let out = out.strip_prefix(b"before").expect("what was there stays");
+    match end {
+        Ok(()) => assert_eq!(Some(String::from_utf8_lossy(out).as_ref()), expected.as_str(), "{name}"),
+        Err(error) => {
+            assert!(expected.is_null() && out.is_empty(), "{name}: {error}");
+            assert_eq!((json!(error.code().as_str()), json!(format!("{error:?}"))), refusal(case), "{name}");
+        }
+    }
+}
+
+fn refusal(case: &Value) -> (Value, Value) {
+    (case["error"].clone(), case["fault"].clone())
+}
+
+#[test]
+fn the_streams_that_others_read_are_the_ones_that_are_written_here() {
+    let vectors = vectors(include_str!("../../../spec/vectors/compress.json"));
+    for case in cases(&vectors, "written") {
+        let format = if case["format"] == "zlib" {
+            Format::Zlib
+        } else {
+            let window_bits = u8::try_from(limit(case, "window_bits", 15)).expect("a few bits");
+            Format::Raw { window_bits, keeps_window: case["keeps_window"] == true }
+        };
+        let mut deflater = Deflater::new(format, 6);
+        for (text, stream) in texts(case, "texts").iter().zip(texts(case, "streams")) {
+            let mut out = Vec::new();
+            deflater.deflate(text.as_bytes(), &mut out);
+            assert_eq!(hex(&out), stream, "{}", case["name"]);
+        }
+    }
+}
+
+#[test]
+fn json_becomes_msgpack_as_the_vectors_say() {
+    let vectors = vectors(include_str!("../../../spec/vectors/msgpack.json"));
+    for case in cases(&vectors, "encode") {
+        let mut out = b"M:".to_vec();
+        let end = msgpack::encode(text(case, "json"), &mut out);
+        assert_eq!((end, hex(&out[2..]).as_str()), (Ok(()), text(case, "msgpack")), "{}", text(case, "name"));
+    }
+    for case in cases(&vectors, "encode_refused") {
+        let mut out = b"M:".to_vec();
+        let error = msgpack::encode(text(case, "json"), &mut out).expect_err(text(case, "name"));
+        assert!(format!("{error:?}").starts_with(text(case, "fault")), "{error:?} for {case}");
+        assert_eq!(out, b"M:");
+    }
+}
+
+#[test]
+fn msgpack_becomes_json_as_the_vectors_say() {
+    let vectors = vectors(include_str!("../../../spec/vectors/msgpack.json"));
+    for case in cases(&vectors, "decode") {
+        let name = text(case, "name");
+        let mut out = b"WSE".to_vec();
+        match msgpack::decode(&bytes(text(case, "msgpack")), limit(case, "max_bytes", 0), &mut out) {
+            Ok(()) => assert_eq!(
+                Some(std::str::from_utf8(&out[3..]).expect("UTF-8")),
+                case["json"].as_str(),
+                "{name}"
+            ),
+            Err(error) => {
+                assert_eq!(out, b"WSE", "{name}");
+                let fault = match error {
+                    MsgpackError::Extension { kind } => {
+                        assert_eq!(json!(kind), case["kind"], "{name}");
+                        "Extension".to_owned()
+                    }
+                    error => format!("{error:?}"),
+                };
+                assert_eq!((json!(error.code().as_str()), json!(fault)), refusal(case), "{name}");
+            }
+        }
+    }
 }
 
 fn described(message: Message<'_>) -> Value {

@@ -239,7 +239,7 @@ impl<'a> Grammar<'a> {
         Some(())
     }
 
-    fn number(&mut self) -> Option<()> {
+    pub(crate) fn number(&mut self) -> Option<()> {
         if self.next() == b'-' {
             self.step();
         }
@@ -272,7 +272,7 @@ impl<'a> Grammar<'a> {
         Some(())
     }
 
-    fn literal(&mut self, word: &[u8]) -> Option<()> {
+    pub(crate) fn literal(&mut self, word: &[u8]) -> Option<()> {
         if !self.bytes[self.at..].starts_with(word) {
             return None;
         }
