@@ -44,6 +44,9 @@ export declare function connections(handle: number): Array<string>
 /** Answers an `authenticate` reply: `claims` as JSON, or none to refuse. */
 export declare function decide(handle: number, place: number, generation: number, userId?: string | undefined | null, claims?: string | undefined | null): void
 
+/** The claims (JSON) of a token that is good at `unix_ms` by the options `config` (JSON, as those of an engine). */
+export declare function decodeJwt(token: string, config: string, unixMs: number): string
+
 /** Closes a connection; false: it is gone. */
 export declare function disconnect(handle: number, id: string, code: number, reason: string): boolean
 
@@ -62,8 +65,8 @@ export declare function drain(handle: number, table: Uint32Array): string | null
 /** The bytes of the batch that was drained last: binary, and UTF-8 that is not ASCII. Once. */
 export declare function drainedBytes(handle: number): Buffer
 
-/** Signs claims (JSON) with HS256. */
-export declare function encodeJwt(claims: string, secret: string, keyId?: string | undefined | null): string
+/** Signs claims (JSON) with the secret, or the private key as PKCS #8 in DER. */
+export declare function encodeJwt(claims: string, key: Uint8Array, algorithm: string, keyId?: string | undefined | null): string
 
 /** Lets the shards know of everything that was handed over. */
 export declare function flush(handle: number): void
@@ -76,6 +79,9 @@ export declare function holdBack(handle: number, id: string, isHeld: boolean): v
 
 /** Events that wait for the application. */
 export declare function inboundDepth(handle: number): number
+
+/** Whether the engine has what it needs to tell who connects. */
+export declare function isReady(handle: number): boolean
 
 /** Takes the lines for the logger, as a JSON list of `[level, event, fields]`. */
 export declare function lines(handle: number): string
@@ -118,6 +124,9 @@ export declare function setCertificate(handle: number, certificate: string, key:
 
 /** Says whether somebody takes inbound events. */
 export declare function setConsumer(handle: number, present: boolean): void
+
+/** Checks tokens with the keys of a JSON Web Key Set from now on; after an error with those of before. */
+export declare function setKeys(handle: number, jwks: string): void
 
 /** Starts an engine with the options `config` (JSON, complete); returns its handle. */
 export declare function start(config: string, wake: () => unknown): number

@@ -4,6 +4,6 @@
  * @module
  */
 export { type ErrorCode, WseError } from './lib/errors.js'
-export { encodeJwt, type JwtClaims } from './lib/jwt.js'
+export { decodeJwt, encodeJwt, type JwtClaims } from './lib/jwt.js'
 export { WseServer } from './lib/server.js'
 export type * from './lib/types.js'

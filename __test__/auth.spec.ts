@@ -231,7 +231,39 @@ test('refuses a secret that is too short for its algorithm', (t) => {
 })
 
 test('refuses to sign with an algorithm that it does not have', (t) => {
-  t.throws(() => encodeJwt({ sub: 'a', iat: now(), exp: now() + 1 }, secret, { alg: 'RS256' } as never), {
+  t.throws(() => encodeJwt({ sub: 'a', iat: now(), exp: now() + 1 }, secret, { alg: 'HS512' } as never), {
     code: 'WSE_TOKEN_INVALID',
   })
+})
+
+test('reads a token from the query where the option allows it, after all other places', async (t) => {
+  const server = await startServer(t, { jwt: { secret, queryParameter: true } })
+  const application = new Application(server)
+  const path = `/wse?token=${await tokenOf('query')}`
+  await connect(t, server, { path })
+  t.is((await application.next('auth_connect')).userId, 'query')
+  await connect(t, server, { path, token: await tokenOf('header') })
+  t.is((await application.next('auth_connect')).userId, 'header')
+
+  const strict = await startServer(t, { jwt: { secret } })
+  const offender = await connect(t, strict, { path, greeted: false })
+  t.is((await offender.next('error')).p.code, 'AUTH_REQUIRED')
+})
+
+test('takes tokens of the secret before while both are about, and of no other', async (t) => {
+  const previousSecret = 'the secret before it, of thirty-two bytes and more'
+  const server = await startServer(t, { jwt: { secret, previousSecret } })
+  await (await connect(t, server, { token: await tokenOf('anna') })).roundTrip()
+  await (await connect(t, server, { token: await tokenOf('ben', {}, { key: previousSecret }) })).roundTrip()
+  const token = await tokenOf('eve', {}, { key: 'another secret that is long enough to sign' })
+  t.is((await (await connect(t, server, { token, greeted: false })).closed()).code, 4401)
+})
+
+test('holds the key id of a token against the one that is configured', async (t) => {
+  const server = await startServer(t, { jwt: { secret, keyId: 'new' } })
+  await (await connect(t, server, { token: await tokenOf('anna', {}, { header: { kid: 'new' } }) })).roundTrip()
+  for (const header of [{}, { kid: 'old' }]) {
+    const offender = await connect(t, server, { token: await tokenOf('anna', {}, { header }), greeted: false })
+    t.is((await offender.closed()).code, 4401)
+  }
 })

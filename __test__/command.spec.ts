@@ -125,7 +125,7 @@ for (const [mistake, args, env, expected] of [
     'a flag of a group',
     ['--jwt-secret', 'short'],
     {},
-    'option jwt.secret: expected a text of at least 32 bytes (--jwt-secret)',
+    'option jwt.secret: an HS256 secret has at least 32 bytes, this one has 5 (--jwt-secret)',
   ],
   ['the port', ['--port', 'http'], {}, 'option listen.port: expected a whole number from 0 to 65535 (--port)'],
   ['a flag that is given twice', ['--path', '/a', '--path', '/b'], {}, '--path is given 2 times'],

@@ -1,5 +1,7 @@
+import { fileURLToPath } from 'node:url'
 import test from 'ava'
 import { WseServer } from 'wse-server'
+import { Signer } from './harness/tokens.js'
 
 const later = ['recovery', 'presence', 'redis', 'compression', 'perMessageDeflate', 'subscribeOnConnect', 'tickets']
 for (const option of [...later, 'pathh', 'Path']) {
@@ -14,12 +16,35 @@ test('refuses an unknown option inside another one', (t) => {
   t.regex(error?.message ?? '', /outbound\.maxByte/)
 })
 
+const elliptic = new Signer('ES256', '').publicPem
+
 const invalid: [path: string, options: object][] = [
   ['path', { path: 'wse' }],
   ['path', { path: 1 }],
   ['jwt.secret', { jwt: { secret: 'short' } }],
   ['jwt.secret', { jwt: {} }],
+  ['jwt.secret', { jwt: { secret: 7 } }],
+  ['jwt.secret', { jwt: { secret: '-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE' } }],
+  ['jwt.previousSecret', { jwt: { secret: 'x'.repeat(32), previousSecret: 'short' } }],
+  ['jwt.previousSecret', { jwt: { publicKey: elliptic, algorithm: 'ES256', previousSecret: 'x'.repeat(32) } }],
   ['jwt.algorithm', { jwt: { secret: 'x'.repeat(32), algorithm: 'none' } }],
+  ['jwt.algorithm', { jwt: { secret: 'x'.repeat(32), algorithm: 'RS256' } }],
+  ['jwt.algorithm', { jwt: { publicKey: elliptic } }],
+  ['jwt.algorithm', { jwt: { publicKey: elliptic, algorithm: 'HS256' } }],
+  ['jwt.algorithm', { jwt: { jwks: 'https://login.example/keys' } }],
+  ['jwt.publicKey', { jwt: { publicKey: 'x'.repeat(32), algorithm: 'RS256' } }],
+  ['jwt.publicKey', { jwt: { publicKey: elliptic, algorithm: 'RS256' } }],
+  ['jwt.publicKey', { jwt: { publicKey: new Signer('ES256', '', { curve: 'P-384' }).publicPem, algorithm: 'ES256' } }],
+  ['jwt.publicKey', { jwt: { publicKey: new Signer('RS256', '', { bits: 1_024 }).publicPem, algorithm: 'RS256' } }],
+  ['jwt.publicKey', { jwt: { publicKey: new Signer('ES256', '').privatePem, algorithm: 'ES256' } }],
+  ['jwt.secret', { jwt: { secret: 'x'.repeat(32), publicKey: elliptic } }],
+  ['jwt.jwks', { jwt: { jwks: 'http://login.example/keys', algorithm: 'RS256' } }],
+  ['jwt.jwks', { jwt: { jwks: 'ftp://login.example/keys', algorithm: 'RS256' } }],
+  ['jwt.jwks', { jwt: { jwks: 'https://anna:secret@login.example/keys', algorithm: 'RS256' } }],
+  ['jwt.jwks', { jwt: { jwks: '/nowhere/keys.json', algorithm: 'RS256' } }],
+  ['jwt.jwks', { jwt: { jwks: fileURLToPath(import.meta.url), algorithm: 'RS256' } }],
+  ['jwt.keyId', { jwt: { jwks: 'https://login.example/keys', algorithm: 'RS256', keyId: 'a' } }],
+  ['jwt.queryParameter', { jwt: { secret: 'x'.repeat(32), queryParameter: 'token' } }],
   ['maxConnections', { maxConnections: -1 }],
   ['maxConnections', { maxConnections: 1.5 }],
   ['maxConnections', { maxConnections: '10' }],
@@ -38,8 +63,15 @@ const invalid: [path: string, options: object][] = [
   ['logLevel', { logLevel: 'loud' }],
 ]
 
+/** Keys differ in each run: their beginning is enough, and a number keeps titles apart. */
+let number = 0
+const titleOf = (options: object) =>
+  JSON.stringify(options, (_, value) =>
+    typeof value === 'string' && value.startsWith('-----') ? `${value.slice(0, 30)}… ${++number}` : value,
+  )
+
 for (const [path, options] of invalid) {
-  test(`refuses ${JSON.stringify(options)} and names ${path}`, (t) => {
+  test(`refuses ${titleOf(options)} and names ${path}`, (t) => {
     const error = t.throws(() => new WseServer(options as never), { code: 'WSE_OPTION_INVALID' })
     t.true(error?.message.includes(path), error?.message)
   })

@@ -5,7 +5,9 @@
  */
 import type { InboundLimits } from './callbacks.js'
 import { WseError } from './errors.js'
-import type { Logger, LogLevel, ServerOptions, TlsOptions } from './types.js'
+import { type Origin, originOf } from './jwks.js'
+import { publicJwk } from './keys.js'
+import type { JwtOptions, Logger, LogLevel, ServerOptions, TlsOptions } from './types.js'
 
 /** Checks a value and returns it, or its default. `path` names the option. */
 interface Field {
@@ -80,11 +82,6 @@ const optional = (field: Field): Field =>
 
 const U32 = 0xffff_ffff
 
-const secret: Field = (value, path) => {
-  if (typeof value === 'string' && Buffer.byteLength(value) >= 32) return value
-  throw invalid(path, 'a text of at least 32 bytes')
-}
-
 const rates = group({ perSecond: whole(10_000, { max: U32 }), burst: whole(100_000, { max: U32 }) })
 
 /** Off as false, and where either number is zero. */
@@ -97,14 +94,60 @@ const rateLimit: Field = Object.assign(
   { members: rates.members },
 )
 
-const jwt = group({
-  secret,
-  algorithm: oneOf('HS256'),
+/** A text that means something else; what `read` throws says why it does not. */
+const meaning =
+  (expected: string, read: (value: string) => unknown): Field =>
+  (value, path) => {
+    if (value === undefined) return null
+    if (typeof value !== 'string') throw invalid(path, expected)
+    try {
+      return read(value)
+    } catch (cause) {
+      throw invalid(path, `${expected}: ${(cause as Error).message}`)
+    }
+  }
+
+/** The keys that may be given, and the algorithms of each. */
+const KEYS = { secret: ['HS256'], publicKey: ['RS256', 'ES256'], jwks: ['RS256', 'ES256'] } as const
+
+const tokenFields = group({
+  secret: text(null),
+  previousSecret: text(null),
+  publicKey: meaning('a public key in PEM', publicJwk),
+  jwks: meaning('a URL or a file', originOf),
+  algorithm: oneOf('HS256', 'RS256', 'ES256'),
+  keyId: text(null),
   issuer: text(null),
   audience: text(null),
   cookieName: text('access_token', (name) => /^[\w!#$%&'*+.^`|~-]+$/.test(name), "a cookie's name"),
+  queryParameter: flag(false),
   leewaySeconds: whole(30),
 })
+
+/** How tokens are checked: what is given, with its defaults. */
+interface Tokens extends Record<string, unknown> {
+  readonly algorithm: string
+  readonly jwks: Origin | null
+}
+
+const checkTokens: Field = (value, path) => {
+  const tokens = tokenFields(value, path) as Tokens
+  const given = (Object.keys(KEYS) as (keyof typeof KEYS)[]).filter((name) => tokens[name] !== null)
+  const [key] = given
+  if (key === undefined || given.length > 1) {
+    throw invalid(path, `one of ${path}.secret, ${path}.publicKey and ${path}.jwks`)
+  }
+  const algorithms: readonly string[] = KEYS[key]
+  if (!algorithms.includes(tokens.algorithm)) {
+    throw invalid(`${path}.algorithm`, `${algorithms.join(' or ')} with ${path}.${key}`)
+  }
+  if (key !== 'secret' && tokens.previousSecret !== null) {
+    throw invalid(`${path}.previousSecret`, `none without ${path}.secret`)
+  }
+  if (key === 'jwks' && tokens.keyId !== null) throw invalid(`${path}.keyId`, `none with ${path}.jwks`)
+  return tokens
+}
+const jwt: Field = Object.assign(checkTokens, { members: tokenFields.members })
 
 /** The options of a server. */
 const schema: Schema = {
@@ -205,6 +248,14 @@ function settingsOf(fields: Schema, prefix = ''): Setting[] {
   })
 }
 
+/** Validates the options of `decodeJwt`, as the addon reads them. Throws like {@link settings}. */
+export function tokenOptions(options: JwtOptions): string {
+  const tokens = jwt(options, 'jwt') as Tokens
+  // Keys that are yet to come check no token now.
+  if (tokens.jwks) throw invalid('jwt.jwks', 'jwt.secret or jwt.publicKey instead')
+  return JSON.stringify(tokens)
+}
+
 /** Options that the facade itself needs. */
 export interface Settings {
   /** The options as the addon reads them: JSON, complete. */
@@ -215,6 +266,7 @@ export interface Settings {
   readonly envelope: boolean
   readonly inbound: InboundLimits
   readonly authenticate: ServerOptions['authenticate']
+  readonly jwks: Origin | undefined
   readonly logger: Logger | undefined
   readonly logLevel: LogLevel
 }
@@ -222,22 +274,32 @@ export interface Settings {
 /** Validates `options`. Throws `WSE_OPTION_INVALID` or `WSE_OPTION_UNKNOWN`, which name the option. */
 export function settings(options: ServerOptions): Settings {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'an object')
-  const { jwt: tokens, logger, logLevel, ...complete } = read(schema, options as Record<string, unknown>, '')
+  const { logger, logLevel, ...complete } = read(schema, options as Record<string, unknown>, '')
+  const tokens = complete.jwt as Tokens | null
   if (tokens && complete.authenticate) {
     throw new WseError('WSE_OPTION_INVALID', 'options jwt and authenticate both say who connects: give one of them')
   }
   // The engine keeps nothing that nobody will be told.
   const told = logger && logLevel !== 'silent' ? logLevel : undefined
-  const { algorithm: _, ...verifier } = (tokens ?? {}) as Record<string, unknown>
+  const verifier = tokens && { ...tokens, jwks: initialKeys(tokens.jwks) }
   return {
-    json: JSON.stringify({ ...complete, jwt: tokens ? verifier : null, logLevel: told }),
+    json: JSON.stringify({ ...complete, jwt: verifier, logLevel: told }),
     path: complete.path as string,
     handshakeTimeoutMs: complete.handshakeTimeoutMs as number,
     trustProxy: complete.trustProxy as number,
     envelope: complete.envelope as boolean,
     inbound: complete.inbound as InboundLimits,
     authenticate: options.authenticate,
+    jwks: tokens?.jwks ?? undefined,
     logger: (logger ?? undefined) as Logger | undefined,
     logLevel: logLevel as LogLevel,
+  }
+}
+
+function initialKeys(origin: Origin | null): string | null {
+  try {
+    return origin?.initial() ?? null
+  } catch (cause) {
+    throw invalid('jwt.jwks', `a file that can be read: ${(cause as Error).message}`)
   }
 }

@@ -1,11 +1,13 @@
 /**
- * Tokens, made by the code that checks them.
+ * Tokens, made and read by the code that checks them.
  *
  * @module
  */
+import { tokenOptions } from './config.js'
 import { translated, WseError } from './errors.js'
+import { type JwtAlgorithm, privateDer } from './keys.js'
 import { native } from './native.js'
-import type { JsonObject } from './types.js'
+import type { JsonObject, JwtOptions } from './types.js'
 
 /** Claims of a token: `iat` and `exp` have no defaults. */
 export interface JwtClaims extends JsonObject {
@@ -20,14 +22,33 @@ export interface JwtClaims extends JsonObject {
 /**
  * Signs claims.
  *
- * @param key - the secret, at least 32 bytes
- * @throws `WSE_TOKEN_INVALID` when a claim is missing, the key too short, or the algorithm another one than HS256
+ * @param key - of HS256 the secret, at least 32 bytes; of RS256 and ES256 the private key in PEM
+ * @param options - `alg`, by default HS256, and `kid`, which names the key
+ * @throws `WSE_TOKEN_INVALID` when a claim is missing or the key does not fit the algorithm
  */
 export function encodeJwt(
   claims: JwtClaims,
   key: string,
-  { alg = 'HS256', kid }: { alg?: 'HS256'; kid?: string } = {},
+  { alg = 'HS256', kid }: { alg?: JwtAlgorithm; kid?: string } = {},
 ): string {
-  if (alg !== 'HS256') throw new WseError('WSE_TOKEN_INVALID', `this version signs with HS256, not with ${alg}`)
-  return translated(() => native.encodeJwt(JSON.stringify(claims), key, kid))
+  return translated(() => native.encodeJwt(JSON.stringify(claims), keyOf(key, alg), alg, kid))
+}
+
+/**
+ * The claims of a token that the server would take, with the option `jwt` that it has. Not with `jwks`.
+ *
+ * @throws `WSE_TOKEN_INVALID`, which says why the server would refuse it; `WSE_OPTION_INVALID`, `WSE_OPTION_UNKNOWN`
+ */
+export function decodeJwt(token: string, options: JwtOptions): JsonObject & { sub: string; exp: number } {
+  const config = tokenOptions(options)
+  return JSON.parse(translated(() => native.decodeJwt(token, config, Date.now())))
+}
+
+function keyOf(key: string, alg: JwtAlgorithm): Uint8Array {
+  if (alg === 'HS256') return Buffer.from(key)
+  try {
+    return privateDer(key)
+  } catch (cause) {
+    throw new WseError('WSE_TOKEN_INVALID', `${alg} signs with a private key in PEM: ${String(cause)}`, { cause })
+  }
 }

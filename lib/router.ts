@@ -31,7 +31,8 @@ export interface Engine {
   ) => boolean
   /** The host closes: connections whose sockets it still has must end, or it never would. */
   readonly onHostClose: () => void
-  readonly health: () => { isReady: boolean; snapshot: HealthSnapshot }
+  /** `isReady`: newcomers are served; what runs may still have to get ready. */
+  readonly health: () => { isRunning: boolean; isReady: boolean; snapshot: HealthSnapshot }
 }
 
 /** The part of Node.js's TCP handle that the hand-over needs. */
@@ -184,9 +185,9 @@ export class Router {
 
   /** Answers `{path}/health` or `{path}/ready`. */
   answer(page: 'health' | 'ready', response: ServerResponse): void {
-    const { isReady, snapshot } = this.#engine.health()
-    const body = page === 'ready' ? { ready: isReady } : snapshot
-    response.writeHead(isReady ? 200 : 503, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+    const { isRunning, isReady, snapshot } = this.#engine.health()
+    const [isGood, body] = page === 'ready' ? [isReady, { ready: isReady }] : [isRunning, snapshot]
+    response.writeHead(isGood ? 200 : 503, { 'content-type': 'application/json' }).end(JSON.stringify(body))
   }
 
   /** The application's word, or a refusal when the handshake time is over before it comes. */

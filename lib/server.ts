@@ -17,6 +17,7 @@ import { certificate, listening, type Settings, settings } from './config.js'
 import { Drain } from './drain.js'
 import { translated, WseError } from './errors.js'
 import { type Authenticate, authenticating, type Decided } from './handlers.js'
+import { KeySource } from './jwks.js'
 import { type Line, Log } from './log.js'
 import { native } from './native.js'
 import { Router } from './router.js'
@@ -47,7 +48,7 @@ interface Question {
 }
 
 /** What the addon answers and asks: see `replies` in its `drain.rs`. Null: a shard has ended. */
-type Reply = number | [request: number, refused: string[]] | Question | null
+type Reply = number | [request: number, refused: string[]] | Question | 'key' | null
 
 /** The longest time that a timer takes: a listening server keeps its process alive with one. */
 const FOR_EVER_MS = 2 ** 31 - 1
@@ -88,6 +89,7 @@ export class WseServer {
   #keepAlive: NodeJS.Timeout | undefined
   #router: Router | undefined
   #tls: TlsPort | undefined
+  #keys: KeySource | undefined
   #shardsToClose = 0
   #closed: Promise<void> | undefined
   #onClosed: (() => void) | undefined
@@ -120,6 +122,7 @@ export class WseServer {
     try {
       const address = await addressOf(host)
       const pem = tls && (await certificateOf(tls))
+      await this.#openKeys()
       this.#ensureOpen()
       const port = translated(() => native.listen(this.#handle, address, wanted, pem?.cert, pem?.key))
       if (tls) this.#tls = this.#tlsPort(tls)
@@ -167,6 +170,7 @@ export class WseServer {
    */
   attach(host: HttpServer | HttpsServer, options: AttachOptions = {}): void {
     this.#begin()
+    void this.#openKeys()
     try {
       const engine = {
         path: this.#settings.path,
@@ -179,13 +183,29 @@ export class WseServer {
         },
         carry: this.#streams.open.bind(this.#streams),
         onHostClose: () => this.#streams.disconnect(),
-        health: () => ({ isReady: this.isRunning(), snapshot: this.healthSnapshot() }),
+        health: () => ({
+          isRunning: this.isRunning(),
+          isReady: this.isRunning() && translated(() => native.isReady(this.#handle)),
+          snapshot: this.healthSnapshot(),
+        }),
       }
       this.#router = new Router(host, engine, options)
     } catch (error) {
       this.#giveUp()
       throw error
     }
+  }
+
+  /** Begins to look for the keys of tokens. Resolves when it has looked once, with success or without. */
+  async #openKeys(): Promise<void> {
+    const { jwks } = this.#settings
+    if (!jwks) return
+    this.#keys = new KeySource(
+      jwks,
+      (keys) => translated(() => native.setKeys(this.#handle, keys)),
+      (err) => this.#log.fault('WseJwksWarning', err.message, { code: err.code, err }),
+    )
+    await this.#keys.open()
   }
 
   /** Whether the server listens or is attached, and is not closing. */
@@ -207,6 +227,7 @@ export class WseServer {
     this.#state = 'closing'
     this.#router?.detach()
     this.#tls?.close()
+    this.#keys?.close()
     await new Promise<void>((resolve) => {
       this.#onClosed = resolve
       this.#hold()
@@ -247,6 +268,7 @@ export class WseServer {
   #giveUp(): void {
     if (this.#state !== 'running') return
     this.#state = 'new'
+    this.#keys?.close()
     this.#release()
   }
 
@@ -482,7 +504,8 @@ export class WseServer {
     if (reply === null) {
       this.#shardsToClose -= 1
       if (this.#shardsToClose <= 0) this.#onClosed?.()
-    } else if (typeof reply === 'number') this.#subscriptions.answer(reply, [])
+    } else if (reply === 'key') this.#keys?.wish()
+    else if (typeof reply === 'number') this.#subscriptions.answer(reply, [])
     else if (Array.isArray(reply)) this.#subscriptions.answer(...reply)
     else void this.#decide(reply)
   }

@@ -35,18 +35,34 @@ export interface Identity {
   claims?: JsonObject
 }
 
-/** JSON Web Tokens (HS256), from the cookie, the `Authorization` header or the subprotocol `wse.token.<jwt>`. */
+/**
+ * JSON Web Tokens, from the cookie, the `Authorization` header or the subprotocol `wse.token.<jwt>`: checked with one
+ * of `secret`, `publicKey` and `jwks`.
+ */
 export interface JwtOptions {
-  /** The secret, at least 32 bytes. */
-  secret: string
-  /** The only algorithm that is accepted. Default: `HS256`. */
-  algorithm?: 'HS256'
+  /** The secret of HS256, at least 32 bytes. */
+  secret?: string
+  /** The secret before, while tokens of both are about: tried when the signature or `kid` does not fit `secret`. */
+  previousSecret?: string
+  /** The public key of RS256 (2 048 bits or more) or ES256 in PEM, or a certificate, whose dates are not looked at. */
+  publicKey?: string
+  /**
+   * The public keys of RS256 or ES256 as a JSON Web Key Set: a URL (https, except on this machine) or a file. Fetched
+   * in the background, every ten minutes and when a token has an unknown `kid`; a file is read again when it changes.
+   */
+  jwks?: string
+  /** The only algorithm that is accepted. Default: `HS256`; to be named with `publicKey` and `jwks`. */
+  algorithm?: 'HS256' | 'RS256' | 'ES256'
+  /** The `kid` that tokens of `secret` or `publicKey` must have. Default: any, and none. */
+  keyId?: string
   /** Required in `iss` and equal, when set. */
   issuer?: string
   /** Required in `aud` (a string or a list), when set. */
   audience?: string
   /** The cookie that carries the token. Default: `access_token`. */
   cookieName?: string
+  /** Whether the query parameter `token` may carry one too; it ends up in the logs of proxies. Default: false. */
+  queryParameter?: boolean
   /** Clock skew that `exp` and `nbf` are forgiven, in seconds. Default: 30. */
   leewaySeconds?: number
 }

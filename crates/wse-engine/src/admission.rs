@@ -8,6 +8,7 @@ use crate::handshake::{self, Answer, Head, Refusal, Upgrade};
 use crate::host::Reply;
 use crate::id::ConnectionKey;
 use crate::inbound::Kind;
+use crate::jwt::TokenError;
 use crate::log::{Event, Fault, Overload};
 use crate::metrics::count;
 use crate::seats::Caller;
@@ -56,11 +57,18 @@ impl Core {
                 handshake.upgrade = Some(upgrade);
                 self.reply(Reply::Authenticate { key: conn.key, request });
             }
-            (Auth::Jwt(verifier), Decision::Open) => match &upgrade.token {
+            (Auth::Jwt(tokens), Decision::Open) => match &upgrade.token {
                 None => self.turn_away(conn, &upgrade, Code::AuthRequired),
-                Some(token) => match verifier.verify(token, self.now.unix_ms) {
+                // Not the token's fault: who is refused with 4401 does not come back.
+                Some(_) if !tokens.verifier.has_keys() => self.refuse(conn, Refusal::NoKeys),
+                Some(token) => match tokens.verifier.verify(token, self.now.unix_ms) {
                     Ok(identity) => self.open(conn, &upgrade, identity),
-                    Err(_) => self.turn_away(conn, &upgrade, Code::AuthFailed),
+                    Err(error) => {
+                        if error == TokenError::UnknownKey {
+                            self.shared.want_key();
+                        }
+                        self.turn_away(conn, &upgrade, Code::AuthFailed);
+                    }
                 },
             },
         }

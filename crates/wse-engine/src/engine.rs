@@ -3,7 +3,7 @@
 //! Every call hands something over and returns at once; what needs an answer gets it as a
 //! [`Reply`]. Calls on a closed engine do nothing, and say so.
 
-use crate::auth::Identity;
+use crate::auth::{Auth, Identity};
 use crate::config::Config;
 use crate::driver::{Adoption, Arriving, Clock, Driver};
 use crate::error::EngineError;
@@ -152,6 +152,20 @@ impl Engine {
     /// without them plain HTTP. After an error it is as it was before.
     pub fn set_certificate(&self, pem: Option<(&str, &str)>) -> Result<(), EngineError> {
         self.shared.certificate.set(pem)
+    }
+
+    /// Checks tokens with the keys of a JSON Web Key Set from now on. Connections stay as they are; after an error
+    /// the keys are those of before.
+    pub fn set_keys(&self, jwks: &str) -> Result<(), EngineError> {
+        match &self.shared.config.auth {
+            Auth::Jwt(tokens) => Ok(tokens.verifier.set_keys(jwks)?),
+            Auth::Anonymous | Auth::Hook => Ok(()),
+        }
+    }
+
+    /// Whether whoever connects can be told apart: not before there are keys.
+    pub fn is_ready(&self) -> bool {
+        self.shared.config.auth.is_ready()
     }
 
     /// Answers [`Reply::Authenticate`]; `None` refuses the connection.

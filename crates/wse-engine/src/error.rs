@@ -1,5 +1,6 @@
 //! What can go wrong between an application and its engine.
 
+use crate::keys::KeyError;
 use std::io;
 use wse_protocol::envelope::EnvelopeError;
 
@@ -41,6 +42,9 @@ pub enum EngineError {
     /// The message cannot become an envelope.
     #[error("{0}")]
     Envelope(#[from] EnvelopeError),
+    /// The keys that check tokens are of no use.
+    #[error("{0}")]
+    Keys(#[from] KeyError),
     /// The key or the claims of a token are of no use.
     #[error("{0}")]
     Token(String),
@@ -59,6 +63,7 @@ impl EngineError {
             Self::Topic(_) => "WSE_TOPIC_INVALID",
             Self::Envelope(EnvelopeError::ReservedMember(_)) => "WSE_RESERVED_MEMBER",
             Self::Envelope(_) => "WSE_MESSAGE_INVALID",
+            Self::Keys(_) => "WSE_JWKS_FAILED",
             Self::Token(_) => "WSE_TOKEN_INVALID",
         }
     }

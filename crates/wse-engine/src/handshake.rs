@@ -80,6 +80,9 @@ pub enum Refusal {
     /// Every place is taken.
     #[error("the server is full")]
     Full,
+    /// Tokens cannot be checked yet.
+    #[error("the server has no keys yet to check a token with")]
+    NoKeys,
     /// The server is closing.
     #[error("the server is closing")]
     Closing,
@@ -96,7 +99,7 @@ impl Refusal {
             Self::Timeout => "408 Request Timeout",
             Self::UpgradeRequired | Self::Version => "426 Upgrade Required",
             Self::HeadTooLarge => "431 Request Header Fields Too Large",
-            Self::Full | Self::Closing => "503 Service Unavailable",
+            Self::Full | Self::NoKeys | Self::Closing => "503 Service Unavailable",
         }
     }
 
@@ -106,7 +109,7 @@ impl Refusal {
             Self::Method => "Allow: GET\r\n",
             Self::UpgradeRequired => "Upgrade: websocket\r\n",
             Self::Version => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-            Self::Full | Self::Closing => "Retry-After: 5\r\n",
+            Self::Full | Self::NoKeys | Self::Closing => "Retry-After: 5\r\n",
             _ => "",
         };
         response(self.status(), "text/plain; charset=utf-8", extra, &format!("{self}\n"))
@@ -129,7 +132,7 @@ pub struct Upgrade {
     pub accept: String,
     /// Whether `wse.v2` was offered, and so is answered.
     pub is_v2_offered: bool,
-    /// The token, from cookie, header or subprotocol, in this order.
+    /// The token, from cookie, header, subprotocol or query, in this order.
     pub token: Option<String>,
     /// The client's address, behind trusted proxies.
     pub address: IpAddr,
@@ -209,12 +212,12 @@ fn upgrade(
     if query_values(query, "protocol_version").any(|version| version != "2") {
         return refused(Refusal::Dialect);
     }
-    let cookie_name = match &config.auth {
-        Auth::Jwt(verifier) => Some(verifier.cookie_name()),
+    let tokens = match &config.auth {
+        Auth::Jwt(tokens) => Some(tokens),
         Auth::Hook | Auth::Anonymous => None,
     };
-    let cookie = cookie_name.and_then(|name| fields.cookie(name));
-    let has_credentials = cookie.is_some() || cookie_name.is_none() && fields.has("cookie");
+    let cookie = tokens.and_then(|tokens| fields.cookie(&tokens.cookie_name));
+    let has_credentials = cookie.is_some() || tokens.is_none() && fields.has("cookie");
     if !is_origin_allowed(&fields, has_credentials, config) {
         return refused(Refusal::Origin);
     }
@@ -228,14 +231,17 @@ fn upgrade(
         return refused(Refusal::TokenAlone);
     }
     let bearer = || fields.get("authorization").and_then(bearer);
-    let token = cookie.or_else(bearer).or(from_protocol).filter(|_| cookie_name.is_some());
+    let in_head = cookie.or_else(bearer).or(from_protocol).map(str::to_owned);
+    let is_in_query = tokens.is_some_and(|tokens| tokens.is_in_query);
+    let in_query = || query_values(query, "token").find(|token| is_in_query && !token.is_empty());
+    let token = in_head.or_else(in_query).filter(|_| tokens.is_some());
     let address = fields.forwarded(config.trusted_proxies).unwrap_or(peer);
     let topics = topics(query);
-    let is_shown = cookie_name.is_none();
+    let is_shown = tokens.is_none();
     Ok(Upgrade {
         accept: STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize()),
         is_v2_offered,
-        token: token.map(str::to_owned),
+        token,
         address,
         topics,
         fingerprint: fingerprint(address, fields.get("user-agent").unwrap_or_default()),
@@ -386,14 +392,26 @@ impl<'a> Fields<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{JwtConfig, Verifier};
+    use crate::auth::Tokens;
+    use crate::jwt::{JwtConfig, Verifier};
+    use crate::keys::{Algorithm, Keys};
 
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
     fn config() -> Config {
-        let jwt =
-            JwtConfig { secret: vec![7; 32], cookie_name: "access_token".into(), ..JwtConfig::default() };
-        Config { auth: Auth::Jwt(Box::new(Verifier::new(&jwt).expect("32 bytes"))), ..Config::default() }
+        config_with(false)
+    }
+
+    fn config_with(is_in_query: bool) -> Config {
+        let verifier = Verifier::new(JwtConfig {
+            algorithm: Algorithm::Hs256,
+            keys: Some(Keys::of_secret(&[7; 32], None, None).expect("32 bytes")),
+            issuer: None,
+            audience: None,
+            leeway_seconds: 30,
+        });
+        let tokens = Tokens { cookie_name: "access_token".into(), is_in_query, verifier };
+        Config { auth: Auth::Jwt(Box::new(tokens)), ..Config::default() }
     }
 
     fn ask(url: &str, extra: &str, config: &Config) -> Result<Upgrade, Answer> {
@@ -449,6 +467,18 @@ mod tests {
         assert_eq!(refusal(alone), Refusal::TokenAlone);
         let answer = ask("/wse", protocol, &config).expect("no refusal").response();
         assert!(answer.contains("wse.v2") && !answer.contains("p1"));
+    }
+
+    #[test]
+    fn a_token_in_the_query_comes_last_and_only_where_it_is_allowed() {
+        let token = |extra: &str, is_allowed| {
+            ask("/wse?token=q%311", extra, &config_with(is_allowed)).expect("no refusal")
+        };
+        assert_eq!(token("", true).token.as_deref(), Some("q11"));
+        assert_eq!(token("", false).token, None);
+        let protocol = "Sec-WebSocket-Protocol: wse.v2, wse.token.p1\r\n";
+        assert_eq!(token(protocol, true).token.as_deref(), Some("p1"));
+        assert!(ask("/wse?token=", "", &config_with(true)).expect("no refusal").token.is_none());
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub enum Reply {
         /// Its request as JSON: `headers`, `url`, `remoteAddress`.
         request: String,
     },
+    /// A token asks for a key that the verifier does not have: a newer set may have it, see
+    /// [`crate::Engine::set_keys`]. Once for each time that the replies are taken, however many tokens there were.
+    UnknownKey,
     /// A shard has ended; the engine is closed when all have.
     Closed,
 }

@@ -24,6 +24,8 @@ pub mod heartbeat;
 pub mod host;
 pub mod id;
 pub mod inbound;
+pub mod jwt;
+pub mod keys;
 pub mod log;
 pub mod metrics;
 pub mod outbound;

@@ -212,6 +212,7 @@ pub struct Shared {
     is_host_waiting: AtomicBool,
     is_host_called: AtomicBool,
     replies: Mutex<Vec<Reply>>,
+    is_key_wanted: AtomicBool,
     log: Option<Box<Log>>,
     has_consumer: AtomicBool,
     is_closing: AtomicBool,
@@ -251,6 +252,7 @@ impl Shared {
             is_host_waiting: AtomicBool::new(false),
             is_host_called: AtomicBool::new(false),
             replies: Mutex::default(),
+            is_key_wanted: AtomicBool::new(false),
             has_consumer: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             lifecycle_waiting: AtomicU64::new(0),
@@ -294,7 +296,17 @@ impl Shared {
     /// Takes all replies.
     pub fn take_replies(&self) -> Vec<Reply> {
         self.is_host_called.store(false, SeqCst);
-        std::mem::take(&mut *self.replies.lock())
+        let mut replies = std::mem::take(&mut *self.replies.lock());
+        if self.is_key_wanted.swap(false, SeqCst) {
+            replies.push(Reply::UnknownKey);
+        }
+        replies
+    }
+
+    /// Tells the host of a token that asks for an unknown key.
+    pub fn want_key(&self) {
+        self.is_key_wanted.store(true, SeqCst);
+        self.wake_for_replies();
     }
 
     /// Tells the log, if there is one that wants `event`, and wakes the host for it.
@@ -400,7 +412,7 @@ impl Shared {
 
     /// Answers `GET {path}/ready`: the status, and a body.
     pub fn readiness(&self) -> (&'static str, &'static str) {
-        if self.is_closing() {
+        if self.is_closing() || !self.config.auth.is_ready() {
             ("503 Service Unavailable", r#"{"ready":false}"#)
         } else {
             ("200 OK", r#"{"ready":true}"#)

@@ -1,11 +1,13 @@
 //! The settings of an engine as the facade sends them: validated there, one JSON text.
 
-use crate::error::{coded, from_engine};
+use crate::error::coded;
 use napi::bindgen_prelude::Result;
 use serde::Deserialize;
-use wse_engine::auth::{Auth, JwtConfig, Verifier};
+use wse_engine::auth::{Auth, Tokens};
 use wse_engine::config::{Config, ConnectionLimitPolicy, InboundLimits, OutboundLimits};
 use wse_engine::heartbeat::Heartbeat;
+use wse_engine::jwt::{JwtConfig, Verifier};
+use wse_engine::keys::{Algorithm, Keys, check_secret};
 use wse_engine::log::Level;
 use wse_engine::rate_limit::Rate;
 use wse_protocol::frame::FrameLimits;
@@ -43,11 +45,46 @@ struct Options {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Jwt {
-    secret: String,
+    algorithm: Algorithm,
+    /// Of HS256.
+    secret: Option<String>,
+    previous_secret: Option<String>,
+    /// Of the others: one JSON Web Key.
+    public_key: Option<String>,
+    /// Of the others: a set of them. Absent with the two above: it is yet to come.
+    jwks: Option<String>,
+    key_id: Option<String>,
     issuer: Option<String>,
     audience: Option<String>,
-    cookie_name: String,
     leeway_seconds: u64,
+    cookie_name: String,
+    query_parameter: bool,
+}
+
+impl Jwt {
+    fn read(self) -> Result<JwtConfig> {
+        let Self { algorithm, key_id, .. } = self;
+        let invalid =
+            |option: &str, error| coded("WSE_OPTION_INVALID", &format!("option jwt.{option}: {error}"));
+        let previous = self.previous_secret.as_deref().map(str::as_bytes);
+        if let Some(previous) = previous {
+            check_secret(previous).map_err(|error| invalid("previousSecret", error))?;
+        }
+        let (option, keys) = if let Some(secret) = &self.secret {
+            ("secret", Some(Keys::of_secret(secret.as_bytes(), key_id, previous)))
+        } else if let Some(jwk) = &self.public_key {
+            ("publicKey", Some(Keys::of_public(jwk, algorithm, key_id)))
+        } else {
+            ("jwks", self.jwks.as_ref().map(|set| Keys::of_set(set, algorithm)))
+        };
+        Ok(JwtConfig {
+            algorithm,
+            keys: keys.transpose().map_err(|error| invalid(option, error))?,
+            issuer: self.issuer,
+            audience: self.audience,
+            leeway_seconds: self.leeway_seconds,
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -95,20 +132,22 @@ struct Topics {
     deny: Vec<String>,
 }
 
+/// Reads the options of tokens alone.
+pub fn read_jwt(json: &str) -> Result<JwtConfig> {
+    parse::<Jwt>(json)?.read()
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(json: &str) -> Result<T> {
+    serde_json::from_str(json).map_err(|error| coded("WSE_OPTION_INVALID", &error.to_string()))
+}
+
 /// Reads the options.
 pub fn read(json: &str) -> Result<Config> {
-    let options: Options =
-        serde_json::from_str(json).map_err(|error| coded("WSE_OPTION_INVALID", &error.to_string()))?;
+    let options: Options = parse(json)?;
     let auth = match (options.jwt, options.authenticate) {
-        (Some(jwt), _) => {
-            let config = JwtConfig {
-                secret: jwt.secret.into_bytes(),
-                issuer: jwt.issuer,
-                audience: jwt.audience,
-                cookie_name: jwt.cookie_name,
-                leeway_seconds: jwt.leeway_seconds,
-            };
-            Auth::Jwt(Box::new(Verifier::new(&config).map_err(from_engine)?))
+        (Some(mut jwt), _) => {
+            let (cookie_name, is_in_query) = (std::mem::take(&mut jwt.cookie_name), jwt.query_parameter);
+            Auth::Jwt(Box::new(Tokens { cookie_name, is_in_query, verifier: Verifier::new(jwt.read()?) }))
         }
         (None, true) => Auth::Hook,
         (None, false) => Auth::Anonymous,

@@ -91,6 +91,7 @@ pub fn replies(handle: u32) -> Result<String> {
             Reply::Authenticate { key, request } => {
                 serde_json::json!({ "place": key.place, "generation": key.generation, "request": request })
             }
+            Reply::UnknownKey => "key".into(),
             Reply::Closed => serde_json::Value::Null,
         });
         Ok(serde_json::Value::Array(replies.collect()).to_string())

@@ -7,6 +7,7 @@ mod config;
 mod drain;
 mod error;
 mod instance;
+mod jwt;
 mod router;
 mod server;
 mod streams;

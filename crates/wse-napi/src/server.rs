@@ -262,12 +262,6 @@ pub fn memory(handle: u32) -> Result<String> {
     })
 }
 
-/// Signs claims (JSON) with HS256.
-#[napi]
-pub fn encode_jwt(claims: String, secret: String, key_id: Option<String>) -> Result<String> {
-    wse_engine::auth::encode_jwt(&claims, secret.as_bytes(), key_id).map_err(from_engine)
-}
-
 /// A connection's id; what is none finds no connection.
 fn connection_id(id: &JsString<'_>) -> Option<ConnectionId> {
     Uuid::try_parse(Name::read(id).as_str()).ok().map(ConnectionId)

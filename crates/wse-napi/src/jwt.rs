@@ -1,0 +1,42 @@
+//! Tokens: the keys that an engine checks them with, and those that the application makes and reads itself.
+
+use crate::config;
+use crate::error::{coded, from_engine};
+use crate::instance;
+use napi::bindgen_prelude::{Result, Uint8ArraySlice};
+use napi_derive::napi;
+use wse_engine::jwt::Verifier;
+use wse_engine::keys::Algorithm;
+
+/// Checks tokens with the keys of a JSON Web Key Set from now on; after an error with those of before.
+#[napi]
+pub fn set_keys(handle: u32, jwks: String) -> Result<()> {
+    instance::with(handle, |it| it.engine.set_keys(&jwks).map_err(from_engine))
+}
+
+/// Whether the engine has what it needs to tell who connects.
+#[napi]
+pub fn is_ready(handle: u32) -> Result<bool> {
+    instance::with(handle, |it| Ok(it.engine.is_ready()))
+}
+
+/// Signs claims (JSON) with the secret, or the private key as PKCS #8 in DER.
+#[napi]
+pub fn encode_jwt(
+    claims: String,
+    key: Uint8ArraySlice<'_>,
+    algorithm: String,
+    key_id: Option<String>,
+) -> Result<String> {
+    let algorithm = serde_json::from_value::<Algorithm>(algorithm.into())
+        .map_err(|error| coded("WSE_TOKEN_INVALID", &error.to_string()))?;
+    wse_engine::jwt::encode_jwt(&claims, &key, algorithm, key_id).map_err(from_engine)
+}
+
+/// The claims (JSON) of a token that is good at `unix_ms` by the options `config` (JSON, as those of an engine).
+#[napi]
+pub fn decode_jwt(token: String, config: String, unix_ms: f64) -> Result<String> {
+    let verifier = Verifier::new(config::read_jwt(&config)?);
+    let identity = verifier.verify(&token, unix_ms as u64);
+    identity.map(|it| it.claims).map_err(|error| coded("WSE_TOKEN_INVALID", &error.to_string()))
+}
