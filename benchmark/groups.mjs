@@ -29,6 +29,7 @@ export const groups = [
     title: 'TLS',
     scenarios: ['tls-fan-out', 'tls-fan-out-x16', 'tls-echo', 'tls-handshakes', 'tls-idle-memory'],
   },
+  { name: 'tokens', title: 'Tokens', scenarios: ['token-handshakes'] },
   { name: 'hosts', title: 'Frameworks', scenarios: ['hosts-handshakes'] },
   { name: 'packages', title: 'Packages', scenarios: ['package-size', 'load-time'] },
 ]

@@ -2,7 +2,8 @@
  * Who is compared: how each server is started, and with which options of the benchmark's own.
  *
  * `isCharted: false` keeps a row out of the charts, where a rate of another kind would dwarf the rest. A row that
- * `isBackground` has one round in a quick run. A peer that `isSecure` gets a certificate, and clients inside TLS.
+ * `isBackground` has one round in a quick run. A peer that `isSecure` gets a certificate, and clients inside TLS; the
+ * `algorithm` of a peer is that of its clients' tokens, HS256 unless it says otherwise.
  */
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -27,6 +28,16 @@ export const peers = [
   wse('wse-nest', 'wse-server on Nest', { host: 'nest' }),
   { ...wse('wse-tls', 'wse-server, own port'), isSecure: true },
   { ...wse('wse-https', 'wse-server on node:https', { host: 'node' }), isSecure: true },
+  ...['HS256', 'RS256', 'ES256'].flatMap((algorithm) => [
+    { ...wse(`wse-${algorithm.toLowerCase()}`, `wse-server, ${algorithm}`, { host: 'node' }), algorithm },
+    {
+      name: `ws-${algorithm.toLowerCase()}`,
+      label: `ws and jsonwebtoken, ${algorithm}`,
+      command: node('ws.mjs'),
+      options: {},
+      algorithm,
+    },
+  ]),
   { name: 'ws', label: 'ws', command: node('ws.mjs'), options: {} },
   { name: 'ws-https', label: 'ws on node:https', command: node('ws.mjs'), options: {}, isSecure: true },
   { name: 'socketio', label: 'Socket.IO', command: node('socketio.mjs'), options: {}, isBackground: true },

@@ -23,7 +23,7 @@ import { peers, rustProgram } from './peers.mjs'
 import { writeReport } from './report.mjs'
 import { newest, store } from './results.mjs'
 import { Session } from './session.mjs'
-import { issueTokens } from './tokens.mjs'
+import { Tokens } from './tokens.mjs'
 
 /** Scenarios that take over twenty seconds for each peer and round. */
 const LONG = new Set(['latency', 'idle-memory', 'tls-idle-memory'])
@@ -55,7 +55,7 @@ async function measureAll() {
   checkPeers(chosen)
   const timing = { warmupMs: Number(flags.warmup) * 1000, measureMs: Number(flags.seconds) * 1000 }
   const rounds = Number(flags.rounds)
-  const tokens = issueTokens(TOKENS)
+  const tokens = new Tokens(TOKENS)
   const certificate = await issueCertificate()
   const started = new Date().toISOString()
   const scenarios = chosen.map(({ name, title, unit, isHigherBetter }) => ({

@@ -32,16 +32,17 @@ export class Session {
 
   /** Starts both and makes the server listen; `tokens` are what its clients show, when it asks for one. */
   async listen(options = {}, tokens = null) {
-    const { name, command, isSecure = false } = this.peer
+    const { name, command, isSecure = false, algorithm = 'HS256' } = this.peer
+    const issued = tokens?.of(algorithm)
     this.server = new LineProcess(name, command, { core: this.#isPinned ? SERVER_CORE : null })
     this.load = new LineProcess('load', [this.#loadProgram], { core: this.#isPinned ? LOAD_CORE : null })
     const { port, path, greeting, engineIo, ...about } = await this.server.call('open', {
       ...this.peer.options,
       ...options,
       ...(isSecure && { tls: this.#certificate }),
-      ...(tokens && { secret: tokens.secret }),
+      ...(issued && { jwt: issued.jwt }),
     })
-    this.#target = { port, path, greeting, engineIo, isSecure, ...(tokens && { tokenFile: tokens.file }) }
+    this.#target = { port, path, greeting, engineIo, isSecure, ...(issued && { tokenFile: issued.file }) }
     this.about = about
   }
 

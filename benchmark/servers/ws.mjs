@@ -1,7 +1,7 @@
 /**
  * The benchmark's application on `ws`, the way its documentation shows: a loop over the clients.
  *
- * With a secret a token is verified before the upgrade.
+ * With the option `jwt` a token is verified before the upgrade.
  */
 import { WebSocketServer } from 'ws'
 import { versionsOf } from '../versions.mjs'
@@ -25,9 +25,9 @@ await new Application({
   collect: () => globalThis.gc(),
 }).run()
 
-async function open({ mode, host = 'node', tls, secret }, application) {
+async function open({ mode, host = 'node', tls, jwt }, application) {
   const { http, versions } = await hostOf(host, tls)
-  const server = secret ? await verifying(http, secret) : new WebSocketServer({ server: http })
+  const server = jwt ? await verifying(http, jwt) : new WebSocketServer({ server: http })
   server.on('connection', (socket, request) => accept(socket, request, mode, application))
   return {
     port: await listenOn(http),
@@ -38,13 +38,13 @@ async function open({ mode, host = 'node', tls, secret }, application) {
 }
 
 /** A server that asks for a token, as the documentation of `ws` shows. */
-async function verifying(http, secret) {
+async function verifying(http, { secret, publicKey, algorithm = 'HS256' }) {
   const { default: jwt } = await import('jsonwebtoken')
   const server = new WebSocketServer({ noServer: true })
   http.on('upgrade', (request, socket, head) => {
     try {
       const token = request.headers.authorization?.slice('Bearer '.length)
-      request.claims = jwt.verify(token, secret, { algorithms: ['HS256'] })
+      request.claims = jwt.verify(token, secret ?? publicKey, { algorithms: [algorithm] })
     } catch {
       socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n')
       return

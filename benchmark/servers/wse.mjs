@@ -24,13 +24,13 @@ await new Application({
   collect: () => globalThis.gc(),
 }).run()
 
-async function open({ mode, envelope, secret, host, via, tls, aheadTurns = 1 }, application) {
+async function open({ mode, envelope, jwt, host, via, tls, aheadTurns = 1 }, application) {
   ahead = aheadTurns
   wse = new WseServer({
     envelope,
     rateLimit: false,
     maxConnections: 20_000,
-    ...(secret && { jwt: { secret } }),
+    ...(jwt && { jwt }),
   })
   const { port, versions } = host ? await attach(host, via, tls) : await listen(tls)
   serve(mode, application)
