@@ -95,7 +95,7 @@ pub fn complete(text: &str, id: &Uuid, at: Timestamp, out: &mut Vec<u8>) -> Resu
 }
 
 /// Appends the members of the object `json` without those in `cuts`, and the closing brace.
-fn push_members(json: &str, cuts: &[Range<usize>], out: &mut Vec<u8>) {
+pub(crate) fn push_members(json: &str, cuts: &[Range<usize>], out: &mut Vec<u8>) {
     let end = json.trim_ascii_end().len() - 1;
     let mut at = json.len() - json.trim_ascii_start().len() + 1;
     for cut in cuts {

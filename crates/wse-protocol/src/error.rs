@@ -441,3 +441,28 @@ impl TicketError {
         }
     }
 }
+
+/// A domain event that cannot become an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransformError {
+    /// The event is not a JSON object, or nested too deeply to be read.
+    #[error(transparent)]
+    Json(#[from] ScanError),
+    /// The event has no type to be mapped, or one without a letter or a digit to make a name of.
+    #[error("event has no type")]
+    NoType,
+    /// The type has this many bytes; 255 are the most.
+    #[error("type of the event has {len} bytes, over the limit of 255")]
+    TypeTooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
+}
+
+impl TransformError {
+    /// The wire code that belongs to it.
+    pub const fn code(self) -> Code {
+        Code::InvalidMessage
+    }
+}

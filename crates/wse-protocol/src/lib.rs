@@ -16,3 +16,4 @@ pub mod sign;
 pub mod ticket;
 mod timestamp;
 pub mod topic;
+pub mod transform;

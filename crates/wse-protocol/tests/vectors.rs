@@ -14,6 +14,7 @@ use wse_protocol::msgpack::{self, MsgpackError};
 use wse_protocol::sign::{self, Nonces, SignError, SigningKey};
 use wse_protocol::ticket::{Kind, Ticket, TicketError, TicketKey};
 use wse_protocol::topic::{self, Rules};
+use wse_protocol::transform::{self, Mapping, Unmapped};
 
 fn vectors(text: &str) -> Value {
     serde_json::from_str(text).expect("vectors are JSON")
@@ -64,6 +65,35 @@ fn envelopes_are_completed_as_the_vectors_say() {
     }
     for case in cases(&vectors, "timestamps") {
         assert_eq!(Timestamp(case[0].as_u64().expect("a time")).to_string(), case[1]);
+    }
+}
+
+#[test]
+fn domain_events_become_envelopes_as_the_vectors_say() {
+    let vectors = vectors(include_str!("../../../spec/vectors/transform.json"));
+    let id = Uuid::parse_str(text(&vectors, "id")).expect("an id");
+    let at = Timestamp(vectors["at_ms"].as_u64().expect("a time"));
+    let types: Vec<(String, String)> = vectors["mapping"]
+        .as_object()
+        .expect("an object")
+        .iter()
+        .map(|(event, kind)| (event.clone(), kind.as_str().expect("text").to_owned()))
+        .collect();
+    let filter = Mapping::new(types.clone(), Unmapped::Filter);
+    let snake_case = Mapping::new(types, Unmapped::SnakeCase);
+    for case in cases(&vectors, "events") {
+        let name = text(case, "name");
+        let mapping = if case["unmapped"] == "snake_case" { &snake_case } else { &filter };
+        let seq = case.get("seq").unwrap_or(&vectors["seq"]).as_u64();
+        let mut out = b"before".to_vec();
+        let outcome = transform::transform(text(case, "event"), seq, mapping, || id, at, &mut out);
+        let out = String::from_utf8(out.split_off(6)).expect("UTF-8");
+        match outcome {
+            Ok(transform::Outcome::Envelope) => assert_eq!(out, text(case, "envelope"), "{name}"),
+            Ok(transform::Outcome::Filtered) => assert_eq!(case["filtered"], true, "{name}"),
+            Err(error) => assert!(error.to_string().contains(text(case, "error")), "{name}: {error}"),
+        }
+        assert_eq!(out.is_empty(), outcome != Ok(transform::Outcome::Envelope), "{name}");
     }
 }
 

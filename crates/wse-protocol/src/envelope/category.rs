@@ -21,7 +21,7 @@ impl Category {
         }
     }
 
-    pub(super) fn from_letters(letters: &str) -> Option<Self> {
+    pub(crate) fn from_letters(letters: &str) -> Option<Self> {
         [Self::Wse, Self::Snapshot, Self::Update].into_iter().find(|category| category.as_str() == letters)
     }
 }
