@@ -6,4 +6,13 @@
 export { type ErrorCode, WseError } from './lib/errors.js'
 export { decodeJwt, encodeJwt, type JwtClaims } from './lib/jwt.js'
 export { WseServer } from './lib/server.js'
+export {
+  type DomainEvent,
+  EventMapping,
+  type EventMappingOptions,
+  type EventTypes,
+  type TransformedEvents,
+  transformEvent,
+  transformEvents,
+} from './lib/transform.js'
 export type * from './lib/types.js'

@@ -72,7 +72,15 @@ test('hands out the same objects to import and to require', async (t) => {
     const names = Object.keys(required)
     console.log(JSON.stringify([names, Object.keys(imported), names.every((name) => imported[name] === required[name])]))`
   const [required, imported, isSame] = JSON.parse(await project.print('same.mjs', program))
-  t.deepEqual(required, ['WseError', 'WseServer', 'decodeJwt', 'encodeJwt'])
+  t.deepEqual(required, [
+    'EventMapping',
+    'WseError',
+    'WseServer',
+    'decodeJwt',
+    'encodeJwt',
+    'transformEvent',
+    'transformEvents',
+  ])
   t.deepEqual(imported, required)
   t.true(isSame)
 })

@@ -55,7 +55,16 @@ export default defineConfig({
       { text: 'Moving over from', items: pages('guides/moving', ['ws', 'uwebsockets', 'socket-io']) },
       {
         text: 'Reference',
-        items: pages('reference', ['server', 'options', 'events', 'connection', 'topics', 'errors', 'protocol']),
+        items: pages('reference', [
+          'server',
+          'options',
+          'events',
+          'connection',
+          'topics',
+          'transformer',
+          'errors',
+          'protocol',
+        ]),
       },
       {
         text: 'API, from the sources',

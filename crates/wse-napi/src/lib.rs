@@ -12,3 +12,4 @@ mod router;
 mod server;
 mod streams;
 mod text;
+mod transform;
