@@ -31,6 +31,7 @@ export const groups = [
   },
   { name: 'tokens', title: 'Tokens', scenarios: ['token-handshakes'] },
   { name: 'hosts', title: 'Frameworks', scenarios: ['hosts-handshakes'] },
+  { name: 'events', title: 'Domain events', scenarios: ['transform'] },
   { name: 'packages', title: 'Packages', scenarios: ['package-size', 'load-time'] },
 ]
 
