@@ -179,6 +179,7 @@ const schema: Schema = {
   memoryBudgetBytes: whole(512 << 20),
   topics: group({ allow: texts, deny: texts }),
   envelope: flag(true),
+  mode: oneOf('app', 'echo'),
   shards: optional(whole(1, { min: 1, max: 255 })),
   logger: optional(
     inCode((value, path) => {
@@ -271,10 +272,26 @@ export interface Settings {
   readonly logLevel: LogLevel
 }
 
+/** The options of an echo server: its own defaults, and what would contradict it is an error. */
+function echoing(options: ServerOptions): Record<string, unknown> {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+  const contradiction = ['jwt', 'authenticate', ...(given.envelope === true ? ['envelope'] : [])].find(
+    (name) => name in given,
+  )
+  if (contradiction) {
+    throw new WseError(
+      'WSE_OPTION_INVALID',
+      `options mode and ${contradiction}: an echo server has nothing but its echo`,
+    )
+  }
+  return { envelope: false, maxMessageBytes: 16 << 20, maxFragments: 0, rateLimit: false, ...given }
+}
+
 /** Validates `options`. Throws `WSE_OPTION_INVALID` or `WSE_OPTION_UNKNOWN`, which name the option. */
 export function settings(options: ServerOptions): Settings {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'an object')
-  const { logger, logLevel, ...complete } = read(schema, options as Record<string, unknown>, '')
+  const given = options.mode === 'echo' ? echoing(options) : (options as Record<string, unknown>)
+  const { logger, logLevel, ...complete } = read(schema, given, '')
   const tokens = complete.jwt as Tokens | null
   if (tokens && complete.authenticate) {
     throw new WseError('WSE_OPTION_INVALID', 'options jwt and authenticate both say who connects: give one of them')

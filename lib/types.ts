@@ -135,6 +135,11 @@ export interface ServerOptions {
   }
   /** Messages are v2 envelopes; false: plain WebSocket, nothing added, no messages of ours. Default: true. */
   envelope?: boolean
+  /**
+   * `echo` sends every message back as it came, for conformance tools: no envelope, no authentication, no events, and
+   * by default messages of up to 16 MiB in any number of fragments at any rate. Default: `app`.
+   */
+  mode?: 'app' | 'echo'
   /** Threads that own connections. Default: cores − 1, at least 1. */
   shards?: number
   /** Where lines of the log go: pino, or anything with its methods, `console` too. Default: nowhere. */

@@ -17,6 +17,16 @@ pub enum ConnectionLimitPolicy {
     Refuse,
 }
 
+/// What becomes of the messages of clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// They are the application's.
+    #[default]
+    App,
+    /// Each one is sent back, and the application hears of nothing (PROTOCOL §17).
+    Echo,
+}
+
 /// Bounds of one connection's outbound queue: what the kernel has refused. Zero: no bound.
 #[derive(Debug, Clone, Copy)]
 pub struct OutboundLimits {
@@ -88,6 +98,8 @@ pub struct Config {
     pub topics: Rules,
     /// Whether messages are envelopes (PROTOCOL §6); `false`: plain WebSocket.
     pub envelope: bool,
+    /// What becomes of the messages of clients. [`Mode::Echo`] goes with `envelope: false` and [`Auth::Anonymous`].
+    pub mode: Mode,
     /// Threads that own connections.
     pub shards: usize,
     /// The least urgent lines that the host's logger wants; `None`: it has none.
@@ -116,6 +128,7 @@ impl Default for Config {
             memory_budget_bytes: 512 << 20,
             topics: Rules::default(),
             envelope: true,
+            mode: Mode::default(),
             shards: cores.saturating_sub(1).clamp(1, 255),
             log: None,
         }

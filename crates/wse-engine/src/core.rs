@@ -85,7 +85,7 @@ impl Core {
 
     pub(crate) fn read<S: Socket>(&mut self, conn: &mut Connection<S>, buffer: &mut [u8]) {
         for _ in 0..READS {
-            if conn.is_ended || conn.is_stalled || self.is_deciding(conn) {
+            if conn.is_ended || conn.is_stalled || self.is_deciding(conn) || self.owes_echo(conn) {
                 return;
             }
             if conn.socket.is_costly() {
@@ -146,6 +146,9 @@ impl Core {
 
     /// Hands an event to the application, or counts it when it may not wait.
     pub fn event<S>(&mut self, conn: &mut Connection<S>, kind: Kind, payload: &[u8]) {
+        if self.is_echo() {
+            return;
+        }
         let shared = &self.shared;
         let inbound = &shared.desks[self.index].inbound;
         if kind.is_lifecycle() {

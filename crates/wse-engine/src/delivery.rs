@@ -137,6 +137,9 @@ impl Core {
         let news = backlog.take_missed();
         if backlog.is_empty() {
             conn.backlog = None;
+            if self.is_echo() {
+                self.again.push(conn.key);
+            }
         }
         for missed in news {
             self.tell_gap(conn, &missed);

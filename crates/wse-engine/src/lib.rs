@@ -15,6 +15,7 @@ pub mod crypto;
 pub mod deadlines;
 pub mod delivery;
 pub mod driver;
+pub mod echo;
 pub mod engine;
 pub mod error;
 pub mod farewell;

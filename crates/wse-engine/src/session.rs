@@ -91,6 +91,8 @@ impl Core {
             Message::Ping(payload) => self.send_control(conn, Frame::control(OpCode::Pong, payload)),
             Message::Pong(_) | Message::Close { .. } => {}
             Message::Binary(_) | Message::Text(_) if !is_within_rate => {}
+            Message::Binary(payload) if self.is_echo() => self.echo(conn, OpCode::Binary, payload),
+            Message::Text(text) if self.is_echo() => self.echo(conn, OpCode::Text, text.as_bytes()),
             Message::Binary(payload) => self.heard_binary(conn, payload),
             Message::Text(text) => self.heard_text(conn, text),
         }

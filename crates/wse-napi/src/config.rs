@@ -4,7 +4,7 @@ use crate::error::coded;
 use napi::bindgen_prelude::Result;
 use serde::Deserialize;
 use wse_engine::auth::{Auth, Tokens};
-use wse_engine::config::{Config, ConnectionLimitPolicy, InboundLimits, OutboundLimits};
+use wse_engine::config::{Config, ConnectionLimitPolicy, InboundLimits, Mode, OutboundLimits};
 use wse_engine::heartbeat::Heartbeat;
 use wse_engine::jwt::{JwtConfig, Verifier};
 use wse_engine::keys::{Algorithm, Keys, check_secret};
@@ -38,6 +38,7 @@ struct Options {
     memory_budget_bytes: usize,
     topics: Topics,
     envelope: bool,
+    mode: EngineMode,
     shards: Option<usize>,
     log_level: Option<LogLevel>,
 }
@@ -92,6 +93,13 @@ impl Jwt {
 enum Policy {
     Replace,
     Refuse,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum EngineMode {
+    App,
+    Echo,
 }
 
 #[derive(Deserialize)]
@@ -187,6 +195,10 @@ pub fn read(json: &str) -> Result<Config> {
         memory_budget_bytes: options.memory_budget_bytes,
         topics: Rules { allow: options.topics.allow, deny: options.topics.deny },
         envelope: options.envelope,
+        mode: match options.mode {
+            EngineMode::App => Mode::App,
+            EngineMode::Echo => Mode::Echo,
+        },
         shards: options.shards.unwrap_or_else(|| Config::default().shards),
         log: options.log_level.map(|level| match level {
             LogLevel::Debug => Level::Debug,

@@ -8,6 +8,7 @@ mod client;
 mod kernel;
 mod world;
 
+mod echo;
 mod endings;
 mod handshakes;
 mod heartbeats;
