@@ -1,4 +1,4 @@
-// What the build and the tests need from the system: Rust, a C compiler, a browser, a proxy.
+// What the build and the tests need from the system: Rust, a C compiler, a browser, a proxy, Python.
 // On Debian as root the missing ones are installed; elsewhere the command is printed.
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -30,6 +30,18 @@ export async function findNginx() {
   const known = () => [process.env.NGINX_PATH, '/usr/sbin/nginx'].find((path) => path && existsSync(path)) ?? null
   if (known() === null) await installFromDebian('nginx', 'nginx, which the tests of the proxy need,')
   return known()
+}
+
+/** Name of a Python that can make virtual environments, or null after having said how to get one. */
+export async function findPython() {
+  const command = process.platform === 'win32' ? 'python' : 'python3'
+  // Debian's own Python lacks this module until python3-venv is there.
+  const isThere = async () => (await observe(command, ['-m', 'ensurepip', '--version'], { quiet: true })).code === 0
+  if (!(await isThere())) {
+    await installFromDebian('python3-venv', 'Python with venv, which the tests against its programs need,')
+    if (!(await isThere())) return null
+  }
+  return command
 }
 
 async function installFromDebian(name, purpose) {

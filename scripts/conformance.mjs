@@ -1,0 +1,85 @@
+// `npm run conformance`: the well-known cases for RFC 6455 against an echo server of the built package.
+// `-- 6 9.1.*` runs other groups or cases than those that need no extension, `--address HOST:PORT` another server.
+// Prints a line for each case, `case<tab>verdict<tab>verdict on the close`, as the report has them, then the sum;
+// fails unless each case is passed strictly.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { ensureBuilt } from './addon.mjs'
+import { ensurePackages } from './packages.mjs'
+import { CommandFailed, observe, script } from './process.mjs'
+import { ensureEnvironment } from './python.mjs'
+
+/** Runs the case files of the Autobahn test suite, whose own runner needs a Python that nobody has any more. */
+const RUNNER = 'kosoku==0.1.0'
+/** Groups that a server without extensions can pass: 12 and 13 are about permessage-deflate. */
+const GROUPS = ['1', '2', '3', '4', '5', '6', '7', '9', '10']
+/** Cases side by side: most of their time is waiting. */
+const PARALLEL = 8
+/** What RFC 6455 leaves open: these report what a server does and judge nobody. */
+const UNJUDGED = ['7.1.6', '7.13.1', '7.13.2']
+
+/** Installs the runner where it is missing; returns the path of its executable. */
+export async function ensureRunner() {
+  return join(await ensureEnvironment('conformance', [RUNNER]), 'kosoku')
+}
+
+/** Runs cases against the server at `address`, which echoes at the path `/`; resolves to `[case, verdicts]` of each. */
+async function judge(address, patterns) {
+  const runner = await ensureRunner()
+  const report = mkdtempSync(join(tmpdir(), 'conformance-'))
+  try {
+    const included = patterns.flatMap((pattern) => ['-i', /^\d+$/.test(pattern) ? `${pattern}.*` : pattern])
+    const args = [...included, '-p', String(PARALLEL), '-o', report, address]
+    // It fails for some verdicts and not for others: only the report counts.
+    const { code } = await observe(runner, args, { quiet: true })
+    const [verdicts] = Object.values(readReport(report) ?? {})
+    if (verdicts === undefined) throw new CommandFailed([runner, ...args].join(' '), code)
+    return Object.entries(verdicts).sort(([one], [other]) => one.localeCompare(other, 'en', { numeric: true }))
+  } finally {
+    rmSync(report, { recursive: true })
+  }
+}
+
+function readReport(folder) {
+  try {
+    return JSON.parse(readFileSync(join(folder, 'index.json'), 'utf8'))
+  } catch (error) {
+    if (error.code === 'ENOENT') return null
+    throw error
+  }
+}
+
+function isStrict([name, { behavior, behaviorClose }]) {
+  const good = UNJUDGED.includes(name) ? ['OK', 'INFORMATIONAL'] : ['OK']
+  return good.includes(behavior) && good.includes(behaviorClose)
+}
+
+/** Calls `use` with the address of an echo server that runs meanwhile. */
+async function withEcho(use) {
+  await ensurePackages()
+  await ensureBuilt()
+  const { WseServer } = await import('wse-server')
+  const server = new WseServer({ mode: 'echo', path: '/' })
+  try {
+    const { port } = await server.listen({ host: '127.0.0.1', port: 0 })
+    return await use(`127.0.0.1:${port}`)
+  } finally {
+    await server.close()
+  }
+}
+
+if (process.argv[1] === import.meta.filename) {
+  await script(async () => {
+    const { values, positionals } = parseArgs({ options: { address: { type: 'string' } }, allowPositionals: true })
+    const run = (address) => judge(address, positionals.length > 0 ? positionals : GROUPS)
+    const verdicts = await (values.address === undefined ? withEcho(run) : run(values.address))
+    for (const [name, { behavior, behaviorClose }] of verdicts) console.log(`${name}\t${behavior}\t${behaviorClose}`)
+    const failed = verdicts.filter((verdict) => !isStrict(verdict)).map(([name]) => name)
+    console.log(
+      failed.length === 0 ? `${verdicts.length} cases, all passed strictly.` : `Not passed: ${failed.join(', ')}`,
+    )
+    if (failed.length > 0) process.exitCode = 1
+  })
+}
