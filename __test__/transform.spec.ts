@@ -121,6 +121,16 @@ test('counts what became of the events', (t) => {
   t.deepEqual([mapping.transformed, mapping.filtered, mapping.failed], [2, 2, 2])
 })
 
+test('reads a plain table as it is in each call', (t) => {
+  const types: Record<string, string> = {}
+  for (let n = 0; n < 40; n++) {
+    const event = { event_type: `Event${n}` }
+    t.is(transformEvent(event, null, types), null)
+    types[event.event_type] = `event_${n}`
+    t.is(JSON.parse(transformEvent(event, null, types) as string).t, `event_${n}`)
+  }
+})
+
 test('refuses what is no event, alone and in a batch, and nothing beside it', (t) => {
   const circle: Record<string, unknown> = { event_type: 'OrderPlaced' }
   circle.data = { circle }

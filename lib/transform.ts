@@ -77,7 +77,7 @@ export class EventMapping {
     if (unmapped !== 'filter' && unmapped !== 'snake_case') {
       throw new WseError('WSE_OPTION_INVALID', "option unmapped: expected 'filter' or 'snake_case'")
     }
-    this.#table = tableOf(types, unmapped === 'snake_case')
+    this.#table = translated(() => native.eventMapping(jsonOfTypes(types), unmapped === 'snake_case'))
   }
 
   /** Events that became envelopes. */
@@ -181,11 +181,22 @@ export function transformEvents(
 const NUL = '\0'
 const FAULT = '!'
 
+/** The mappings of plain tables, by what these say: a program has few, but may write one out in every call. */
+const plain = new Map<string, EventMapping>()
+const MAX_PLAIN = 16
+
 function asMapping(mapping: EventMapping | EventTypes): EventMapping {
-  return mapping instanceof EventMapping ? mapping : new EventMapping(mapping)
+  if (mapping instanceof EventMapping) return mapping
+  const json = jsonOfTypes(mapping)
+  const known = plain.get(json)
+  if (known) return known
+  const made = new EventMapping(mapping)
+  if (plain.size === MAX_PLAIN) plain.clear()
+  plain.set(json, made)
+  return made
 }
 
-function tableOf(types: EventTypes, isSnakeCase: boolean): Table {
+function jsonOfTypes(types: EventTypes): string {
   if (typeof types !== 'object' || types === null) {
     throw new WseError('WSE_OPTION_INVALID', 'mapping: expected an object, types of events by those of envelopes')
   }
@@ -193,7 +204,7 @@ function tableOf(types: EventTypes, isSnakeCase: boolean): Table {
     if (typeof type === 'string' && type !== '' && Buffer.byteLength(type) <= 255) continue
     throw new WseError('WSE_OPTION_INVALID', `mapping.${event}: expected a text of 1 to 255 bytes`)
   }
-  return translated(() => native.eventMapping(JSON.stringify(types), isSnakeCase))
+  return JSON.stringify(types)
 }
 
 function checkSeq(seq: number | null, name: string): void {
