@@ -883,4 +883,5 @@ module.exports.transformEvent = nativeBinding.transformEvent
 module.exports.transformEvents = nativeBinding.transformEvents
 module.exports.turnStreams = nativeBinding.turnStreams
 module.exports.unsubscribe = nativeBinding.unsubscribe
+module.exports.verifier = nativeBinding.verifier
 module.exports.wait = nativeBinding.wait

@@ -51,8 +51,8 @@ export declare function connections(handle: number): Array<string>
 /** Answers an `authenticate` reply: `claims` as JSON, or none to refuse. */
 export declare function decide(handle: number, place: number, generation: number, userId?: string | undefined | null, claims?: string | undefined | null): void
 
-/** The claims (JSON) of a token that is good at `unix_ms` by the options `config` (JSON, as those of an engine). */
-export declare function decodeJwt(token: string, config: string, unixMs: number): string
+/** The claims (JSON) of a token that is good at `unix_ms`. */
+export declare function decodeJwt(verifier: ExternalObject<Verifier>, token: string, unixMs: number): string
 
 /** Closes a connection; false: it is gone. */
 export declare function disconnect(handle: number, id: string, code: number, reason: string): boolean
@@ -185,6 +185,9 @@ export declare function turnStreams(handle: number): Array<Buffer>
 
 /** Ends subscriptions of a connection; false: it is gone. */
 export declare function unsubscribe(handle: number, id: string, topics?: Array<string> | undefined | null): boolean
+
+/** What checks tokens by the options `config` (JSON, as those of an engine). */
+export declare function verifier(config: string): ExternalObject<Verifier>
 
 /** Asks to be woken for the next batch; true: one waits already. */
 export declare function wait(handle: number): boolean

@@ -7,6 +7,7 @@ import { tokenOptions } from './config.js'
 import { translated, WseError } from './errors.js'
 import { type JwtAlgorithm, privateDer } from './keys.js'
 import { native } from './native.js'
+import { Recent } from './recent.js'
 import type { JsonObject, JwtOptions } from './types.js'
 
 /** Claims of a token: `iat` and `exp` have no defaults. */
@@ -41,8 +42,11 @@ export function encodeJwt(
  */
 export function decodeJwt(token: string, options: JwtOptions): JsonObject & { sub: string; exp: number } {
   const config = tokenOptions(options)
-  return JSON.parse(translated(() => native.decodeJwt(token, config, Date.now())))
+  return JSON.parse(translated(() => native.decodeJwt(verifiers.of(config), token, Date.now())))
 }
+
+/** To read a key takes longer than to check a token. */
+const verifiers = new Recent((config) => native.verifier(config))
 
 function keyOf(key: string, alg: JwtAlgorithm): Uint8Array {
   if (alg === 'HS256') return Buffer.from(key)

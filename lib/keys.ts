@@ -5,6 +5,8 @@
  *
  * @module
  */
+import { Recent } from './recent.js'
+
 /** The algorithms of tokens. */
 export type JwtAlgorithm = 'HS256' | 'RS256' | 'ES256'
 
@@ -12,11 +14,13 @@ export type JwtAlgorithm = 'HS256' | 'RS256' | 'ES256'
 const crypto = () => process.getBuiltinModule('node:crypto')
 
 /** A public key, or that of a certificate, as a JSON Web Key. Throws what Node.js says of another text. */
-export function publicJwk(pem: string): string {
+export const publicJwk = (pem: string): string => jwks.of(pem)
+
+const jwks = new Recent((pem) => {
   // Node.js would take the public half of it; but whoever checks tokens has no business with the other.
   if (pem.includes('PRIVATE KEY-----')) throw new Error('it is a private key')
   return JSON.stringify(crypto().createPublicKey(pem).export({ format: 'jwk' }))
-}
+})
 
 /** A private key as PKCS #8. Throws what Node.js says of another text. */
 export function privateDer(pem: string): Buffer {

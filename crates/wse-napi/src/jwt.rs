@@ -3,7 +3,7 @@
 use crate::config;
 use crate::error::{coded, from_engine};
 use crate::instance;
-use napi::bindgen_prelude::{Result, Uint8ArraySlice};
+use napi::bindgen_prelude::{External, Result, Uint8ArraySlice};
 use napi_derive::napi;
 use wse_engine::jwt::Verifier;
 use wse_engine::keys::Algorithm;
@@ -33,10 +33,15 @@ pub fn encode_jwt(
     wse_engine::jwt::encode_jwt(&claims, &key, algorithm, key_id).map_err(from_engine)
 }
 
-/// The claims (JSON) of a token that is good at `unix_ms` by the options `config` (JSON, as those of an engine).
+/// What checks tokens by the options `config` (JSON, as those of an engine).
 #[napi]
-pub fn decode_jwt(token: String, config: String, unix_ms: f64) -> Result<String> {
-    let verifier = Verifier::new(config::read_jwt(&config)?);
+pub fn verifier(config: String) -> Result<External<Verifier>> {
+    Ok(External::new(Verifier::new(config::read_jwt(&config)?)))
+}
+
+/// The claims (JSON) of a token that is good at `unix_ms`.
+#[napi]
+pub fn decode_jwt(verifier: &External<Verifier>, token: String, unix_ms: f64) -> Result<String> {
     let identity = verifier.verify(&token, unix_ms as u64);
     identity.map(|it| it.claims).map_err(|error| coded("WSE_TOKEN_INVALID", &error.to_string()))
 }
