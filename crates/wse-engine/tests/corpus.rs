@@ -2,11 +2,12 @@
 
 mod checks {
     pub mod head;
+    pub mod token;
 }
 #[path = "../../../fuzz/corpus.rs"]
 mod corpus;
 
-use checks::head;
+use checks::{head, token};
 use proptest::prelude::*;
 
 #[test]
@@ -14,6 +15,10 @@ fn kept_inputs_pass() {
     for (name, input) in corpus::kept("head") {
         println!("head/{name}");
         head::check(&input);
+    }
+    for (name, input) in corpus::kept("token") {
+        println!("token/{name}");
+        token::check(&input);
     }
 }
 
@@ -23,5 +28,10 @@ proptest! {
     #[test]
     fn heads_near_them_pass(input in corpus::near("head")) {
         head::check(&input);
+    }
+
+    #[test]
+    fn tokens_near_them_pass(input in corpus::near("token")) {
+        token::check(&input);
     }
 }

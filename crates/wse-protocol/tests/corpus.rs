@@ -2,24 +2,31 @@
 
 mod checks {
     pub mod frames;
+    pub mod inflate;
+    pub mod msgpack;
     pub mod scan;
+    pub mod sealed;
 }
 #[path = "../../../fuzz/corpus.rs"]
 mod corpus;
 
-use checks::{frames, scan};
+use checks::{frames, inflate, msgpack, scan, sealed};
 use proptest::prelude::*;
+
+fn for_each(target: &str, check: fn(&[u8])) {
+    for (name, input) in corpus::kept(target) {
+        println!("{target}/{name}");
+        check(&input);
+    }
+}
 
 #[test]
 fn kept_inputs_pass() {
-    for (name, input) in corpus::kept("frames") {
-        println!("frames/{name}");
-        frames::check(&input);
-    }
-    for (name, input) in corpus::kept("scan") {
-        println!("scan/{name}");
-        scan::check(&input);
-    }
+    for_each("frames", frames::check);
+    for_each("inflate", inflate::check);
+    for_each("msgpack", msgpack::check);
+    for_each("scan", scan::check);
+    for_each("sealed", sealed::check);
 }
 
 proptest! {
@@ -31,7 +38,26 @@ proptest! {
     }
 
     #[test]
+    fn compressed_messages_near_them_pass(input in corpus::near("inflate")) {
+        inflate::check(&input);
+    }
+
+    #[test]
+    fn messagepack_near_it_passes(input in corpus::near("msgpack")) {
+        msgpack::check(&input);
+    }
+
+    #[test]
     fn texts_near_them_pass(input in corpus::near("scan")) {
         scan::check(&input);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn encrypted_messages_near_them_pass(input in corpus::near("sealed")) {
+        sealed::check(&input);
     }
 }
