@@ -37,10 +37,14 @@ export function named(positionals: string[], names: string[], least = names.leng
   return positionals
 }
 
+/** The longest time that a timer takes. */
+const LONGEST_MS = 2 ** 31 - 1
+
 /** A flag's time in seconds, fractions allowed, as milliseconds. */
-export function milliseconds(flag: string, text: string): number {
-  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1_000
-  throw new UsageError(`--${flag}: expected seconds, such as 5 or 0.5`)
+export function milliseconds(flag: string, text: string, most = LONGEST_MS): number {
+  const value = Math.round(Number(text) * 1_000)
+  if (/^\d+(\.\d+)?$/.test(text) && value >= 1 && value <= most) return value
+  throw new UsageError(`--${flag}: expected seconds, such as 5 or 0.5, at most ${Math.floor(most / 1_000)}`)
 }
 
 /** A flag's JSON object. */

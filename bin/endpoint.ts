@@ -6,6 +6,7 @@
 import { once } from 'node:events'
 import { get as getPlain, type IncomingMessage } from 'node:http'
 import { get as getEncrypted } from 'node:https'
+import type { Socket } from 'node:net'
 import { rootCertificates } from 'node:tls'
 import { NETWORK } from './causes.js'
 import { codeOf, type Examination, type Finding, since } from './finding.js'
@@ -99,8 +100,13 @@ async function answer(url: URL, { headers, ca, timeoutMs }: Target): Promise<Inc
     url.protocol === 'https:'
       ? getEncrypted(url, { ...options, ...(ca !== undefined && { ca: [...rootCertificates, ca] }) })
       : getPlain(url, options)
-  const [response] = (await once(request, 'response')) as [IncomingMessage]
-  return response
+  // A server that upgrades everything answers too; without a listener nothing would come, not even a fault.
+  const upgraded = once(request, 'upgrade').then(([response, socket]) => {
+    ;(socket as Socket).destroy()
+    return response as IncomingMessage
+  })
+  const answered = once(request, 'response').then(([response]) => response as IncomingMessage)
+  return Promise.race([upgraded, answered])
 }
 
 async function bodyOf(response: IncomingMessage): Promise<string> {

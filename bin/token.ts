@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
-import { encodeJwt } from 'wse-server'
+import { decodeJwt, encodeJwt, type JwtOptions } from 'wse-server'
 import { type Command, jsonObject, milliseconds, named, parsed, UsageError } from './arguments.js'
 import { inspect } from './jwt.js'
 
@@ -67,7 +67,7 @@ function make(args: string[]): number {
   const key = keyOf(values)
   if (key === undefined) throw new UsageError('no key: set JWT_SECRET, or give --secret-env or --key-file')
   const iat = Math.floor(Date.now() / 1_000)
-  const exp = iat + Math.round(milliseconds('ttl', ttl) / 1_000)
+  const exp = iat + Math.round(milliseconds('ttl', ttl, Number.MAX_SAFE_INTEGER) / 1_000)
   const own = { sub, iat, exp, ...(issuer && { iss: issuer }), ...(audience && { aud: audience }) }
   const header = { alg: alg as 'HS256', ...(kid && { kid }) }
   console.log(encodeJwt({ ...jsonObject('--claims', claims), ...own }, key, header))
@@ -83,12 +83,30 @@ async function look(args: string[]): Promise<number> {
   if (inspection === null)
     throw new UsageError('this is no token: expected three parts in base64url, with dots between')
   const { header, claims, signature, faults } = inspection
+  // What is wrong is said here; whether anything is wrong is said by what a server decides with.
+  const key = keyOf(values)
+  const means = { ...(issuer && { issuer }), ...(audience && { audience }) }
+  if (key !== undefined && faults.length === 0) faults.push(...refusals(token, key, algorithm ?? header.alg, means))
   const ends = typeof claims.exp === 'number' ? new Date(claims.exp * 1_000) : null
   // A number can be past all dates.
   const expires = ends && Number.isFinite(ends.valueOf()) ? ends.toISOString() : null
   const verdict = faults.length > 0 ? 'refused' : signature === 'valid' ? 'good' : 'good, if the signature is'
   console.log(JSON.stringify({ header, claims, expires, signature, verdict, faults }, null, 2))
   return faults.length > 0 ? 1 : 0
+}
+
+function* refusals(
+  token: string,
+  key: string,
+  algorithm: unknown,
+  expected: Pick<JwtOptions, 'issuer' | 'audience'>,
+): Generator<string> {
+  try {
+    const means = algorithm === 'HS256' ? { secret: key } : { publicKey: key }
+    decodeJwt(token, { ...means, ...expected, algorithm: algorithm as NonNullable<JwtOptions['algorithm']> })
+  } catch (cause) {
+    yield (cause as Error).message
+  }
 }
 
 const run = async (args: string[]): Promise<number> => (args[0] === 'inspect' ? look(args.slice(1)) : make(args))

@@ -38,7 +38,8 @@ async function run([name = '', ...rest]: string[]): Promise<number> {
     return 0
   }
   const isFlag = name.startsWith('-')
-  const load = COMMANDS[isFlag ? 'serve' : name]
+  const wanted = isFlag ? 'serve' : name
+  const load = Object.hasOwn(COMMANDS, wanted) ? COMMANDS[wanted] : undefined
   if (!load) throw new UsageError(name === '' ? USAGE : `unknown command '${name}'; try --help`)
   const command = await load()
   const args = isFlag ? [name, ...rest] : rest

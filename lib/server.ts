@@ -122,6 +122,8 @@ export class WseServer {
     try {
       const address = await addressOf(host)
       const pem = tls && (await certificateOf(tls))
+      // A server that was closed meanwhile looks for no keys.
+      this.#ensureOpen()
       await this.#openKeys()
       this.#ensureOpen()
       const port = translated(() => native.listen(this.#handle, address, wanted, pem?.cert, pem?.key))

@@ -40,7 +40,7 @@ pub enum TokenError {
     /// Longer than [`MAX_TOKEN_BYTES`].
     #[error("the token is longer than {MAX_TOKEN_BYTES} bytes")]
     TooLong,
-    /// The library refused it: form, issuer or audience.
+    /// The library refused it: form or audience.
     #[error("{0}")]
     Refused(String),
     /// Signed in another way than the configured one.
@@ -64,6 +64,9 @@ pub enum TokenError {
     /// It is not good yet.
     #[error("the token is not valid yet")]
     NotYet,
+    /// `iss` is not the one that is expected, as a text.
+    #[error("iss is not the expected one")]
+    Issuer,
     /// `sub` is missing or empty.
     #[error("sub is missing or empty")]
     NoSubject,
@@ -74,6 +77,7 @@ pub struct Verifier {
     algorithm: Algorithm,
     keys: RwLock<Option<Arc<Keys>>>,
     validation: Validation,
+    issuer: Option<String>,
     leeway_seconds: f64,
 }
 
@@ -94,8 +98,8 @@ impl Verifier {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.validate_aud = config.audience.is_some();
-        if let Some(issuer) = &config.issuer {
-            validation.set_issuer(&[issuer]);
+        if config.issuer.is_some() {
+            // Compared by us: the library is content with a list that contains it.
             required.push("iss");
         }
         if let Some(audience) = &config.audience {
@@ -107,6 +111,7 @@ impl Verifier {
             algorithm: config.algorithm,
             keys: RwLock::new(config.keys.map(Arc::new)),
             validation,
+            issuer: config.issuer.clone(),
             leeway_seconds: config.leeway_seconds as f64,
         }
     }
@@ -164,6 +169,11 @@ impl Verifier {
             None => {}
             Some(Some(starts)) if now + self.leeway_seconds >= starts => {}
             Some(_) => return Err(TokenError::NotYet),
+        }
+        if let Some(issuer) = &self.issuer
+            && claims.get("iss").and_then(Value::as_str) != Some(issuer)
+        {
+            return Err(TokenError::Issuer);
         }
         let subject = claims.get("sub").and_then(Value::as_str).filter(|subject| !subject.is_empty());
         let user_id = Some(subject.ok_or(TokenError::NoSubject)?.to_owned());

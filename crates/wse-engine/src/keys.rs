@@ -210,9 +210,13 @@ impl Keys {
     }
 }
 
+/// What begins a key in PEM.
+const PEM_BEGIN: &[u8] = b"-----BEGIN ";
+
 /// Refuses what is no secret of HS256.
 pub fn check_secret(secret: &[u8]) -> Result<(), KeyError> {
-    if secret.trim_ascii_start().starts_with(b"-----BEGIN ") {
+    // Anywhere: text in front, a byte order mark for instance, makes it no secret.
+    if secret.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN) {
         return Err(KeyError::PemSecret);
     }
     if secret.len() < MIN_SECRET_BYTES { Err(KeyError::ShortSecret(secret.len())) } else { Ok(()) }
