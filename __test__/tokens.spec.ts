@@ -95,7 +95,8 @@ test('says why a token is refused, to whoever has the keys', async (t) => {
     [{ ...valid, exp: now() - 60 }, /expired/],
     [{ ...valid, nbf: now() + 60 }, /not valid yet/],
     [{ ...valid, sub: '' }, /sub/],
-    [{ ...valid, iss: 'https://evil.example' }, /Issuer/],
+    [{ ...valid, iss: 'https://evil.example' }, /iss is not the expected/],
+    [{ ...valid, iss: ['https://login.example', 'https://evil.example'] }, /iss is not the expected/],
     [{ iss: valid.iss }, /aud/],
   ]
   for (const [claims, message] of refused) {

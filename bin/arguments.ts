@@ -43,7 +43,7 @@ const LONGEST_MS = 2 ** 31 - 1
 /** A flag's time in seconds, fractions allowed, as milliseconds. */
 export function milliseconds(flag: string, text: string, most = LONGEST_MS): number {
   const value = Math.round(Number(text) * 1_000)
-  if (/^\d+(\.\d+)?$/.test(text) && value >= 1 && value <= most) return value
+  if (/^\d+(\.\d+)?$/.test(text) && value >= 0 && value <= most) return value
   throw new UsageError(`--${flag}: expected seconds, such as 5 or 0.5, at most ${Math.floor(most / 1_000)}`)
 }
 
