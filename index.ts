@@ -5,6 +5,7 @@
  */
 export { type ErrorCode, WseError } from './lib/errors.js'
 export { decodeJwt, encodeJwt, type JwtClaims } from './lib/jwt.js'
+export type { JwtAlgorithm } from './lib/keys.js'
 export { WseServer } from './lib/server.js'
 export {
   type DomainEvent,
