@@ -79,12 +79,12 @@ async function look(args: string[]): Promise<number> {
   const [given = '-'] = named(positionals, ['token'], 0)
   const token = (given === '-' ? await text(process.stdin) : given).trim()
   const { alg: algorithm, issuer, audience } = values
-  const inspection = inspect(token, { key: keyOf(values), algorithm, issuer, audience, now: Date.now() })
+  const key = keyOf(values)
+  const inspection = inspect(token, { key, algorithm, issuer, audience, now: Date.now() })
   if (inspection === null)
     throw new UsageError('this is no token: expected three parts in base64url, with dots between')
   const { header, claims, signature, faults } = inspection
   // What is wrong is said here; whether anything is wrong is said by what a server decides with.
-  const key = keyOf(values)
   const means = { ...(issuer && { issuer }), ...(audience && { audience }) }
   if (key !== undefined && faults.length === 0) faults.push(...refusals(token, key, algorithm ?? header.alg, means))
   const ends = typeof claims.exp === 'number' ? new Date(claims.exp * 1_000) : null

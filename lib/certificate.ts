@@ -4,13 +4,11 @@
  * @module
  */
 import type { X509Certificate } from 'node:crypto'
-import { unwatchFile, watchFile } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { WseError } from './errors.js'
+import { WATCH_MS, watch } from './files.js'
+import { crypto } from './keys.js'
 import type { TlsOptions } from './types.js'
-
-/** How often the files are looked at, in milliseconds: works on every file system, and through symbolic links. */
-const WATCH_MS = 2_000
 
 /** A certificate chain and its private key, both PEM. */
 export interface Pem {
@@ -24,7 +22,7 @@ export async function certificateOf(options: TlsOptions): Promise<Pem> {
     'certFile' in options
       ? { cert: await read(options.certFile), key: await read(options.keyFile) }
       : { cert: String(options.cert), key: String(options.key) }
-  checkTimes(await parsed(pem.cert))
+  checkTimes(parsed(pem.cert))
   return pem
 }
 
@@ -35,6 +33,7 @@ export class TlsPort {
   #options: TlsOptions
   #turn: Promise<void> = Promise.resolve()
   #secondLook: NodeJS.Timeout | undefined
+  #unwatch = () => {}
 
   /** `use` gives the port a certificate, or throws; `onFault` hears of files that have become bad. */
   constructor(options: TlsOptions, use: (pem: Pem) => void, onFault: (fault: WseError) => void) {
@@ -56,14 +55,12 @@ export class TlsPort {
   /** Looks at no file any more. */
   close(): void {
     clearTimeout(this.#secondLook)
-    for (const file of filesOf(this.#options)) unwatchFile(file, this.#onChange)
+    this.#unwatch()
   }
 
   #watch(options: TlsOptions): void {
     this.#options = options
-    for (const file of filesOf(options)) {
-      watchFile(file, { interval: WATCH_MS, persistent: false }, this.#onChange)
-    }
+    this.#unwatch = watch(filesOf(options), this.#onChange)
   }
 
   /** Of two files that change one after the other, the first change alone is of no use: there is a second look. */
@@ -100,11 +97,9 @@ async function read(file: string): Promise<string> {
   }
 }
 
-async function parsed(cert: string): Promise<X509Certificate> {
-  // Loaded when it is needed: it would be most of the time that the package takes to load.
-  const { X509Certificate } = await import('node:crypto')
+function parsed(cert: string): X509Certificate {
   try {
-    return new X509Certificate(cert)
+    return new (crypto().X509Certificate)(cert)
   } catch (cause) {
     throw new WseError('WSE_TLS_INVALID', `the certificate is not PEM: ${String(cause)}`, { cause })
   }

@@ -6,10 +6,11 @@
  *
  * @module
  */
-import { readFileSync, unwatchFile, watchFile } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { WseError } from './errors.js'
+import { watch } from './files.js'
 
 /** How old the keys become before they are fetched again, in milliseconds. */
 const REFRESH_MS = 10 * 60_000
@@ -21,8 +22,6 @@ const COOLDOWN_MS = 30_000
 /** How long an answer may take, and how large it may be. */
 const TIMEOUT_MS = 5_000
 const MAX_BYTES = 256 << 10
-/** How often a file is looked at: works on every file system, and through symbolic links. */
-const WATCH_MS = 2_000
 
 /** Where keys are. */
 export interface Origin {
@@ -140,10 +139,7 @@ export function fileOrigin(path: string): Origin {
     name: path,
     initial: () => readFileSync(path, 'utf8'),
     load: (signal) => readFile(path, { encoding: 'utf8', signal }),
-    watch(onChange) {
-      watchFile(path, { interval: WATCH_MS, persistent: false }, onChange)
-      return () => unwatchFile(path, onChange)
-    },
+    watch: (onChange) => watch([path], onChange),
   }
 }
 

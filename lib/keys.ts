@@ -1,7 +1,7 @@
 /**
  * Keys of tokens as an application has them, in the form that the addon reads.
  *
- * Owns the reading of PEM, which Node.js does. Whether a key is good enough is the addon's to say.
+ * Owns the reading of PEM, which Node.js does, and when Node.js loads what that needs. Whether a key is good enough is the addon's to say.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { Recent } from './recent.js'
 export type JwtAlgorithm = 'HS256' | 'RS256' | 'ES256'
 
 /** Loaded when it is needed: it would be most of the time that the package takes to load. */
-const crypto = () => process.getBuiltinModule('node:crypto')
+export const crypto = () => process.getBuiltinModule('node:crypto')
 
 /** A public key, or that of a certificate, as a JSON Web Key. Throws what Node.js says of another text. */
 export const publicJwk = (pem: string): string => jwks.of(pem)
