@@ -34,8 +34,10 @@ inBrowser('comes back after restarts and a crash with every trade and every pric
   const anna = await account(desk, 'anna')
   await anna.place({ symbol: 'SP500', side: 'sell', quantity: 30, limitPrice: 1 })
   await anna.place({ symbol: 'IBM', side: 'buy', quantity: 350 })
-  t.is(await desk.stop('SIGTERM'), 0)
-  await page.locator('#banner').filter({ hasText: 'Reconnecting, attempt 2.' }).waitFor()
+  // Looked for from before the stop: a desk that takes its time to end would let the second attempt pass unseen.
+  const second = page.locator('#banner').filter({ hasText: 'Reconnecting, attempt 2.' })
+  const [code] = await Promise.all([desk.stop('SIGTERM'), second.waitFor()])
+  t.is(code, 0)
   t.true(await page.getByRole('button', { name: 'Buy', exact: true }).isDisabled())
 
   const again = await restartDesk(t, desk, BRISK)
