@@ -168,6 +168,14 @@ test('warns of a publisher that is not there, where nobody gave it a logger', as
   t.true((await warning).message.includes(publisher.url))
 })
 
+test('tells nobody what stands behind the path of a URL', async (t) => {
+  const publisher = await new Publisher((request) => void request.socket.destroy()).listen(t)
+  const { logger, errors } = listening()
+  await startServer(t, { ...jwtOf(`${publisher.url}?token=hunter2#there`), logger })
+  const { message } = await errors.next('the fault')
+  t.true(message.startsWith(`no keys from ${publisher.url}: `), message)
+})
+
 test('in router mode is not ready before there are keys, and healthy all the same', async (t) => {
   const [isAsked, ask] = gate()
   const [isReleased, release] = gate()
@@ -224,10 +232,10 @@ test('reads keys from a file, and again when it changes', async (t) => {
   await connection.roundTrip()
 })
 
-test('takes a URL of a file', async (t) => {
+test('takes a URL of a file, and a mark before its text', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'wse-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
-  writeFileSync(join(folder, 'keys.json'), keySet(first))
+  writeFileSync(join(folder, 'keys.json'), `\ufeff${keySet(first)}`)
   const server = await startServer(t, jwtOf(`file://${folder}/keys.json`))
   t.true(await isLetIn(t, server, await first.tokenOf('anna')))
 })
@@ -249,6 +257,10 @@ test('gives up on a publisher that takes too long', async (t) => {
 class Watched {
   loads = 0
   isBad = false
+  /** Says that the place of the keys has changed. */
+  change = () => {}
+  /** What a look waits for. */
+  isReady = Promise.resolve()
   readonly faults: WseError[] = []
   readonly used: string[] = []
   readonly #due: { at: number; work: () => void }[] = []
@@ -262,7 +274,13 @@ class Watched {
       load: async () => {
         this.loads += 1
         if (this.isBad) throw new Error('not now')
-        return String(this.loads)
+        const jwks = String(this.loads)
+        await this.isReady
+        return jwks
+      },
+      watch: (onChange) => {
+        this.change = onChange
+        return () => {}
       },
     }
     const after: After = (ms, work) => {
@@ -341,6 +359,22 @@ test('serves a wish at once, and what is wished in the thirty seconds after it a
   watched.source.wish()
   await settled()
   t.is(watched.loads, 4)
+})
+
+test('looks once more for what changes while it is looking', async (t) => {
+  const watched = new Watched()
+  const [isReady, answer] = gate()
+  watched.isReady = isReady
+  const isOpen = watched.source.open()
+  for (let number = 0; number < 10; number++) watched.change()
+  await settled()
+  t.is(watched.loads, 1)
+  answer()
+  await isOpen
+  await settled()
+  t.deepEqual(watched.used, ['1', '2'])
+  await watched.pass(599_999)
+  t.is(watched.loads, 2, 'the next look counts from the last one')
 })
 
 test('looks no more after its end', async (t) => {

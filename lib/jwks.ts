@@ -55,6 +55,7 @@ export class KeySource {
   #failures = 0
   #isCooling = false
   #isWished = false
+  #isStale = false
   #unwatch = nothing
   #cancelNext = nothing
   #cancelCooldown = nothing
@@ -95,10 +96,12 @@ export class KeySource {
     })
   }
 
-  /** Looks, unless it is looking already. Never rejects. */
+  /** Looks; while it is looking already, once more behind that: what comes then may be older than the reason. Never rejects. */
   #look(): Promise<void> {
+    this.#isStale = this.#loading !== undefined
     this.#loading ??= this.#load().finally(() => {
       this.#loading = undefined
+      if (this.#isStale && !this.#abort.signal.aborted) void this.#look()
     })
     return this.#loading
   }
@@ -137,8 +140,8 @@ export function originOf(location: string): Origin {
 export function fileOrigin(path: string): Origin {
   return {
     name: path,
-    initial: () => readFileSync(path, 'utf8'),
-    load: (signal) => readFile(path, { encoding: 'utf8', signal }),
+    initial: () => textOf(readFileSync(path)),
+    load: async (signal) => textOf(await readFile(path, { signal })),
     watch: (onChange) => watch([path], onChange),
   }
 }
@@ -146,7 +149,8 @@ export function fileOrigin(path: string): Origin {
 /** A URL. A redirection is a fault: it could lead anywhere. */
 export function urlOrigin(url: URL, timeoutMs = TIMEOUT_MS): Origin {
   return {
-    name: url.href,
+    // What is behind the path may be a secret, and names stand in logs.
+    name: `${url.origin}${url.pathname}`,
     initial: () => null,
     async load(signal) {
       const response = await fetch(url, {
@@ -166,10 +170,13 @@ export function urlOrigin(url: URL, timeoutMs = TIMEOUT_MS): Origin {
         if (bytes > MAX_BYTES) throw new Error(`an answer of over ${MAX_BYTES} bytes`)
         chunks.push(chunk)
       }
-      return Buffer.concat(chunks).toString()
+      return textOf(Buffer.concat(chunks))
     },
   }
 }
+
+/** The text of bytes, without the mark that some editors put before it. */
+const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
 
 /** What fetch says, which keeps the interesting part inside. */
 function reasonOf(cause: unknown): string {
