@@ -44,7 +44,8 @@ impl Core {
         }
         let shared = Arc::clone(&self.shared);
         let mut reader = std::mem::replace(&mut conn.reader, FrameReader::new());
-        let outcome = reader.feed(bytes, &shared.config.frame, &mut |message| self.heard(conn, &message));
+        let outcome =
+            reader.feed(bytes, &shared.config.frame, false, &mut |message| self.heard(conn, &message));
         conn.reader = reader;
         if let Err(error) = outcome {
             count(&shared.metrics.protocol_errors_total, 1);
@@ -58,7 +59,7 @@ impl Core {
     pub fn read_farewell<S: Socket>(&mut self, conn: &mut Connection<S>, bytes: &mut [u8]) {
         let shared = Arc::clone(&self.shared);
         let mut is_answered = false;
-        let outcome = conn.reader.feed(bytes, &shared.config.frame, &mut |message| match message {
+        let outcome = conn.reader.feed(bytes, &shared.config.frame, false, &mut |message| match message {
             Message::Close { .. } => {
                 is_answered = true;
                 ControlFlow::Break(())
@@ -95,6 +96,7 @@ impl Core {
             Message::Text(text) if self.is_echo() => self.echo(conn, OpCode::Text, text.as_bytes()),
             Message::Binary(payload) => self.heard_binary(conn, payload),
             Message::Text(text) => self.heard_text(conn, text),
+            Message::Compressed { .. } => unreachable!("no connection agrees on permessage-deflate"),
         }
         ControlFlow::Continue(())
     }

@@ -17,6 +17,8 @@ pub const MAX_CONTROL: usize = 125;
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
+/// The reserved bit that permessage-deflate has for its own (RFC 7692 section 6).
+const COMPRESSED: u8 = 0x40;
 const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
@@ -68,6 +70,10 @@ impl OpCode {
     const fn is_control(self) -> bool {
         self.bits() & 0x8 != 0
     }
+
+    const fn begins_message(self) -> bool {
+        matches!(self, Self::Text | Self::Binary)
+    }
 }
 
 /// What one connection may send. Zero means no limit.
@@ -92,6 +98,13 @@ pub enum Message<'a> {
     Text(&'a str),
     /// Bytes.
     Binary(&'a [u8]),
+    /// A text or a binary message under permessage-deflate, as it came: nobody has looked what is in it.
+    Compressed {
+        /// Whether it is a text, whose UTF-8 is to be checked once it is inflated.
+        is_text: bool,
+        /// The compressed bytes.
+        payload: &'a [u8],
+    },
     /// A ping; its payload belongs into the pong.
     Ping(&'a [u8]),
     /// A pong.
@@ -109,6 +122,8 @@ pub enum Message<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Header {
     fin: bool,
+    /// The message that it begins is compressed.
+    is_compressed: bool,
     opcode: OpCode,
     /// Length of the payload.
     len: usize,
@@ -125,15 +140,19 @@ impl Header {
     ///
     /// Each fault is told by the first byte that shows it, so that a peer which then falls silent does
     /// not hold the connection.
-    fn parse(bytes: &[u8], in_message: bool) -> Result<Option<Self>, FrameError> {
+    fn parse(bytes: &[u8], in_message: bool, has_deflate: bool) -> Result<Option<Self>, FrameError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        if first & RESERVED != 0 {
+        let fin = first & FIN != 0;
+        let is_compressed = first & RESERVED == COMPRESSED && has_deflate;
+        if first & RESERVED != 0 && !is_compressed {
             return Err(FrameError::ReservedBits);
         }
-        let fin = first & FIN != 0;
         let Some(opcode) = OpCode::from_bits(first & OPCODE) else {
             return Err(FrameError::ReservedOpcode(first & OPCODE));
         };
+        if is_compressed && !opcode.begins_message() {
+            return Err(FrameError::ReservedBits);
+        }
         match opcode {
             OpCode::Continuation if !in_message => return Err(FrameError::UnexpectedContinuation),
             OpCode::Text | OpCode::Binary if in_message => return Err(FrameError::ExpectedContinuation),
@@ -175,7 +194,7 @@ impl Header {
             short => (usize::from(short), rest),
         };
         let Some((mask, rest)) = rest.split_first_chunk() else { return Ok(None) };
-        Ok(Some(Self { fin, opcode, len, mask: *mask, size: bytes.len() - rest.len() }))
+        Ok(Some(Self { fin, is_compressed, opcode, len, mask: *mask, size: bytes.len() - rest.len() }))
     }
 }
 
@@ -194,6 +213,11 @@ pub fn encode_header(opcode: OpCode, payload_len: usize, out: &mut [u8; MAX_HEAD
         out[2..].copy_from_slice(&(payload_len as u64).to_be_bytes());
         MAX_HEADER
     }
+}
+
+/// Says in a header that [`encode_header`] wrote that its payload is compressed (RFC 7692 section 6).
+pub fn mark_compressed(header: &mut [u8; MAX_HEADER]) {
+    header[0] |= COMPRESSED;
 }
 
 /// One whole server frame, in one allocation of its exact size.

@@ -27,6 +27,7 @@ enum End {
 enum Read1 {
     Text(String),
     Binary(Vec<u8>),
+    Compressed(bool, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>, String),
@@ -37,6 +38,7 @@ impl From<Message<'_>> for Read1 {
         match message {
             Message::Text(text) => Self::Text(text.into()),
             Message::Binary(bytes) => Self::Binary(bytes.into()),
+            Message::Compressed { is_text, payload } => Self::Compressed(is_text, payload.into()),
             Message::Ping(bytes) => Self::Ping(bytes.into()),
             Message::Pong(bytes) => Self::Pong(bytes.into()),
             Message::Close { code, reason } => Self::Close(code, reason.into()),
@@ -60,11 +62,15 @@ impl From<Theirs> for Read1 {
 
 /// Reads `bytes` with our reader, cut before each position of `cuts`.
 fn ours(bytes: &[u8], cuts: &[usize]) -> (Vec<Read1>, End, Option<FrameError>) {
+    ours_with(bytes, cuts, false)
+}
+
+fn ours_with(bytes: &[u8], cuts: &[usize], has_deflate: bool) -> (Vec<Read1>, End, Option<FrameError>) {
     let mut reader = FrameReader::new();
     let mut messages = Vec::new();
     let mut from = 0;
     for &to in cuts.iter().chain([&bytes.len()]) {
-        let end = reader.feed(&mut bytes[from..to].to_vec(), &LIMITS, &mut |message| {
+        let end = reader.feed(&mut bytes[from..to].to_vec(), &LIMITS, has_deflate, &mut |message| {
             messages.push(message.into());
             ControlFlow::Continue(())
         });
@@ -184,6 +190,7 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
 fn raw_frame() -> impl Strategy<Value = RawFrame> {
     let first = prop_oneof![
         20 => prop::sample::select(vec![0x81_u8, 0x82, 0x01, 0x02, 0x00, 0x00, 0x00, 0x80, 0x80, 0x80, 0x89, 0x8a]),
+        2 => prop::sample::select(vec![0xc1_u8, 0xc2, 0x41, 0x42]),
         1 => Just(0x88),
         1 => any::<u8>(),
     ];
@@ -230,11 +237,47 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
-    fn a_stream_split_anywhere_gives_the_same_messages_and_the_same_end(bytes in stream(), split in indices()) {
-        let whole = ours(&bytes, &[]);
-        prop_assert_eq!(&ours(&bytes, &cuts(bytes.len(), &split)), &whole);
+    fn a_stream_split_anywhere_gives_the_same_messages_and_the_same_end(
+        bytes in stream(),
+        split in indices(),
+        has_deflate: bool,
+    ) {
+        let whole = ours_with(&bytes, &[], has_deflate);
+        prop_assert_eq!(&ours_with(&bytes, &cuts(bytes.len(), &split), has_deflate), &whole);
         let everywhere: Vec<_> = (1..bytes.len()).collect();
-        prop_assert_eq!(&ours(&bytes, &everywhere), &whole);
+        prop_assert_eq!(&ours_with(&bytes, &everywhere, has_deflate), &whole);
+    }
+
+    /// With the bit, bytes are read as a binary message without it is; with no agreement they are refused.
+    #[test]
+    fn a_compressed_message_is_read_like_a_binary_one(
+        pieces in prop::collection::vec((payload(), any::<[u8; 4]>(), prop::option::weighted(0.2, payload())), 1..6),
+        is_text: bool,
+        split in indices(),
+    ) {
+        let stream = |first: u8| {
+            let last = pieces.len() - 1;
+            let frames = pieces.iter().enumerate().flat_map(|(index, (payload, mask, ping))| {
+                let fin = if index == last { 0x80 } else { 0 };
+                let first = fin | if index == 0 { first } else { 0 };
+                let frame = RawFrame { first, is_masked: true, longer: 0, mask: *mask, payload: payload.clone() };
+                let ping = ping.as_ref().filter(|ping| ping.len() <= frame::MAX_CONTROL);
+                let ping = ping.map(|ping| RawFrame { first: 0x89, payload: ping.clone(), ..frame.clone() });
+                ping.into_iter().chain([frame])
+            });
+            frames.flat_map(|frame| frame.bytes()).collect::<Vec<_>>()
+        };
+        let plain = stream(0x02);
+        let mut expected = ours(&plain, &[]);
+        for message in &mut expected.0 {
+            if let Read1::Binary(bytes) = message {
+                *message = Read1::Compressed(is_text, std::mem::take(bytes));
+            }
+        }
+        let bytes = stream(if is_text { 0x41 } else { 0x42 });
+        prop_assert_eq!(ours_with(&bytes, &cuts(bytes.len(), &split), true), expected);
+        let refused = ours(&bytes, &cuts(bytes.len(), &split));
+        prop_assert_eq!(refused.2, Some(FrameError::ReservedBits));
     }
 
     /// Known differences: here a length must be minimal (that of a control frame is one byte), a Close

@@ -244,6 +244,8 @@ fn described(message: Message<'_>) -> Value {
     match message {
         Message::Text(text) => json!({ "text": text }),
         Message::Binary(bytes) => json!({ "binary": hex(bytes) }),
+        Message::Compressed { is_text: true, payload } => json!({ "compressed text": hex(payload) }),
+        Message::Compressed { is_text: false, payload } => json!({ "compressed binary": hex(payload) }),
         Message::Ping(bytes) => json!({ "ping": hex(bytes) }),
         Message::Pong(bytes) => json!({ "pong": hex(bytes) }),
         Message::Close { code, reason } => json!({ "close": code, "reason": reason }),
@@ -253,7 +255,9 @@ fn described(message: Message<'_>) -> Value {
 #[test]
 fn frames_are_read_as_the_vectors_say_in_pieces_of_any_size() {
     let vectors = vectors(include_str!("../../../spec/vectors/frame.json"));
-    for case in cases(&vectors, "read") {
+    let plain = cases(&vectors, "read").iter().map(|case| (case, false));
+    let deflate = cases(&vectors, "read_with_deflate").iter().map(|case| (case, true));
+    for (case, has_deflate) in plain.chain(deflate) {
         let name = text(case, "name");
         let stream = bytes(text(case, "bytes"));
         for size in 1..=stream.len() {
@@ -261,10 +265,11 @@ fn frames_are_read_as_the_vectors_say_in_pieces_of_any_size() {
             let mut messages = Vec::new();
             let mut refused = None;
             for piece in stream.chunks(size) {
-                let end = reader.feed(&mut piece.to_vec(), &FrameLimits::default(), &mut |message| {
-                    messages.push(described(message));
-                    ControlFlow::Continue(())
-                });
+                let end =
+                    reader.feed(&mut piece.to_vec(), &FrameLimits::default(), has_deflate, &mut |message| {
+                        messages.push(described(message));
+                        ControlFlow::Continue(())
+                    });
                 match end {
                     Ok(ControlFlow::Continue(())) => {}
                     Ok(ControlFlow::Break(())) => break,

@@ -38,6 +38,7 @@ struct Unfinished {
 #[derive(Debug)]
 struct PartialMessage {
     is_text: bool,
+    is_compressed: bool,
     bytes: Vec<u8>,
     /// How much of a text is known to be UTF-8; at most three bytes fewer than there are.
     valid: usize,
@@ -70,6 +71,9 @@ impl FrameReader {
     /// returned. After `Break` or an error the stream has no next frame, so the reader must not be fed
     /// again.
     ///
+    /// `has_deflate` says that the connection has agreed on permessage-deflate, so that a message may be
+    /// compressed. Such a one is handed on as it came, and the limits are those of what came.
+    ///
     /// A message over its limit is refused by its header, and text by its first byte that cannot be
     /// UTF-8, before the frame is whole. The buffer of an unfinished message grows with what has
     /// arrived, never with what a header promises.
@@ -77,6 +81,7 @@ impl FrameReader {
         &mut self,
         mut data: &mut [u8],
         limits: &FrameLimits,
+        has_deflate: bool,
         sink: &mut impl FnMut(Message<'_>) -> ControlFlow<()>,
     ) -> Flow {
         while !data.is_empty() {
@@ -93,7 +98,7 @@ impl FrameReader {
                 continue;
             }
 
-            let Some((header, read)) = self.read_header(data)? else { break };
+            let Some((header, read)) = self.read_header(data, has_deflate)? else { break };
             data = &mut data[read..];
             self.check_limits(&header, limits)?;
             if data.len() < header.len {
@@ -115,9 +120,9 @@ impl FrameReader {
 
     /// Reads the next header and says how much of `data` it used; `None` when `data` ends before it does.
     #[inline]
-    fn read_header(&mut self, data: &[u8]) -> Result<Option<(Header, usize)>, FrameError> {
+    fn read_header(&mut self, data: &[u8], has_deflate: bool) -> Result<Option<(Header, usize)>, FrameError> {
         let Some(unfinished) = self.unfinished.as_deref_mut() else {
-            let header = Header::parse(data, false)?;
+            let header = Header::parse(data, false, has_deflate)?;
             if header.is_none() {
                 Unfinished::of(&mut self.unfinished).keep_header(data);
             }
@@ -126,7 +131,7 @@ impl FrameReader {
         let before = unfinished.header_len;
         unfinished.keep_header(data);
         let known = &unfinished.header[..unfinished.header_len];
-        let header = Header::parse(known, unfinished.message.is_some())?;
+        let header = Header::parse(known, unfinished.message.is_some(), has_deflate)?;
         if header.is_some() {
             unfinished.header_len = 0;
         }
@@ -155,7 +160,7 @@ impl FrameReader {
         let unfinished = Unfinished::of(&mut self.unfinished);
         unfinished.frame = Some((header, 0));
         if !header.opcode.is_control() {
-            let message = PartialMessage::of(&mut unfinished.message, header.opcode);
+            let message = PartialMessage::of(&mut unfinished.message, header);
             message.fragments = message.fragments.saturating_add(1);
         }
     }
@@ -169,11 +174,12 @@ impl FrameReader {
         sink: &mut impl FnMut(Message<'_>) -> ControlFlow<()>,
     ) -> Flow {
         match header.opcode {
-            OpCode::Text if header.fin => Ok(sink(Message::Text(utf8(payload)?))),
-            OpCode::Binary if header.fin => Ok(sink(Message::Binary(payload))),
+            OpCode::Text | OpCode::Binary if header.fin => {
+                Ok(sink(message(header.opcode == OpCode::Text, header.is_compressed, payload)?))
+            }
             OpCode::Text | OpCode::Binary | OpCode::Continuation => {
                 let unfinished = Unfinished::of(&mut self.unfinished);
-                let message = PartialMessage::of(&mut unfinished.message, header.opcode);
+                let message = PartialMessage::of(&mut unfinished.message, header);
                 message.fragments = message.fragments.saturating_add(1);
                 message.append(payload, payload.len(), header.fin)?;
                 unfinished.finish_message(header, sink)
@@ -224,7 +230,7 @@ impl Unfinished {
         if header.opcode.is_control() {
             self.control[received..now].copy_from_slice(piece);
         } else {
-            let message = PartialMessage::of(&mut self.message, header.opcode);
+            let message = PartialMessage::of(&mut self.message, header);
             message.append(piece, header.len - received, header.fin)?;
         }
         if now < header.len {
@@ -244,18 +250,20 @@ impl Unfinished {
         sink: &mut impl FnMut(Message<'_>) -> ControlFlow<()>,
     ) -> Flow {
         match self.message.take_if(|_| header.fin) {
-            Some(PartialMessage { is_text: true, bytes, .. }) => Ok(sink(Message::Text(utf8(&bytes)?))),
-            Some(PartialMessage { bytes, .. }) => Ok(sink(Message::Binary(&bytes))),
+            Some(PartialMessage { is_text, is_compressed, bytes, .. }) => {
+                Ok(sink(message(is_text, is_compressed, &bytes)?))
+            }
             None => Ok(ControlFlow::Continue(())),
         }
     }
 }
 
 impl PartialMessage {
-    /// The message of `slot`, begun by a frame with `opcode` if there is none.
-    fn of(slot: &mut Option<Self>, opcode: OpCode) -> &mut Self {
+    /// The message of `slot`, begun by the frame of `header` if there is none.
+    fn of(slot: &mut Option<Self>, header: Header) -> &mut Self {
         slot.get_or_insert_with(|| Self {
-            is_text: opcode == OpCode::Text,
+            is_text: header.opcode == OpCode::Text,
+            is_compressed: header.is_compressed,
             bytes: Vec::new(),
             valid: 0,
             fragments: 0,
@@ -272,7 +280,7 @@ impl PartialMessage {
             self.bytes.reserve_exact(if is_last { doubled.min(expected) } else { doubled });
         }
         self.bytes.extend_from_slice(piece);
-        if !self.is_text {
+        if !self.is_text || self.is_compressed {
             return Ok(());
         }
         match simdutf8::compat::from_utf8(&self.bytes[self.valid..]) {
@@ -283,6 +291,16 @@ impl PartialMessage {
         }
         Ok(())
     }
+}
+
+/// A whole message: text is known to be UTF-8 afterwards, unless it is compressed.
+#[inline]
+fn message(is_text: bool, is_compressed: bool, bytes: &[u8]) -> Result<Message<'_>, FrameError> {
+    Ok(match (is_compressed, is_text) {
+        (true, is_text) => Message::Compressed { is_text, payload: bytes },
+        (false, true) => Message::Text(utf8(bytes)?),
+        (false, false) => Message::Binary(bytes),
+    })
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, FrameError> {

@@ -21,16 +21,19 @@ fn owned(message: Message<'_>) -> String {
     format!("{message:?}")
 }
 
-/// Feeds `bytes` in pieces of `size`: what came out, and how it ended.
-fn read_in(
-    bytes: &[u8],
-    size: usize,
-    limits: &FrameLimits,
-) -> (Vec<String>, Result<ControlFlow<()>, FrameError>) {
+/// What came out, and how it ended.
+type Outcome = (Vec<String>, Result<ControlFlow<()>, FrameError>);
+
+/// Feeds `bytes` in pieces of `size`.
+fn read_in(bytes: &[u8], size: usize, limits: &FrameLimits) -> Outcome {
+    read_with(bytes, size, limits, false)
+}
+
+fn read_with(bytes: &[u8], size: usize, limits: &FrameLimits, has_deflate: bool) -> Outcome {
     let mut reader = FrameReader::new();
     let mut messages = Vec::new();
     for piece in bytes.chunks(size) {
-        let end = reader.feed(&mut piece.to_vec(), limits, &mut |message| {
+        let end = reader.feed(&mut piece.to_vec(), limits, has_deflate, &mut |message| {
             messages.push(owned(message));
             ControlFlow::Continue(())
         });
@@ -41,9 +44,13 @@ fn read_in(
     (messages, Ok(ControlFlow::Continue(())))
 }
 
-fn read(bytes: &[u8]) -> (Vec<String>, Result<ControlFlow<()>, FrameError>) {
-    let whole = read_in(bytes, bytes.len().max(1), &FrameLimits::default());
-    let single = read_in(bytes, 1, &FrameLimits::default());
+fn read(bytes: &[u8]) -> Outcome {
+    read_both_ways(bytes, false)
+}
+
+fn read_both_ways(bytes: &[u8], has_deflate: bool) -> Outcome {
+    let whole = read_with(bytes, bytes.len().max(1), &FrameLimits::default(), has_deflate);
+    let single = read_with(bytes, 1, &FrameLimits::default(), has_deflate);
     assert_eq!(whole, single, "one byte at a time reads the same");
     whole
 }
@@ -66,9 +73,9 @@ fn a_reader_weighs_a_pointer_and_keeps_nothing_between_messages() {
     let mut drop_all = |_: Message<'_>| ControlFlow::Continue(());
     for cut in 1..frame.len() {
         let (head, tail) = frame.split_at(cut);
-        assert!(reader.feed(&mut head.to_vec(), &FrameLimits::default(), &mut drop_all).is_ok());
+        assert!(reader.feed(&mut head.to_vec(), &FrameLimits::default(), false, &mut drop_all).is_ok());
         assert!(!reader.is_idle() && reader.buffered_bytes() > 0);
-        assert!(reader.feed(&mut tail.to_vec(), &FrameLimits::default(), &mut drop_all).is_ok());
+        assert!(reader.feed(&mut tail.to_vec(), &FrameLimits::default(), false, &mut drop_all).is_ok());
         assert!(reader.is_idle() && reader.buffered_bytes() == 0);
     }
 }
@@ -104,6 +111,57 @@ fn each_breach_of_the_rfc_has_its_own_error() {
         assert_eq!(refusal(&bytes), error);
         assert!(error.reason().len() <= MAX_CONTROL - 2 && error.to_string() == error.reason());
     }
+}
+
+#[test]
+fn a_compressed_message_comes_out_as_it_came() {
+    let bytes = [
+        client(0xc1, b"\xff"),
+        client(0x42, b"\xff"),
+        client(0x89, b"?"),
+        client(0x00, b""),
+        client(0x80, b"\xfe"),
+        client(0x41, b"\xc0"),
+        client(0x80, b"\xc0"),
+        client(0x81, b"plain"),
+        client(0xc2, b""),
+    ];
+    let expected = [
+        "Compressed { is_text: true, payload: [255] }",
+        "Ping([63])",
+        "Compressed { is_text: false, payload: [255, 254] }",
+        "Compressed { is_text: true, payload: [192, 192] }",
+        "Text(\"plain\")",
+        "Compressed { is_text: false, payload: [] }",
+    ];
+    let (messages, end) = read_both_ways(&bytes.concat(), true);
+    assert_eq!(messages, expected);
+    assert_eq!(end, Ok(ControlFlow::Continue(())));
+}
+
+#[test]
+fn only_the_first_frame_of_a_message_says_that_it_is_compressed() {
+    let first = client(0x41, b"x");
+    for frame in [0xc0, 0x40, 0xc8, 0xc9, 0xca, 0xa1, 0x91, 0xd1, 0xe1, 0xf2] {
+        let bytes = [first.clone(), client(frame, b"x")].concat();
+        for bytes in [&bytes[..], &bytes[first.len()..]] {
+            assert_eq!(read_both_ways(bytes, true).1, Err(FrameError::ReservedBits), "{frame:#x}");
+        }
+    }
+    let unexpected = [first.clone(), client(0xc1, b"x")].concat();
+    assert_eq!(read_both_ways(&unexpected, true).1, Err(FrameError::ExpectedContinuation));
+    // Text that is not compressed is checked, whatever the connection has agreed on.
+    assert_eq!(read_both_ways(&client(0x81, b"\xff"), true).1, Err(FrameError::InvalidUtf8));
+}
+
+#[test]
+fn the_limits_of_a_compressed_message_are_those_of_what_came() {
+    let limits = FrameLimits { max_message_bytes: 200, max_fragments: 2 };
+    let end = |bytes: &[u8]| read_with(bytes, bytes.len(), &limits, true).1;
+    assert_eq!(end(&client(0xc2, &[0; 200])), Ok(ControlFlow::Continue(())));
+    assert_eq!(end(&client(0xc2, &[0; 201])[..8]), Err(FrameError::MessageTooLarge));
+    let third = [client(0x41, b""), client(0x00, b""), client(0x00, b"")].concat();
+    assert_eq!(end(&third), Err(FrameError::TooManyFragments));
 }
 
 #[test]
@@ -171,14 +229,14 @@ fn a_buffer_grows_with_what_has_arrived() {
     let mut reader = FrameReader::new();
     let mut drop_all = |_: Message<'_>| ControlFlow::Continue(());
     let mut header = [0x82, 0xff, 0, 0, 0x40, 0, 0, 0, 0, 0, 1, 2, 3, 4];
-    assert!(reader.feed(&mut header, &limits, &mut drop_all).is_ok());
-    assert!(reader.feed(&mut [0; 1000], &limits, &mut drop_all).is_ok());
+    assert!(reader.feed(&mut header, &limits, false, &mut drop_all).is_ok());
+    assert!(reader.feed(&mut [0; 1000], &limits, false, &mut drop_all).is_ok());
     assert!(reader.buffered_bytes() < 2000, "{}", reader.buffered_bytes());
 
     let frame = client(0x82, &[7; 1500]);
     let mut reader = FrameReader::new();
     for piece in frame[..1400].chunks(100) {
-        assert!(reader.feed(&mut piece.to_vec(), &limits, &mut drop_all).is_ok());
+        assert!(reader.feed(&mut piece.to_vec(), &limits, false, &mut drop_all).is_ok());
     }
     assert!(reader.buffered_bytes() <= 1500 + 400, "a known end bounds the doubling");
 }
@@ -187,7 +245,7 @@ fn a_buffer_grows_with_what_has_arrived() {
 fn a_sink_that_breaks_sees_no_more() {
     let mut bytes = [client(0x81, b"1"), client(0x81, b"2"), client(0x81, b"3")].concat();
     let mut seen = 0;
-    let end = FrameReader::new().feed(&mut bytes, &FrameLimits::default(), &mut |_| {
+    let end = FrameReader::new().feed(&mut bytes, &FrameLimits::default(), false, &mut |_| {
         seen += 1;
         if seen == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -202,6 +260,10 @@ fn a_server_frame_has_the_shortest_header_and_no_spare_byte() {
         assert_eq!(frame[0], 0x82);
         assert_eq!(frame[1] & MASKED, 0);
     }
+    let mut header = [0; MAX_HEADER];
+    encode_header(OpCode::Text, 5, &mut header);
+    mark_compressed(&mut header);
+    assert_eq!(header[..2], [0xc1, 5]);
 }
 
 #[test]
