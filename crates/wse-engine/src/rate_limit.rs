@@ -26,6 +26,8 @@ pub enum Verdict {
     Warn {
         /// Tokens left.
         remaining: u32,
+        /// Messages a second that passed, on average since the bucket was last full; at least over one second.
+        current: u32,
     },
     /// It is over the rate: dropped, and the client told when `tell` is set, once a second.
     Drop {
@@ -45,6 +47,7 @@ const SECOND_MS: u64 = 1_000;
 pub struct RateLimit {
     tokens: f64,
     refilled_at: u64,
+    full_at: u64,
     told_at: u64,
     excess_since: u64,
     dropped_at: u64,
@@ -53,26 +56,46 @@ pub struct RateLimit {
 impl RateLimit {
     /// A full bucket at `now` (milliseconds).
     pub fn new(rate: Rate, now: u64) -> Self {
-        Self { tokens: rate.burst.into(), refilled_at: now, told_at: 0, excess_since: 0, dropped_at: 0 }
+        let tokens = rate.burst.into();
+        Self { tokens, refilled_at: now, full_at: now, told_at: 0, excess_since: 0, dropped_at: 0 }
+    }
+
+    /// Messages that may come at once at `now` (milliseconds).
+    pub fn remaining(mut self, rate: Rate, now: u64) -> u32 {
+        self.refill(rate, now);
+        self.tokens as u32
+    }
+
+    fn refill(&mut self, rate: Rate, now: u64) {
+        let elapsed = now.saturating_sub(self.refilled_at);
+        if elapsed > 0 {
+            self.tokens += regained(rate, elapsed);
+            self.refilled_at = now;
+            if self.tokens >= rate.burst.into() {
+                self.tokens = rate.burst.into();
+                self.full_at = now;
+            }
+        }
+    }
+
+    /// What has passed since the bucket was full is what it lacks and what it has regained.
+    fn current(&self, rate: Rate, now: u64) -> u32 {
+        let elapsed = now.saturating_sub(self.full_at);
+        let passed = f64::from(rate.burst) - self.tokens + regained(rate, elapsed);
+        (passed * SECOND_MS as f64 / elapsed.max(SECOND_MS) as f64).round() as u32
     }
 
     /// Takes one token for a message that arrived at `now` (milliseconds, never zero).
     pub fn take(&mut self, rate: Rate, now: u64) -> Verdict {
-        let burst = f64::from(rate.burst);
-        let elapsed = now.saturating_sub(self.refilled_at);
-        if elapsed > 0 {
-            let refill = elapsed as f64 * f64::from(rate.per_second) / SECOND_MS as f64;
-            self.tokens = (self.tokens + refill).min(burst);
-            self.refilled_at = now;
-        }
+        self.refill(rate, now);
         let may_tell = self.told_at == 0 || now - self.told_at >= SECOND_MS;
         if self.tokens >= 1.0 {
             self.tokens -= 1.0;
-            if self.tokens >= burst * 0.2 || !may_tell {
+            if self.tokens >= f64::from(rate.burst) * 0.2 || !may_tell {
                 return Verdict::Pass;
             }
             self.told_at = now;
-            return Verdict::Warn { remaining: self.tokens as u32 };
+            return Verdict::Warn { remaining: self.tokens as u32, current: self.current(rate, now) };
         }
         // A second without a drop ended the excess before.
         if self.dropped_at == 0 || now - self.dropped_at >= SECOND_MS {
@@ -91,6 +114,11 @@ impl RateLimit {
     }
 }
 
+/// Tokens that come back in so many milliseconds.
+fn regained(rate: Rate, elapsed: u64) -> f64 {
+    elapsed as f64 * f64::from(rate.per_second) / SECOND_MS as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,7 +131,7 @@ mod tests {
         for _ in 0..8 {
             assert_eq!(limit.take(RATE, 1), Verdict::Pass);
         }
-        assert_eq!(limit.take(RATE, 1), Verdict::Warn { remaining: 1 });
+        assert_eq!(limit.take(RATE, 1), Verdict::Warn { remaining: 1, current: 9 });
         assert_eq!(limit.take(RATE, 1), Verdict::Pass);
         assert_eq!(limit.take(RATE, 1), Verdict::Drop { tell: true });
         assert_eq!(limit.take(RATE, 1), Verdict::Drop { tell: false });
@@ -115,6 +143,26 @@ mod tests {
             }
         };
         assert!((EXCESS_MS..EXCESS_MS + 40).contains(&closed), "closed at {closed}");
+    }
+
+    #[test]
+    fn the_rate_of_a_warning_is_what_passed() {
+        let rate = Rate { per_second: 100, burst: 1_000 };
+        let mut limit = RateLimit::new(rate, 1);
+        // Slow for a minute, then 500 a second: the burst was whole until then.
+        (0..60).for_each(|second| assert_eq!(limit.take(rate, 1 + second * 1_000), Verdict::Pass));
+        let mut now = 60_001;
+        let warning = loop {
+            now += 2;
+            match limit.take(rate, now) {
+                Verdict::Pass => {}
+                other => break other,
+            }
+        };
+        // Two seconds with a message at either end.
+        assert_eq!(warning, Verdict::Warn { remaining: 199, current: 501 });
+        assert_eq!(limit.remaining(rate, now + 1_000), 299);
+        assert_eq!(limit.remaining(rate, now + 60_000), 1_000);
     }
 
     #[test]

@@ -115,12 +115,14 @@ impl Core {
         let Some(rate) = self.shared.config.rate else { return true };
         match conn.rate.take(rate, self.now.millis) {
             Verdict::Pass => true,
-            Verdict::Warn { remaining } => {
+            Verdict::Warn { remaining, current } => {
                 let warning = RateLimitWarning {
-                    current_rate: rate.per_second,
+                    current_rate: current,
                     limit: rate.per_second,
                     remaining,
-                    retry_after: Duration::from_secs_f32(rate.burst as f32 / rate.per_second.max(1) as f32),
+                    retry_after: Duration::from_secs_f64(
+                        f64::from(rate.burst - remaining) / f64::from(rate.per_second.max(1)),
+                    ),
                 };
                 self.say(conn, &warning);
                 true

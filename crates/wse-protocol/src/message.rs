@@ -257,7 +257,7 @@ impl<'a> Error<'a> {
 /// Tells a client that it is about to send too fast.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct RateLimitWarning {
-    /// Messages a second that it sends now.
+    /// Messages a second that it sends, on average since its burst was whole.
     pub current_rate: u32,
     /// Messages a second that it may send.
     pub limit: u32,

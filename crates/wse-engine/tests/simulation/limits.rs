@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::world::{World, settings, value};
+use serde_json::json;
 use wse_engine::Config;
 use wse_engine::config::ConnectionLimitPolicy;
 use wse_engine::inbound::Kind;
@@ -112,7 +113,8 @@ fn a_rate_is_warned_of_then_told_then_enforced() {
     let (flooder, healthy) = (world.connect(), world.connect());
     (0..20).for_each(|_| flooder.text("x"));
     world.settle();
-    assert_eq!(flooder.told("rate_limit_warning").len(), 1);
+    let warning = json!({ "current_rate": 9, "limit": 10, "remaining": 1, "retry_after": 0.9 });
+    assert_eq!(flooder.told("rate_limit_warning"), [warning]);
     assert_eq!(flooder.errors(), ["RATE_LIMITED"], "once a second, not once a message");
     let raw = world.take_events().into_iter().filter(|event| event.kind == Kind::Raw).count();
     assert_eq!(raw, 10);
