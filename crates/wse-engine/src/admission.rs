@@ -37,6 +37,7 @@ impl Core {
     }
 
     pub(crate) fn upgrade<S: Socket>(&mut self, conn: &mut Connection<S>, upgrade: Box<Upgrade>) {
+        conn.speech = upgrade.speech;
         let Phase::Handshake(handshake) = &mut conn.phase else { return };
         handshake.peer = upgrade.address;
         let config = &self.shared.config;
@@ -115,6 +116,7 @@ impl Core {
         shared.desks[self.index].seats.open(conn.key, conn.high, Arc::clone(&caller));
         conn.caller = Some(caller);
         conn.last_seen = self.now.millis;
+        conn.last_ping = self.now.millis;
         count(&shared.metrics.connections_total, 1);
         self.note(conn, Event::Established);
         self.greet(conn, upgrade);

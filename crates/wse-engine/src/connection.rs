@@ -9,6 +9,7 @@ use crate::id::ConnectionKey;
 use crate::outbound::Outbound;
 use crate::rate_limit::RateLimit;
 use crate::seats::Caller;
+use crate::speech::Speech;
 use crate::topics::Topic;
 use crate::turn::Pending;
 use std::io;
@@ -103,6 +104,8 @@ pub struct Connection<S> {
     pub topics: Vec<Arc<Topic>>,
     /// Who it belongs to, once it is open.
     pub caller: Option<Arc<Caller>>,
+    /// How it speaks.
+    pub speech: Speech,
     /// When something was last heard from it, in milliseconds.
     pub last_seen: u64,
     /// When it was last pinged, in milliseconds.

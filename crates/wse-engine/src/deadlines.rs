@@ -8,8 +8,14 @@ use crate::heartbeat::Due;
 use crate::metrics::count;
 use std::sync::Arc;
 use wse_protocol::codes::close;
+use wse_protocol::envelope::Dialect;
 
 impl Core {
+    /// Whether the connection is pinged although it speaks: clients of v1 want it (PROTOCOL §14).
+    fn is_steady<S>(&self, conn: &Connection<S>) -> bool {
+        self.shared.config.envelope && conn.speech.dialect() == Dialect::V1
+    }
+
     pub(crate) fn schedule<S>(&mut self, conn: &mut Connection<S>) {
         let config = &self.shared.config;
         let at = match &conn.phase {
@@ -17,7 +23,12 @@ impl Core {
             Phase::Handshake(handshake) => handshake.began + config.handshake_timeout_ms,
             Phase::Closing(closing) => closing.deadline,
             Phase::Open => {
-                let beat = match config.heartbeat.due(conn.last_seen, conn.last_ping, self.now.millis) {
+                let beat = match config.heartbeat.due(
+                    conn.last_seen,
+                    conn.last_ping,
+                    self.is_steady(conn),
+                    self.now.millis,
+                ) {
                     Due::At(at) => Some(at),
                     Due::Ping | Due::Close => Some(self.now.millis),
                     Due::Never => None,
@@ -66,15 +77,17 @@ impl Core {
                     // It is we who do not listen.
                     conn.last_seen = now;
                 }
-                match config.heartbeat.due(conn.last_seen, conn.last_ping, now) {
+                match config.heartbeat.due(conn.last_seen, conn.last_ping, self.is_steady(conn), now) {
                     Due::Close => {
                         count(&shared.metrics.idle_closed_total, 1);
                         return self.close(conn, close::IDLE, "nothing was heard for too long");
                     }
                     Due::Ping => {
                         conn.last_ping = now;
-                        conn.is_silent = true;
-                        shared.desks[self.index].seats.set_silent(conn.key, true);
+                        if now - conn.last_seen >= config.heartbeat.interval_ms {
+                            conn.is_silent = true;
+                            shared.desks[self.index].seats.set_silent(conn.key, true);
+                        }
                         self.ping(conn);
                     }
                     Due::At(_) | Due::Never => {}

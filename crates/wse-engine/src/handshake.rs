@@ -4,6 +4,8 @@
 
 use crate::auth::Auth;
 use crate::config::Config;
+use crate::query;
+use crate::speech::Speech;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -68,11 +70,11 @@ pub enum Refusal {
     /// `Sec-WebSocket-Key` is missing or not 16 bytes in base64.
     #[error("Sec-WebSocket-Key is missing or not 16 bytes in base64")]
     Key,
-    /// A dialect that this version does not speak.
-    #[error("protocol_version 2 is the only one that this server speaks")]
+    /// A version of the protocol that is none.
+    #[error("protocol_version is 1 or 2")]
     Dialect,
     /// `wse.token.…` alone: a browser needs an answer that is not its secret.
-    #[error("offer wse.v2 beside the token's subprotocol: a token is never echoed")]
+    #[error("offer wse.v2 or wse.v1 beside the token's subprotocol: a token is never echoed")]
     TokenAlone,
     /// A foreign page.
     #[error("this origin may not connect: name it in the server's option allowedOrigins")]
@@ -130,8 +132,10 @@ pub fn response(status: &str, content_type: &str, extra: &str, body: &str) -> Ve
 pub struct Upgrade {
     /// `Sec-WebSocket-Accept`.
     pub accept: String,
-    /// Whether `wse.v2` was offered, and so is answered.
-    pub is_v2_offered: bool,
+    /// How the connection will speak.
+    pub speech: Speech,
+    /// The subprotocol that is answered, of those that were offered.
+    pub protocol: Option<&'static str>,
     /// The token, from cookie, header, subprotocol or query, in this order.
     pub token: Option<String>,
     /// The client's address, behind trusted proxies.
@@ -149,8 +153,8 @@ pub struct Upgrade {
 impl Upgrade {
     /// The answer that begins the WebSocket.
     pub fn response(&self) -> String {
-        let protocol = if self.is_v2_offered { "Sec-WebSocket-Protocol: wse.v2\r\n" } else { "" };
-        let accept = &self.accept;
+        let protocol = self.protocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
+        let (accept, protocol) = (&self.accept, protocol.unwrap_or_default());
         format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{protocol}\r\n"
         )
@@ -209,9 +213,8 @@ fn upgrade(
     let key =
         fields.get("sec-websocket-key").filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16));
     let Some(key) = key else { return refused(Refusal::Key) };
-    if query_values(query, "protocol_version").any(|version| version != "2") {
-        return refused(Refusal::Dialect);
-    }
+    let offered = || fields.values("sec-websocket-protocol").flat_map(|line| line.split(',')).map(str::trim);
+    let (speech, protocol) = Speech::of_request(query, offered()).map_err(Answer::Refused)?;
     let tokens = match &config.auth {
         Auth::Jwt(tokens) => Some(tokens),
         Auth::Hook | Auth::Anonymous => None,
@@ -221,26 +224,22 @@ fn upgrade(
     if !is_origin_allowed(&fields, has_credentials, config) {
         return refused(Refusal::Origin);
     }
-    let offered = || fields.values("sec-websocket-protocol").flat_map(|line| line.split(',')).map(str::trim);
-    let is_v2_offered = offered().any(|protocol| protocol == "wse.v2");
     let from_protocol = offered().find_map(|protocol| protocol.strip_prefix(TOKEN_PROTOCOL));
-    if !is_v2_offered && offered().any(|protocol| protocol == "wse.v1") {
-        return refused(Refusal::Dialect);
-    }
-    if from_protocol.is_some() && !is_v2_offered {
+    if from_protocol.is_some() && protocol.is_none() {
         return refused(Refusal::TokenAlone);
     }
     let bearer = || fields.get("authorization").and_then(bearer);
     let in_head = cookie.or_else(bearer).or(from_protocol).map(str::to_owned);
     let is_in_query = tokens.is_some_and(|tokens| tokens.is_in_query);
-    let in_query = || query_values(query, "token").find(|token| is_in_query && !token.is_empty());
+    let in_query = || query::values(query, "token").find(|token| is_in_query && !token.is_empty());
     let token = in_head.or_else(in_query).filter(|_| tokens.is_some());
     let address = fields.forwarded(config.trusted_proxies).unwrap_or(peer);
-    let topics = topics(query);
+    let topics = query::topics(query);
     let is_shown = tokens.is_none();
     Ok(Upgrade {
         accept: STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize()),
-        is_v2_offered,
+        speech,
+        protocol,
         token,
         address,
         topics,
@@ -288,46 +287,6 @@ fn fingerprint(address: IpAddr, agent: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (address, agent).hash(&mut hasher);
     hasher.finish()
-}
-
-/// `topics` of the query: split at commas and each decoded, or, with no raw comma, decoded and split.
-fn topics(query: &str) -> Vec<String> {
-    let raw = query.split('&').filter_map(|pair| pair.strip_prefix("topics="));
-    let split = |value: &str| {
-        if value.contains(',') {
-            value.split(',').map(decode).collect::<Vec<_>>()
-        } else {
-            decode(value).split(',').map(str::to_owned).collect()
-        }
-    };
-    raw.flat_map(split).filter(|topic| !topic.is_empty()).collect()
-}
-
-fn query_values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
-    query
-        .split('&')
-        .filter_map(move |pair| pair.split_once('=').filter(|(key, _)| *key == name))
-        .map(|(_, v)| decode(v))
-}
-
-/// Percent-decoding of a query value; what is no escape, or no UTF-8, stays recognisably wrong.
-fn decode(value: &str) -> String {
-    let bytes = value.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escape = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
-        match (bytes[at], escape.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-            (b'%', Some(byte)) => {
-                decoded.push(byte);
-                at += 2;
-            }
-            (b'+', _) => decoded.push(b' '),
-            (byte, _) => decoded.push(byte),
-        }
-        at += 1;
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 /// The request as the application sees it: header names in lower case, repeated ones joined as Node.js does.
@@ -519,17 +478,8 @@ mod tests {
             status(&format!("{upgrade}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n")),
             "400"
         );
-        assert_eq!(refusal(ask("/wse?protocol_version=1", "", &config)), Refusal::Dialect);
+        assert_eq!(refusal(ask("/wse?protocol_version=3", "", &config)), Refusal::Dialect);
         assert!(matches!(ask("/wse/health", "", &config), Err(Answer::Health)));
-    }
-
-    #[test]
-    fn topics_of_the_query_are_split_either_way() {
-        let topics = |query: &str| ask(&format!("/wse?{query}"), "", &config()).expect("no refusal").topics;
-        assert_eq!(topics("topics=a,b%2Cc"), ["a", "b,c"]);
-        assert_eq!(topics("topics=a%2Cb"), ["a", "b"]);
-        assert_eq!(topics("x=1&topics=user%3A1%3Aevents"), ["user:1:events"]);
-        assert!(topics("topics=").is_empty());
     }
 
     #[test]

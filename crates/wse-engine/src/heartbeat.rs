@@ -32,10 +32,12 @@ pub enum Due {
 }
 
 impl Heartbeat {
-    /// Decides at `now` for a connection last heard at `last_seen` and last pinged at `last_ping`.
-    pub fn due(&self, last_seen: u64, last_ping: u64, now: u64) -> Due {
+    /// Decides at `now` for a connection last heard at `last_seen` and last pinged at `last_ping`. `is_steady`: it is
+    /// pinged whether it was silent or not, because its own idle timer counts on it.
+    pub fn due(&self, last_seen: u64, last_ping: u64, is_steady: bool, now: u64) -> Due {
         let close_at = (self.idle_timeout_ms > 0).then(|| last_seen + self.idle_timeout_ms);
-        let ping_at = (self.interval_ms > 0).then(|| last_seen.max(last_ping) + self.interval_ms);
+        let since = if is_steady { last_ping } else { last_seen.max(last_ping) };
+        let ping_at = (self.interval_ms > 0).then(|| since + self.interval_ms);
         if close_at.is_some_and(|at| now >= at) {
             return Due::Close;
         }
@@ -57,17 +59,25 @@ mod tests {
     #[test]
     fn pings_after_silence_and_closes_after_more() {
         let times = Heartbeat::default();
-        assert_eq!(times.due(0, 0, 10_000), Due::At(25_000));
-        assert_eq!(times.due(0, 0, 25_000), Due::Ping);
-        assert_eq!(times.due(0, 25_000, 25_000), Due::At(50_000));
-        assert_eq!(times.due(0, 50_000, 50_000), Due::At(60_000));
-        assert_eq!(times.due(0, 50_000, 60_000), Due::Close);
-        assert_eq!(times.due(59_000, 50_000, 60_000), Due::At(84_000));
+        assert_eq!(times.due(0, 0, false, 10_000), Due::At(25_000));
+        assert_eq!(times.due(0, 0, false, 25_000), Due::Ping);
+        assert_eq!(times.due(0, 25_000, false, 25_000), Due::At(50_000));
+        assert_eq!(times.due(0, 50_000, false, 50_000), Due::At(60_000));
+        assert_eq!(times.due(0, 50_000, false, 60_000), Due::Close);
+        assert_eq!(times.due(59_000, 50_000, false, 60_000), Due::At(84_000));
+    }
+
+    #[test]
+    fn pings_steadily_whoever_counts_on_it() {
+        let times = Heartbeat::default();
+        assert_eq!(times.due(20_000, 0, true, 25_000), Due::Ping);
+        assert_eq!(times.due(25_000, 25_000, true, 49_999), Due::At(50_000));
+        assert_eq!(times.due(0, 50_000, true, 60_000), Due::Close);
     }
 
     #[test]
     fn zero_switches_a_time_off() {
-        assert_eq!(Heartbeat { interval_ms: 0, idle_timeout_ms: 0 }.due(0, 0, 1 << 40), Due::Never);
-        assert_eq!(Heartbeat { interval_ms: 10, idle_timeout_ms: 0 }.due(0, 0, 1 << 40), Due::Ping);
+        assert_eq!(Heartbeat { interval_ms: 0, idle_timeout_ms: 0 }.due(0, 0, false, 1 << 40), Due::Never);
+        assert_eq!(Heartbeat { interval_ms: 10, idle_timeout_ms: 0 }.due(0, 0, false, 1 << 40), Due::Ping);
     }
 }

@@ -14,15 +14,17 @@ use crate::metrics::count;
 use crate::outbound::Missed;
 use crate::rate_limit::Verdict;
 use crate::topics::MAX_SUBSCRIPTIONS;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use wse_protocol::codes::{Code, close};
+use wse_protocol::envelope::Dialect;
 use wse_protocol::frame::{FrameReader, Message, OpCode};
 use wse_protocol::message::{
-    Action, Error, Gap, HelloLimits, Ping, Pong, RateLimitWarning, ServerHello, ServerMessage, ServerReady,
-    SubscriptionUpdate, write,
+    Action, Error, Gap, HelloFeatures, HelloLimits, Ping, Pong, RateLimitWarning, ServerHello, ServerMessage,
+    ServerReady, SubscriptionUpdate, write,
 };
 use wse_protocol::scan;
 
@@ -33,6 +35,29 @@ struct SubscriptionRequest {
     action: serde_json::Value,
     #[serde(default)]
     topics: serde_json::Value,
+}
+
+/// What a `client_hello` says; what it leaves out, or says in another type, is not asked for.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ClientHello {
+    #[serde(deserialize_with = "lenient")]
+    protocol_version: Option<u64>,
+    #[serde(deserialize_with = "lenient")]
+    features: ClientFeatures,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ClientFeatures {
+    #[serde(deserialize_with = "lenient")]
+    compression: bool,
+}
+
+/// A member of another type counts as absent.
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
 impl Core {
@@ -149,7 +174,7 @@ impl Core {
                 match kind {
                     Some("ping" | "PING") => self.pong(conn, message.payload),
                     Some("pong" | "PONG" | "heartbeat") => {}
-                    Some("client_hello") => self.hello(conn),
+                    Some("client_hello") => self.hello(conn, message.payload),
                     Some("subscription_update" | "subscription") => self.subscription(conn, message.payload),
                     Some(_) | None if self.shared.config.envelope => {
                         self.event(conn, Kind::Message, message.json.as_bytes());
@@ -174,14 +199,23 @@ impl Core {
         let mut bytes = upgrade.response().into_bytes();
         if self.shared.config.envelope {
             let id = self.shared.ids.id(conn.high, conn.key).0;
-            let ready = ServerReady::new(id, conn.user().map(|user| &**user), self.timestamp());
-            bytes.extend_from_slice(Frame::new(OpCode::Text, &self.text(&ready), None).bytes());
+            let (dialect, user) = (conn.speech.dialect(), conn.user().map(|user| &**user));
+            let ready = ServerReady::new(dialect, false, id, user, self.timestamp());
+            bytes.extend_from_slice(Frame::new(OpCode::Text, &self.text(dialect, &ready), None).bytes());
         }
         self.send_now(conn, Frame::ready(bytes));
     }
 
-    fn hello<S: Socket>(&mut self, conn: &mut Connection<S>) {
-        conn.said_hello = true;
+    fn hello<S: Socket>(&mut self, conn: &mut Connection<S>, payload: Option<&str>) {
+        let hello =
+            payload.and_then(|json| serde_json::from_str::<ClientHello>(json).ok()).unwrap_or_default();
+        let is_first = !std::mem::replace(&mut conn.said_hello, true);
+        conn.speech.greet(hello.protocol_version, hello.features.compression);
+        if is_first {
+            // The time between heartbeats counts from here.
+            conn.last_ping = self.now.millis;
+            self.schedule(conn);
+        }
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
         let id = shared.ids.id(conn.high, conn.key).0;
@@ -192,18 +226,22 @@ impl Core {
             rate_limit_refill: rate.per_second,
         };
         let interval = Duration::from_millis(config.heartbeat.interval_ms);
-        let hello = ServerHello::new(env!("CARGO_PKG_VERSION"), limits, interval, id, self.timestamp());
+        let dialect = conn.speech.dialect();
+        let features = HelloFeatures::default();
+        let version = env!("CARGO_PKG_VERSION");
+        let hello = ServerHello::new(version, dialect, features, limits, interval, id, self.timestamp());
         self.say(conn, &hello);
     }
 
     fn pong<S: Socket>(&mut self, conn: &mut Connection<S>, payload: Option<&str>) {
-        let pong = Pong::answer(payload, self.timestamp());
+        let pong = Pong::answer(conn.speech.dialect(), payload, self.timestamp());
         self.say(conn, &pong);
     }
 
     /// Asks a silent connection for a sign of life, in its own language (PROTOCOL §14).
     pub fn ping<S: Socket>(&mut self, conn: &mut Connection<S>) {
-        if conn.said_hello {
+        // A client of v1 wants to hear it from the start.
+        if conn.said_hello || (self.shared.config.envelope && conn.speech.dialect() == Dialect::V1) {
             self.say(conn, &Ping { server_time: self.timestamp() });
         } else {
             self.send_control(conn, Frame::control(OpCode::Ping, b""));
@@ -264,7 +302,7 @@ impl Core {
         if !self.shared.config.envelope {
             return;
         }
-        let text = self.text(message);
+        let text = self.text(conn.speech.dialect(), message);
         match self.shared.budget.charge(text.len() + FRAME_WEIGHT) {
             Some(charge) => self.tell(conn, Frame::new(OpCode::Text, &text, Some(charge))),
             None => {
@@ -274,10 +312,10 @@ impl Core {
         }
     }
 
-    fn text(&mut self, message: &impl ServerMessage) -> Vec<u8> {
+    fn text(&mut self, dialect: Dialect, message: &impl ServerMessage) -> Vec<u8> {
         let id = message_id(self.now.unix_ms, &mut self.random);
         let mut text = Vec::with_capacity(512);
-        write(message, &id, self.timestamp(), &mut text);
+        write(message, dialect, &id, self.timestamp(), &mut text);
         text
     }
 }

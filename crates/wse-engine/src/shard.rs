@@ -15,6 +15,7 @@ use crate::metrics::count;
 use crate::rate_limit::RateLimit;
 use crate::shared::{Command, Shared};
 use crate::slab::Slab;
+use crate::speech::Speech;
 use crate::turn::Pending;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -112,6 +113,7 @@ impl<S: Socket> Shard<S> {
             backlog: None,
             topics: Vec::new(),
             caller: None,
+            speech: Speech::default(),
             last_seen: now,
             last_ping: 0,
             page: 0,

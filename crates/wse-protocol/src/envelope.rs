@@ -4,6 +4,7 @@
 //! where a message goes.
 
 mod category;
+mod dialect;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -15,9 +16,7 @@ use crate::scan::{self, Member, ScanError};
 pub use crate::error::EnvelopeError;
 pub use crate::timestamp::Timestamp;
 pub use category::{Category, category};
-
-/// The version in the envelope, and the protocol version of a greeting.
-pub const VERSION: u32 = 2;
+pub use dialect::Dialect;
 
 /// The most that [`complete`] adds to a publisher's text, in bytes.
 pub const MAX_OVERHEAD: usize = concat!(
@@ -42,10 +41,11 @@ pub enum Outcome {
 
 /// Completes a publisher's JSON object, and appends what goes on the wire to `out`.
 ///
-/// Where `id`, `ts`, `v`, the category or the payload are missing they are spliced in front; the
-/// publisher's own bytes follow as they are. `v`, `c` and `_msg_cat` are the server's to say: what
-/// differs from its word is taken out. The category is the publisher's wish if that is one of the
-/// three (an old prefix, else `_msg_cat`, else `c`), or follows from the type.
+/// The envelope begins with [`Dialect::members`] of [`Dialect::V2`], directly behind its brace. Where `id`,
+/// `ts` or the payload are missing they are spliced in next; the publisher's own bytes follow as they are.
+/// `v`, `c` and `_msg_cat` are the server's to say: those of the publisher are taken out. The category is
+/// the publisher's wish if that is one of the three (an old prefix, else `_msg_cat`, else `c`), or follows
+/// from the type.
 ///
 /// Whatever is at the start of `out` stays, so that a caller can leave room for a frame header. With
 /// [`MAX_OVERHEAD`] and the length of `text` free in `out` nothing is allocated, unless members have to
@@ -69,6 +69,7 @@ pub fn complete(text: &str, id: &Uuid, at: Timestamp, out: &mut Vec<u8>) -> Resu
 
     out.reserve(json.len() + MAX_OVERHEAD);
     out.push(b'{');
+    out.extend_from_slice(Dialect::V2.members(category).as_bytes());
     if !found.has_id {
         out.extend_from_slice(b"\"id\":\"");
         out.extend_from_slice(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
@@ -77,14 +78,6 @@ pub fn complete(text: &str, id: &Uuid, at: Timestamp, out: &mut Vec<u8>) -> Resu
     if !found.has_ts {
         out.extend_from_slice(b"\"ts\":\"");
         out.extend_from_slice(&at.to_ascii());
-        out.extend_from_slice(b"\",");
-    }
-    if !found.has_version {
-        out.extend_from_slice(b"\"v\":2,");
-    }
-    if !found.has_category {
-        out.extend_from_slice(b"\"_msg_cat\":\"");
-        out.extend_from_slice(category.as_str().as_bytes());
         out.extend_from_slice(b"\",");
     }
     if !found.has_payload {
@@ -118,8 +111,6 @@ pub(crate) fn push_members(json: &str, cuts: &[Range<usize>], out: &mut Vec<u8>)
 struct Found<'a> {
     has_id: bool,
     has_ts: bool,
-    has_version: bool,
-    has_category: bool,
     has_payload: bool,
     has_seq: bool,
     reserved: Option<&'static str>,
@@ -143,9 +134,11 @@ impl<'a> Found<'a> {
             Some("id") => self.has_id = true,
             Some("ts") => self.has_ts = true,
             Some("seq") => self.has_seq = true,
-            Some("v") if member.value == "2" => self.has_version = true,
-            Some("_msg_cat") if self.agrees(member.value) => self.has_category = true,
-            Some("v" | "_msg_cat") => self.cuts.push(member.start..member.end),
+            Some("v") => self.cuts.push(member.start..member.end),
+            Some("_msg_cat") => {
+                self.wish = self.wish.or_else(|| category_of(member.value));
+                self.cuts.push(member.start..member.end);
+            }
             Some("c") => {
                 self.old_wish = self.old_wish.or_else(|| category_of(member.value));
                 self.cuts.push(member.start..member.end);
@@ -158,13 +151,6 @@ impl<'a> Found<'a> {
             Some("offset") => self.reserved = Some("offset"),
             _ => {}
         }
-    }
-
-    /// Whether a `_msg_cat` may stay: it is a category, and not another than the one asked for before.
-    fn agrees(&mut self, value: &str) -> bool {
-        let category = category_of(value);
-        self.wish = self.wish.or(category);
-        category.is_some() && self.wish == category
     }
 
     fn category(&self) -> Category {

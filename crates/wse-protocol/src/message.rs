@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::codes::Code;
-use crate::envelope::{Timestamp, VERSION};
+use crate::envelope::{Dialect, Timestamp};
 use crate::scan;
 
 /// A message of the server's own.
@@ -20,9 +20,13 @@ pub trait ServerMessage: Serialize {
 
 /// Appends the envelope of `message` to `out`.
 ///
-/// It begins with the type: existing clients look for `ping` and `PONG` in the first characters.
-pub fn write<M: ServerMessage>(message: &M, id: &Uuid, at: Timestamp, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"t\":\"");
+/// It begins with the type, in v1 with the category before it: existing clients look for `ping` and `PONG` in
+/// the first 25 characters (PROTOCOL §6).
+pub fn write<M: ServerMessage>(message: &M, dialect: Dialect, id: &Uuid, at: Timestamp, out: &mut Vec<u8>) {
+    out.extend_from_slice(match dialect {
+        Dialect::V2 => b"{\"t\":\"",
+        Dialect::V1 => b"{\"c\":\"WSE\",\"t\":\"",
+    });
     out.extend_from_slice(M::TYPE.as_bytes());
     out.extend_from_slice(b"\",\"p\":");
     serde_json::to_writer(&mut *out, message).expect("plain structs are written to memory without fail");
@@ -30,7 +34,10 @@ pub fn write<M: ServerMessage>(message: &M, id: &Uuid, at: Timestamp, out: &mut 
     out.extend_from_slice(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
     out.extend_from_slice(b"\",\"ts\":\"");
     out.extend_from_slice(&at.to_ascii());
-    out.extend_from_slice(b"\",\"v\":2,\"_msg_cat\":\"WSE\"}");
+    out.extend_from_slice(match dialect {
+        Dialect::V2 => b"\",\"v\":2,\"_msg_cat\":\"WSE\"}",
+        Dialect::V1 => b"\",\"v\":1}",
+    });
 }
 
 macro_rules! server_messages {
@@ -81,19 +88,26 @@ struct ReadyFeatures {
 }
 
 impl<'a> ServerReady<'a> {
-    /// The greeting of a connection of `user_id` (`None`: anonymous). Its features are what works.
-    pub const fn new(connection_id: Uuid, user_id: Option<&'a str>, server_time: Timestamp) -> Self {
+    /// The greeting of a connection of `user_id` (`None`: anonymous). Its features are what the server has.
+    pub const fn new(
+        dialect: Dialect,
+        compression: bool,
+        connection_id: Uuid,
+        user_id: Option<&'a str>,
+        server_time: Timestamp,
+    ) -> Self {
         let features = ReadyFeatures {
-            compression: false,
-            encryption: false,
-            batching: false,
+            compression,
+            encryption: true,
+            batching: true,
             priority_queue: false,
             circuit_breaker: false,
             rust_transport: true,
             rust_jwt: true,
             recovery: false,
         };
-        let details = ReadyDetails { version: VERSION, features, connection_id, server_time, user_id };
+        let version = dialect.version();
+        let details = ReadyDetails { version, features, connection_id, server_time, user_id };
         Self { message: "connection established", details }
     }
 }
@@ -109,17 +123,45 @@ pub struct ServerHello<'a> {
     ping_interval: Duration,
     connection_id: Uuid,
     server_time: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_public_key: Option<&'a str>,
 }
 
-#[derive(Debug, Clone, Serialize)]
-struct HelloFeatures {
-    compression: bool,
-    recovery: bool,
-    cluster: bool,
-    batching: bool,
-    priority_queue: bool,
-    msgpack: bool,
-    encryption: bool,
+/// What is in force on a connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HelloFeatures {
+    /// Publications over the threshold are compressed.
+    pub compression: bool,
+    /// Publications are MessagePack.
+    pub msgpack: bool,
+    /// Publications are encrypted.
+    pub encryption: bool,
+}
+
+impl Serialize for HelloFeatures {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct All {
+            compression: bool,
+            recovery: bool,
+            cluster: bool,
+            batching: bool,
+            priority_queue: bool,
+            msgpack: bool,
+            encryption: bool,
+        }
+        let &Self { compression, msgpack, encryption } = self;
+        let all = All {
+            compression,
+            recovery: false,
+            cluster: false,
+            batching: true,
+            priority_queue: false,
+            msgpack,
+            encryption,
+        };
+        all.serialize(serializer)
+    }
 }
 
 /// What a connection may send. Zero where there is no limit.
@@ -138,22 +180,30 @@ impl<'a> ServerHello<'a> {
     /// because clients count on a positive number.
     pub const fn new(
         server_version: &'a str,
+        dialect: Dialect,
+        features: HelloFeatures,
         limits: HelloLimits,
         ping_interval: Duration,
         connection_id: Uuid,
         server_time: Timestamp,
     ) -> Self {
-        let features = HelloFeatures {
-            compression: false,
-            recovery: false,
-            cluster: false,
-            batching: false,
-            priority_queue: false,
-            msgpack: false,
-            encryption: false,
-        };
-        let protocol_version = VERSION;
-        Self { server_version, protocol_version, features, limits, ping_interval, connection_id, server_time }
+        Self {
+            server_version,
+            protocol_version: dialect.version(),
+            features,
+            limits,
+            ping_interval,
+            connection_id,
+            server_time,
+            encryption_public_key: None,
+        }
+    }
+
+    /// Names the server's public key, in padded base64 (PROTOCOL §11).
+    #[must_use]
+    pub const fn with_public_key(mut self, key: &'a str) -> Self {
+        self.encryption_public_key = Some(key);
+        self
     }
 }
 
@@ -170,7 +220,8 @@ pub struct Pong<'a> {
     client_timestamp: Option<&'a RawValue>,
     server_timestamp: u64,
     latency: Option<u64>,
-    latency_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ms: Option<Option<u64>>,
 }
 
 /// The longest number of a client that comes back in a pong: more digits than any clock shows.
@@ -181,7 +232,7 @@ impl<'a> Pong<'a> {
     ///
     /// Its `timestamp` comes back with the digits that it had. The latency is what the two clocks make
     /// of it, never negative; without a number it is null.
-    pub fn answer(payload: Option<&'a str>, at: Timestamp) -> Self {
+    pub fn answer(dialect: Dialect, payload: Option<&'a str>, at: Timestamp) -> Self {
         let mut client_timestamp = None;
         let read = scan::members(payload.unwrap_or("{}"), &mut |member| {
             if scan::key_is(member.key, "timestamp") {
@@ -196,7 +247,7 @@ impl<'a> Pong<'a> {
             client_timestamp: number.and_then(|(value, _)| serde_json::from_str(value).ok()),
             server_timestamp: at.0,
             latency,
-            latency_ms: latency,
+            latency_ms: (dialect == Dialect::V2).then_some(latency),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::envelope::{Category, Timestamp, VERSION, category, push_members};
+use crate::envelope::{Category, Dialect, Timestamp, category, push_members};
 use crate::scan::{self, MAX_DEPTH, ScanError};
 use event::Event;
 
@@ -135,7 +135,7 @@ pub fn transform(
     out.extend_from_slice(&at.to_ascii());
     out.push(b'"');
     push_number(out, ",\"seq\":", seq, "");
-    push_number(out, ",\"v\":", Some(VERSION), "");
+    push_number(out, ",\"v\":", Some(Dialect::V2.version()), "");
     push(out, ",\"_msg_cat\":\"", read.category().unwrap_or(target.category).as_str(), "\"");
     push_number(out, ",\"pri\":", about.priority(), "");
     push_text(out, ",\"cid\":", about.correlation_id());

@@ -24,7 +24,7 @@ fn envelope(text: &str) -> String {
 
 #[test]
 fn what_is_missing_is_spliced_in_front_of_the_publishers_bytes() {
-    let head = format!(r#"{{"id":"{ID}","ts":"2023-11-14T22:13:20.050Z","v":2,"_msg_cat":"U","#);
+    let head = format!(r#"{{"v":2,"_msg_cat":"U","id":"{ID}","ts":"2023-11-14T22:13:20.050Z","#);
     assert_eq!(
         envelope(r#" {"t" : "x", "p":{"n":1.50} } "#),
         format!(r#"{head}"t" : "x", "p":{{"n":1.50}} }}"#)
@@ -35,10 +35,12 @@ fn what_is_missing_is_spliced_in_front_of_the_publishers_bytes() {
 }
 
 #[test]
-fn a_whole_envelope_goes_out_byte_for_byte() {
-    let whole = r#"{"t":"x","p":{},"id":"a","ts":"b","seq":7,"v":2,"_msg_cat":"S"}"#;
+fn a_whole_envelope_keeps_its_bytes_behind_version_and_category() {
     let outcome = Outcome::Envelope { category: Category::Snapshot, has_seq: true };
+    let whole = r#"{"v":2,"_msg_cat":"S","t":"x","p":{},"id":"a","ts":"b","seq":7}"#;
     assert_eq!(completed(whole), Ok((whole.into(), outcome)));
+    let other_order = r#"{"t":"x","p":{},"id":"a","ts":"b","seq":7,"v":2,"_msg_cat":"S"}"#;
+    assert_eq!(completed(other_order), Ok((whole.into(), outcome)));
 }
 
 #[test]
@@ -47,8 +49,8 @@ fn what_the_server_says_replaces_what_the_publisher_said() {
     for (text, kept) in [
         (format!(r#"{{"v":1,{rest}}}"#), format!(r#"{{"v":2,"_msg_cat":"U",{rest}}}"#)),
         (format!(r#"{{{rest} , "v" : 1 }}"#), format!(r#"{{"v":2,"_msg_cat":"U",{rest} }}"#)),
-        (format!(r#"{{{rest},"v":2,"c":"S"}}"#), format!(r#"{{"_msg_cat":"S",{rest},"v":2}}"#)),
-        (format!(r#"{{"c":"S",{rest},"_msg_cat":"U"}}"#), format!(r#"{{"v":2,{rest},"_msg_cat":"U"}}"#)),
+        (format!(r#"{{{rest},"v":2,"c":"S"}}"#), format!(r#"{{"v":2,"_msg_cat":"S",{rest}}}"#)),
+        (format!(r#"{{"c":"S",{rest},"_msg_cat":"U"}}"#), format!(r#"{{"v":2,"_msg_cat":"U",{rest}}}"#)),
         (format!(r#"{{"_msg_cat":"X",{rest},"v":2.0}}"#), format!(r#"{{"v":2,"_msg_cat":"U",{rest}}}"#)),
         (format!(r#"{{"\u0063":"S",{rest},"\u0076":3}}"#), format!(r#"{{"v":2,"_msg_cat":"S",{rest}}}"#)),
         (format!(r#"S{{"_msg_cat":"U",{rest}}}"#), format!(r#"{{"v":2,"_msg_cat":"S",{rest}}}"#)),
@@ -67,7 +69,7 @@ fn what_the_server_says_replaces_what_the_publisher_said() {
 #[test]
 fn duplicates_cannot_say_two_things() {
     let text = r#"{"id":1,"ts":1,"p":{},"v":2,"v":1,"_msg_cat":"S","_msg_cat":"U","_msg_cat":"S"}"#;
-    assert_eq!(envelope(text), r#"{"id":1,"ts":1,"p":{},"v":2,"_msg_cat":"S","_msg_cat":"S"}"#);
+    assert_eq!(envelope(text), r#"{"v":2,"_msg_cat":"S","id":1,"ts":1,"p":{}}"#);
 }
 
 #[test]

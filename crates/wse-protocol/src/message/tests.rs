@@ -12,7 +12,13 @@ const CONNECTION: Uuid = Uuid::from_u128(7);
 /// The payload of `message`, after its envelope was looked at.
 fn payload<M: ServerMessage>(message: &M) -> Value {
     let mut out = Vec::new();
-    write(message, &ID, AT, &mut out);
+    write(message, Dialect::V1, &ID, AT, &mut out);
+    let old = String::from_utf8(std::mem::take(&mut out)).expect("UTF-8");
+    assert!(old.starts_with(&format!("{{\"c\":\"WSE\",\"t\":\"{}\",", M::TYPE)), "{old}");
+    let old: Value = serde_json::from_str(&old).expect("JSON");
+    assert_eq!((&old["v"], &old["id"], old.get("_msg_cat")), (&json!(1), &json!(ID.to_string()), None));
+
+    write(message, Dialect::V2, &ID, AT, &mut out);
     let text = String::from_utf8(out).expect("UTF-8");
     assert!(text.starts_with(&format!("{{\"t\":\"{}\",", M::TYPE)), "{text}");
     assert_eq!(crate::envelope::category(M::TYPE), crate::envelope::Category::Wse);
@@ -31,7 +37,7 @@ fn the_greeting_names_only_what_works() {
         "details": {
             "version": 2,
             "features": {
-                "compression": false, "encryption": false, "batching": false, "priority_queue": false,
+                "compression": true, "encryption": true, "batching": true, "priority_queue": false,
                 "circuit_breaker": false, "rust_transport": true, "rust_jwt": true, "recovery": false,
             },
             "connection_id": CONNECTION.to_string(),
@@ -39,20 +45,24 @@ fn the_greeting_names_only_what_works() {
             "user_id": "a\"b",
         },
     });
-    assert_eq!(payload(&ServerReady::new(CONNECTION, Some("a\"b"), AT)), expected);
-    assert!(payload(&ServerReady::new(CONNECTION, None, AT))["details"]["user_id"].is_null());
+    assert_eq!(payload(&ServerReady::new(Dialect::V2, true, CONNECTION, Some("a\"b"), AT)), expected);
+    let old = payload(&ServerReady::new(Dialect::V1, false, CONNECTION, None, AT));
+    assert_eq!(old["details"]["version"], 1);
+    assert_eq!(old["details"]["features"]["compression"], false);
+    assert!(old["details"]["user_id"].is_null());
 }
 
 #[test]
 fn the_hello_has_integers_for_limits_and_a_positive_interval_or_none() {
     let limits =
         HelloLimits { max_message_size: 1 << 20, rate_limit_capacity: 100_000, rate_limit_refill: 10_000 };
-    let hello = |interval| payload(&ServerHello::new("0.1.0", limits, interval, CONNECTION, AT));
+    let features = HelloFeatures { compression: true, ..HelloFeatures::default() };
+    let hello = |interval| ServerHello::new("0.1.0", Dialect::V2, features, limits, interval, CONNECTION, AT);
     let expected = json!({
         "server_version": "0.1.0",
         "protocol_version": 2,
         "features": {
-            "compression": false, "recovery": false, "cluster": false, "batching": false,
+            "compression": true, "recovery": false, "cluster": false, "batching": true,
             "priority_queue": false, "msgpack": false, "encryption": false,
         },
         "limits": {
@@ -62,13 +72,15 @@ fn the_hello_has_integers_for_limits_and_a_positive_interval_or_none() {
         "connection_id": CONNECTION.to_string(),
         "server_time": TIME,
     });
-    assert_eq!(hello(Duration::from_secs(25)), expected);
-    assert!(hello(Duration::ZERO).get("ping_interval").is_none());
+    assert_eq!(payload(&hello(Duration::from_secs(25))), expected);
+    assert!(payload(&hello(Duration::ZERO)).get("ping_interval").is_none());
+    let encrypted = payload(&hello(Duration::ZERO).with_public_key("BA=="));
+    assert_eq!(encrypted["encryption_public_key"], "BA==");
 }
 
 #[test]
 fn a_pong_gives_the_clients_number_back_as_it_was_written() {
-    let pong = |ping| payload(&Pong::answer(ping, AT));
+    let pong = |ping| payload(&Pong::answer(Dialect::V2, ping, AT));
     assert_eq!(payload(&Ping { server_time: AT }), json!({ "server_time": TIME }));
     let answer = |client: Value, latency: Value| {
         json!({
@@ -84,8 +96,14 @@ fn a_pong_gives_the_clients_number_back_as_it_was_written() {
     let long = format!("{{\"timestamp\":1{}}}", "0".repeat(100));
     assert_eq!(pong(Some(&long)), answer(Value::Null, Value::Null));
     let mut out = Vec::new();
-    write(&Pong::answer(Some(r#"{"timestamp":17e11}"#), AT), &ID, AT, &mut out);
+    write(&Pong::answer(Dialect::V2, Some(r#"{"timestamp":17e11}"#), AT), Dialect::V2, &ID, AT, &mut out);
     assert!(out.starts_with(br#"{"t":"PONG","p":{"client_timestamp":17e11,"#));
+}
+
+#[test]
+fn v1_has_no_latency_in_milliseconds() {
+    let pong = payload(&Pong::answer(Dialect::V1, Some(r#"{"timestamp":1700000000000}"#), AT));
+    assert_eq!((&pong["latency"], pong.get("latency_ms")), (&json!(50), None));
 }
 
 #[test]
