@@ -26,7 +26,7 @@ test('greets with server_ready before anything else', async (t) => {
   t.is(ready.p.details.user_id, 'anna')
   t.regex(ready.p.details.connection_id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
   t.is(ready.p.details.features.rust_transport, true)
-  for (const later of ['compression', 'encryption', 'recovery', 'batching']) {
+  for (const later of ['recovery', 'priority_queue', 'circuit_breaker']) {
     t.is(ready.p.details.features[later], false, later)
   }
 })
