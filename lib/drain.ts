@@ -37,9 +37,10 @@ export class Drain {
   #listener: Listener | undefined
   #isResuming = false
 
-  constructor(handle: number) {
+  /** See {@link EventSource} for `hasEnvelopes`. */
+  constructor(handle: number, hasEnvelopes: boolean) {
     this.#handle = handle
-    this.#source = new EventSource(handle)
+    this.#source = new EventSource(handle, hasEnvelopes)
   }
 
   /** Events in JavaScript's memory that the application has not taken. */

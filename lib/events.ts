@@ -48,6 +48,7 @@ class Batch {
     readonly rows: Int32Array,
     readonly joined: string,
     readonly bytes: Buffer | undefined,
+    readonly hasEnvelopes: boolean,
   ) {}
 
   connId(at: number): string {
@@ -78,6 +79,34 @@ class Batch {
 
 /** By the kinds of the addon's `inbound.rs`. */
 const TYPES = ['connect', 'auth_connect', 'msg', 'raw', 'bin', 'disconnect'] as const
+
+/** The short names of members that clients may name at length (PROTOCOL §1). */
+const SHORT = new Map([
+  ['type', 't'],
+  ['event_type', 't'],
+  ['payload', 'p'],
+  ['timestamp', 'ts'],
+  ['sequence', 'seq'],
+  ['correlation_id', 'cid'],
+  ['priority', 'pri'],
+  ['compressed', 'cmp'],
+  ['encrypted', 'enc'],
+  ['version', 'v'],
+])
+/** No long name is shorter. A look at the names that are there costs far less than asking for each long one. */
+const LONG = 4
+
+/** Adds each short member that is absent and whose long one is there. */
+function normalised(message: JsonObject): JsonObject {
+  for (const name in message) {
+    if (name.length < LONG) continue
+    const short = SHORT.get(name)
+    if (short === undefined || message[short] !== undefined) continue
+    // Of two long names of the type `type` counts, wherever it stands.
+    message[short] = name === 'event_type' && message.type !== undefined ? message.type : message[name]
+  }
+  return message
+}
 
 /**
  * An event of any type: one class for all, so that the loops of an application see one shape.
@@ -177,8 +206,13 @@ class BatchEvent {
   }
 
   get #json(): JsonObject {
-    this.#parsed ??= JSON.parse(this.#text) as JsonObject
+    this.#parsed ??= this.#parse()
     return this.#parsed
+  }
+
+  #parse(): JsonObject {
+    const parsed = JSON.parse(this.#text)
+    return this.type === 'msg' && this.#batch.hasEnvelopes ? normalised(parsed) : parsed
   }
 
   #member<T>(type: InboundEvent['type'], name: string): T | undefined {
@@ -190,6 +224,7 @@ class BatchEvent {
 export class EventSource {
   readonly #handle: number
   readonly #names: Names
+  readonly #hasEnvelopes: boolean
   readonly #table = new Uint32Array(native.TABLE_LENGTH)
   /** What was taken over when the engine ended: until then nothing waits in JavaScript but one batch. */
   #kept: Batch[] = []
@@ -197,9 +232,11 @@ export class EventSource {
   #batch: Batch | undefined
   #next = 0
 
-  constructor(handle: number) {
+  /** `hasEnvelopes`: whether messages are the protocol's; what is said in plain WebSocket is shown as it came. */
+  constructor(handle: number, hasEnvelopes: boolean) {
     this.#handle = handle
     this.#names = new Names(handle)
+    this.#hasEnvelopes = hasEnvelopes
   }
 
   /** Whether an event can be taken. */
@@ -253,7 +290,7 @@ export class EventSource {
     const [events, bytes] = this.#table as unknown as [number, number]
     const rows = new Int32Array(this.#table.slice(HEAD, HEAD + events * ROW).buffer)
     const beside = bytes > 0 ? translated(() => native.drainedBytes(this.#handle)) : undefined
-    return new Batch(this.#names, rows, joined, beside)
+    return new Batch(this.#names, rows, joined, beside, this.#hasEnvelopes)
   }
 }
 

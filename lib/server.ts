@@ -100,7 +100,7 @@ export class WseServer {
     this.#log = new Log(this.#settings.logger, this.#settings.logLevel)
     this.#authenticate = this.#settings.authenticate && authenticating(this.#settings.authenticate, this.#log)
     this.#handle = translated(() => native.start(this.#settings.json, () => this.#wake()))
-    this.#drain = new Drain(this.#handle)
+    this.#drain = new Drain(this.#handle, this.#settings.envelope)
     this.#dispatcher = new Dispatcher(this.#drain, this.#log, this.#settings.inbound, (connId, isHeld) => {
       if (!this.#isGone) translated(() => native.holdBack(this.#handle, connId, isHeld))
     })

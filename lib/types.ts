@@ -217,7 +217,10 @@ export interface AuthConnectEvent extends InboundEventBase {
 /** A JSON object arrived that the engine does not answer itself. */
 export interface MessageEvent extends InboundEventBase {
   readonly type: 'msg'
-  /** The message, parsed when first touched. */
+  /**
+   * The message, parsed when first touched. Where a client named a member at length (`type`, `payload`, …) and not in
+   * short (`t`, `p`, …), it has the short name too, unless the server has `envelope: false`.
+   */
   readonly data: JsonObject
   /** The message as it came, without the prefix (`WSE`, `S`, `U`) of an older client. */
   readonly text: string
