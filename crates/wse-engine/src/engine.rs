@@ -376,6 +376,18 @@ impl Engine {
         self.shared.set_consumer(present);
     }
 
+    /// Takes over messages of a type that the engine would answer, or show as they come; or gives it back. Types
+    /// that belong to the transport (PROTOCOL §7) stay the engine's.
+    pub fn handle(&self, kind: &str, is_handled: bool) {
+        self.shared.handled.set(kind, is_handled);
+    }
+
+    /// Counts messages that the host took and nobody wanted.
+    pub fn count_unheard(&self, messages: u64) {
+        count(&self.shared.metrics.inbound_dropped_total, messages);
+        self.shared.note(Event::Overload(Overload::Unheard), Subject::default);
+    }
+
     /// Events that wait for the application.
     pub fn inbound_depth(&self) -> u64 {
         self.shared.desks.iter().map(|desk| desk.inbound.depth()).sum()

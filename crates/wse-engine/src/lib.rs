@@ -20,6 +20,7 @@ pub mod engine;
 pub mod error;
 pub mod farewell;
 pub mod frame;
+pub mod handled;
 pub mod handshake;
 pub mod heartbeat;
 pub mod host;

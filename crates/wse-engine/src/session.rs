@@ -176,6 +176,7 @@ impl Core {
                     Some("pong" | "PONG" | "heartbeat") => {}
                     Some("client_hello") => self.hello(conn, message.payload),
                     Some("subscription_update" | "subscription") => self.subscription(conn, message.payload),
+                    Some(kind) if self.shared.handled.has(kind) => self.request(conn, message.json),
                     Some(_) | None if self.shared.config.envelope => {
                         self.event(conn, Kind::Message, message.json.as_bytes());
                     }
@@ -192,6 +193,12 @@ impl Core {
             }
             Err(_) => self.event(conn, Kind::Raw, text.as_bytes()),
         }
+    }
+
+    /// A message that the application has taken over, with the user, whom it would ask for in most cases.
+    fn request<S>(&mut self, conn: &mut Connection<S>, json: &str) {
+        let user = serde_json::json!(conn.user().map(|user| &**user));
+        self.event(conn, Kind::Request, format!("[{user},{json}]").as_bytes());
     }
 
     /// The 101, and the server's first message behind it in the same write.

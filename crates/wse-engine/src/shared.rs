@@ -4,6 +4,7 @@ use crate::auth::Identity;
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::frame::Frame;
+use crate::handled::Handled;
 use crate::host::{Host, Reply};
 use crate::id::{ConnectionKey, IdKey};
 use crate::inbound::Inbound;
@@ -202,6 +203,8 @@ pub struct Shared {
     pub topics: Topics,
     /// Who has which connections.
     pub users: Users,
+    /// What the application answers itself.
+    pub handled: Handled,
     /// Names of connections.
     pub ids: IdKey,
     /// The shards: those with a thread, and last the one that the host drives.
@@ -243,6 +246,7 @@ impl Shared {
             metrics: Metrics::default(),
             topics: Topics::new(config.shards + 1),
             users: Users::default(),
+            handled: Handled::default(),
             ids,
             desks: (0..=config.shards).map(desk).collect(),
             certificate: Certificate::default(),
