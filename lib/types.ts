@@ -126,6 +126,18 @@ export interface ServerOptions {
   }
   /** Bytes of all outbound queues; beyond, `broadcast` and `send` return false. Default: 512 MiB. */
   memoryBudgetBytes?: number
+  /**
+   * Compression of messages for clients that ask for it (`compression=true` or `compression=payload` in the query, or
+   * the feature in `client_hello`): once for a publication, whoever gets it. False: never.
+   */
+  compression?:
+    | boolean
+    | {
+        /** Messages up to this length leave as they are. Default: 1 024. */
+        thresholdBytes?: number
+        /** From 1, fast, to 9, small; 0 is off. Default: 6. */
+        level?: number
+      }
   /** Topics that clients may subscribe to beside their own, as globs (`*` any run, `?` one character). */
   topics?: {
     /** Granted to everyone. Default: none. */

@@ -9,6 +9,7 @@ use crate::id::ConnectionKey;
 use crate::outbound::Outbound;
 use crate::rate_limit::RateLimit;
 use crate::seats::Caller;
+use crate::secrecy::Secrecy;
 use crate::speech::Speech;
 use crate::topics::Topic;
 use crate::turn::Pending;
@@ -106,6 +107,8 @@ pub struct Connection<S> {
     pub caller: Option<Arc<Caller>>,
     /// How it speaks.
     pub speech: Speech,
+    /// What it has of encryption, if it wants any.
+    pub secrecy: Option<Box<Secrecy>>,
     /// When something was last heard from it, in milliseconds.
     pub last_seen: u64,
     /// When it was last pinged, in milliseconds.

@@ -74,7 +74,7 @@ fn the_hello_has_integers_for_limits_and_a_positive_interval_or_none() {
     });
     assert_eq!(payload(&hello(Duration::from_secs(25))), expected);
     assert!(payload(&hello(Duration::ZERO)).get("ping_interval").is_none());
-    let encrypted = payload(&hello(Duration::ZERO).with_public_key("BA=="));
+    let encrypted = payload(&hello(Duration::ZERO).with_public_key(Some("BA==")));
     assert_eq!(encrypted["encryption_public_key"], "BA==");
 }
 
