@@ -5,11 +5,9 @@
  */
 import { readFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
-import { decodeJwt, encodeJwt, type JwtOptions, WseError } from 'wse-server'
-import { type Command, milliseconds, named, parsed, UsageError } from './arguments.js'
-import { parseObject } from './json.js'
+import { decodeJwt, encodeJwt, type JwtOptions } from 'wse-server'
+import { type Command, jsonObject, milliseconds, named, parsed, UsageError } from './arguments.js'
 import { inspect } from './jwt.js'
-import { escaped } from './output.js'
 
 const usage = (): string => `Usage: wse-server token --sub USER [flags]
        wse-server token inspect [TOKEN] [flags]
@@ -72,14 +70,8 @@ function make(args: string[]): number {
   const exp = iat + Math.round(milliseconds('ttl', ttl, Number.MAX_SAFE_INTEGER) / 1_000)
   const own = { sub, iat, exp, ...(issuer && { iss: issuer }), ...(audience && { aud: audience }) }
   const header = { alg: alg as 'HS256', ...(kid && { kid }) }
-  const all = { ...parseObject('--claims', claims), ...own }
-  try {
-    console.log(encodeJwt(all, key, header))
-    return 0
-  } catch (cause) {
-    // The key and the claims are what was given.
-    throw cause instanceof WseError ? new UsageError(cause.message) : cause
-  }
+  console.log(encodeJwt({ ...jsonObject('--claims', claims), ...own }, key, header))
+  return 0
 }
 
 async function look(args: string[]): Promise<number> {
@@ -89,11 +81,8 @@ async function look(args: string[]): Promise<number> {
   const { alg: algorithm, issuer, audience } = values
   const key = keyOf(values)
   const inspection = inspect(token, { key, algorithm, issuer, audience, now: Date.now() })
-  if (inspection === null) {
-    const faults = ['this is no token: expected three parts in base64url, with dots between']
-    console.log(JSON.stringify({ verdict: 'refused', faults }, null, 2))
-    return 1
-  }
+  if (inspection === null)
+    throw new UsageError('this is no token: expected three parts in base64url, with dots between')
   const { header, claims, signature, faults } = inspection
   // What is wrong is said here; whether anything is wrong is said by what a server decides with.
   const means = { ...(issuer && { issuer }), ...(audience && { audience }) }
@@ -102,8 +91,7 @@ async function look(args: string[]): Promise<number> {
   // A number can be past all dates.
   const expires = ends && Number.isFinite(ends.valueOf()) ? ends.toISOString() : null
   const verdict = faults.length > 0 ? 'refused' : signature === 'valid' ? 'good' : 'good, if the signature is'
-  const lines = JSON.stringify({ header, claims, expires, signature, verdict, faults }, null, 2).split('\n')
-  for (const line of lines) console.log(escaped(line))
+  console.log(JSON.stringify({ header, claims, expires, signature, verdict, faults }, null, 2))
   return faults.length > 0 ? 1 : 0
 }
 

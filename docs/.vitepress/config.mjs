@@ -39,7 +39,6 @@ export default defineConfig({
           'authentication',
           'topics',
           'callbacks',
-          'handlers',
           'tls',
           'slow-readers',
           'processes',

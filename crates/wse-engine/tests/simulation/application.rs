@@ -4,13 +4,12 @@
 
 use crate::world::{World, identity};
 use std::sync::atomic::Ordering::Relaxed;
-use uuid::Uuid;
-use wse_engine::content::Content;
-use wse_engine::frame::Payload;
+use wse_engine::budget::Charge;
+use wse_engine::frame::{Frame, Payload};
 use wse_engine::inbound::{Batch, Entry, Kind};
 use wse_engine::shared::Command;
 use wse_engine::{ConnectionKey, Reply};
-use wse_protocol::envelope::Timestamp;
+use wse_protocol::frame::OpCode;
 
 /// An event as the application sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,20 +26,17 @@ impl World {
         mailbox.wake();
     }
 
-    /// What the engine makes of `text`; `None`: over the memory budget.
-    fn payload(&self, text: &str) -> Option<Payload> {
-        let config = &self.shared.config;
-        let payload = Content::Text(text).payload(config, Timestamp(1), || Uuid::from_u128(1));
-        let payload = payload.expect("it is no larger than a message may be");
-        self.shared.budget.charge(payload.capacity()).map(|charge| payload.charged(charge))
+    fn charge(&self, bytes: usize) -> Option<Charge> {
+        self.shared.budget.charge(bytes)
     }
 
     /// Publishes `text`; `false`: over the memory budget.
     pub fn publish(&self, topic: &str, text: &str) -> bool {
         let Some(topic) = self.shared.topics.get(topic) else { return true };
-        let Some(payload) = self.payload(text) else { return false };
+        let Some(charge) = self.charge(text.len()) else { return false };
+        let frame = Frame::new(OpCode::Text, text.as_bytes(), Some(charge));
         if topic.is_wanted(0) {
-            self.tell(Command::Publish(topic, payload.into_frame(None).0));
+            self.tell(Command::Publish(topic, frame));
         }
         true
     }
@@ -52,8 +48,9 @@ impl World {
 
     /// Sends `text` to every connection; `false`: over the memory budget.
     pub fn publish_all(&self, text: &str) -> bool {
-        let payload = self.payload(text);
-        payload.map(|payload| self.tell(Command::Everyone(payload.into_frame(None).0))).is_some()
+        let charge = self.charge(text.len());
+        let frame = charge.map(|charge| Frame::new(OpCode::Text, text.as_bytes(), Some(charge)));
+        frame.map(|frame| self.tell(Command::Everyone(frame))).is_some()
     }
 
     /// Sends an envelope to one connection; its number, or `None` when it is refused.
@@ -61,8 +58,10 @@ impl World {
         let seats = &self.shared.desks[0].seats;
         seats.high(key)?;
         let seq = seats.next_sequence(key);
-        let payload = if seats.is_full(key) { None } else { self.payload(text) }?;
-        let (frame, _) = payload.into_frame(Some(seq));
+        let charge = if seats.is_full(key) { None } else { self.charge(text.len()) }?;
+        let mut bytes = Payload::room(text.len());
+        bytes.extend_from_slice(text.as_bytes());
+        let (frame, _) = Payload::new(OpCode::Text, bytes, true, Some(charge)).into_frame(Some(seq));
         self.tell(Command::Send(key, frame));
         Some(seq)
     }
