@@ -48,6 +48,9 @@ export declare function connectionInfo(handle: number, id: string): string | nul
 /** The ids of all open connections. */
 export declare function connections(handle: number): Array<string>
 
+/** Counts messages that were taken and that nobody wanted. */
+export declare function countUnheard(handle: number, messages: number): void
+
 /** Answers an `authenticate` reply: `claims` as JSON, or none to refuse. */
 export declare function decide(handle: number, place: number, generation: number, userId?: string | undefined | null, claims?: string | undefined | null): void
 
@@ -83,6 +86,9 @@ export declare function eventMapping(types: string, snakeCase: boolean): Externa
 
 /** Lets the shards know of everything that was handed over. */
 export declare function flush(handle: number): void
+
+/** Takes messages of a type over for the application, or gives the type back to the engine. */
+export declare function handleType(handle: number, kind: string, isHandled: boolean): void
 
 /** The health snapshot as JSON. */
 export declare function health(handle: number): string

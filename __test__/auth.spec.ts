@@ -230,10 +230,13 @@ test('refuses a secret that is too short for its algorithm', (t) => {
   })
 })
 
-test('refuses to sign with an algorithm that it does not have', (t) => {
-  t.throws(() => encodeJwt({ sub: 'a', iat: now(), exp: now() + 1 }, secret, { alg: 'HS512' } as never), {
-    code: 'WSE_TOKEN_INVALID',
-  })
+test('refuses to sign with an algorithm that it does not have, and does not repeat it: it may be a key', (t) => {
+  for (const alg of ['HS512', secret]) {
+    t.throws(() => encodeJwt({ sub: 'a', iat: now(), exp: now() + 1 }, secret, { alg } as never), {
+      code: 'WSE_TOKEN_INVALID',
+      message: 'alg: expected one of HS256, RS256, ES256',
+    })
+  }
 })
 
 test('reads a token from the query where the option allows it, after all other places', async (t) => {

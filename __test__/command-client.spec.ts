@@ -1,13 +1,12 @@
 // Verifies that the command's clients, `publish` and `tail`, and its tokens do what their help says.
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import test from 'ava'
 import { exportSPKI, generateKeyPair, jwtVerify, SignJWT } from 'jose'
 import { WseServer } from 'wse-server'
 import { inspect } from '../bin/jwt.js'
-import { until, within } from './harness/arrivals.js'
-import { finished, program, run, written } from './harness/command.js'
+import { until } from './harness/arrivals.js'
+import { finished, run, runUnread, written } from './harness/command.js'
 import { Application, startServer } from './harness/server.js'
+import { startStranger } from './harness/stranger.js'
 import { secret, tokenOf } from './harness/tokens.js'
 
 const at = ({ port }: { port: number }): string => `ws://127.0.0.1:${port}/wse`
@@ -54,17 +53,70 @@ test.serial('says why nothing can be published, without a stack', async (t) => {
   for (const [args, code, words] of [
     [['publish', at(server), 'chat'], 1, /AUTH_REQUIRED/],
     [['publish', `ws://127.0.0.1:${port}/other`, 'chat'], 1, /answered with 404/],
-    [['publish', 'localhost', 'chat'], 2, /'localhost' is no address/],
+    [['publish', 'localhost', 'chat'], 2, /^the URL is no address/],
+    [['publish', 'ftp://anna:hunter2@localhost/?token=hunter2', 'chat'], 2, /^the URL is no address/],
     [['publish', at(server)], 2, /<type> is missing/],
     [['publish', at(server), 'chat', '[]'], 2, /the payload: expected a JSON object/],
-    [['publish', at(server), 'chat', '{'], 2, /the payload is not JSON/],
+    [
+      ['publish', at(server), 'chat', '{"password":hunter2}'],
+      2,
+      /^the payload is not JSON: look at line 1, column 13$/m,
+    ],
     [['publish', at(server), 'chat', '--wait', 'long'], 2, /--wait: expected seconds/],
-    [['publish', at(server), 'chat', '--header', 'nonsense'], 2, /expected 'Name: value'/],
+    [['publish', at(server), 'chat', '--header', 'Cookie=hunter2'], 2, /^--header: expected 'Name: value'$/m],
+    [['publish', at(server), 'chat', '--header=-h'], 2, /^--header: expected 'Name: value'$/m],
   ] as const) {
     const { code: actual, errors } = await finished(run(t, [...args]))
     t.is(actual, code, errors)
     t.regex(errors, words)
     t.false(errors.includes('    at '), errors)
+    t.false(errors.includes('hunter2'), errors)
+  }
+})
+
+test.serial('takes for a message what stands behind two dashes', async (t) => {
+  const server = await startServer(t)
+  const application = new Application(server)
+  t.is((await finished(run(t, ['publish', at(server), '--', '--help']))).code, 0)
+  t.deepEqual((await application.next('msg')).data, { t: '--help', p: {} })
+})
+
+test.serial('prints what a server says, and nothing that a terminal would obey', async (t) => {
+  const orders = '\u001b]0;title\u0007\u009b2J\u007f\u202e'
+  const refusing = await startStranger(
+    t,
+    (_, response) => void response.end(),
+    (socket) => {
+      socket.send(JSON.stringify({ t: 'error', p: { code: 'X', message: orders } }))
+      socket.close(4000, 'no')
+    },
+  )
+  const chatting = await startStranger(
+    t,
+    (_, response) => void response.end(),
+    (socket) => {
+      socket.send('{"t":"server_ready"}')
+      socket.send(JSON.stringify({ t: 'text', p: { orders } }))
+      socket.send(orders)
+      socket.on('message', () => socket.close(4000, orders))
+    },
+  )
+  for (const [server, words] of [
+    [refusing, 'refused with X: \\u001b]0;title\\u0007\\u009b2J\\u007f\\u202e'],
+    [chatting, 'closed with 4000: \\u001b]0;title\\u0007\\u009b2J\\u007f\\u202e'],
+  ] as const) {
+    for (const args of [
+      ['publish', at(server), 'chat'],
+      ['tail', at(server), 'news'],
+    ]) {
+      const { code, output, errors } = await finished(run(t, args))
+      t.is(code, 1)
+      t.notRegex(`${output}${errors}`.replaceAll('\n', ''), /[\p{Cc}\u202e]/u)
+      t.true(errors.includes(words), errors)
+      if (server === refusing) continue
+      const lines = output.split('\n').map((line) => JSON.parse(line) as unknown)
+      t.deepEqual(lines, [{ t: 'text', p: { orders } }, orders])
+    }
   }
 })
 
@@ -146,15 +198,29 @@ test.serial('does not come back to a server that does not want it', async (t) =>
 
 test.serial('ends quietly when nobody reads its output any more', async (t) => {
   const server = await startServer(t, { topics: { allow: ['news'] } })
-  const child = spawn(process.execPath, [program, 'tail', at(server), 'news'], { stdio: ['ignore', 'pipe', 'ignore'] })
-  t.teardown(() => child.kill('SIGKILL'))
-  const exit = within(once(child, 'exit'), 'the end of the command')
+  const { child, exit } = runUnread(t, ['tail', at(server), 'news'])
   await subscribed(server)
-  child.stdout.destroy()
+  child.stdout?.destroy()
   const flood = setInterval(() => server.broadcast('news', { t: 'news' }), 10)
   t.teardown(() => clearInterval(flood))
   t.deepEqual(await exit, [0, null])
 })
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  test.serial(`ends at the first ${signal} although whoever reads its output stands still`, async (t) => {
+    const server = await startServer(t, { topics: { allow: ['news'] }, outbound: { slowTimeoutMs: 0 } })
+    const { child, exit } = runUnread(t, ['tail', at(server), 'news'])
+    await subscribed(server)
+    const text = 'x'.repeat(64 << 10)
+    // What the server cannot send any more shows that nothing is taken at the other end.
+    await until('the command stands still', () => {
+      server.broadcast('news', { t: 'news', p: { text } })
+      return server.memory().longestOutboundBytes > 1 << 20
+    })
+    child.kill(signal)
+    t.deepEqual(await exit, [0, null])
+  })
+}
 
 test.serial('makes tokens that others can read and the server takes', async (t) => {
   const args = ['token', '--sub', 'anna', '--ttl', '60', '--issuer', 'here', '--audience', 'desk', '--kid', 'k1']
@@ -228,6 +294,13 @@ test.serial('reads a token from the standard input and refuses it by the exit co
   t.like(JSON.parse(output), { verdict: 'refused', faults: ['iss is "there", expected "here"'] })
 })
 
+test.serial('refuses what is no token, by the exit code too', async (t) => {
+  const { code, output } = await finished(run(t, ['token', 'inspect', 'nonsense']))
+  t.is(code, 1)
+  t.like(JSON.parse(output), { verdict: 'refused' })
+  t.regex(output, /this is no token/)
+})
+
 test.serial('tells the key of one server from that of another', async (t) => {
   const keyFile = written(t, 'secret', `${secret}\n`)
   const token = await tokenOf('anna', {}, { key: 'another secret, which has thirty-two bytes too' })
@@ -247,7 +320,19 @@ for (const [mistake, args, env, words] of [
     {},
     /NO_SUCH of --secret-env is not/,
   ],
-  ['no token', ['token', 'inspect', 'nonsense'], {}, /this is no token/],
+  [
+    'an algorithm that is none',
+    ['token', '--sub', 'a', '--alg', 'none'],
+    { JWT_SECRET: secret },
+    /^alg: expected one of HS256, RS256, ES256$/m,
+  ],
+  ['a short secret', ['token', '--sub', 'a'], { JWT_SECRET: 'short' }, /32 bytes/],
+  [
+    'claims that are not JSON',
+    ['token', '--sub', 'a', '--claims', '{"key": hunter2}'],
+    { JWT_SECRET: secret },
+    /^--claims is not JSON: look at line 1, column 9$/m,
+  ],
   [
     'claims that are none',
     ['token', '--sub', 'a', '--claims', '1'],

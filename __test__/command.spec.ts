@@ -1,16 +1,18 @@
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { existsSync, openSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage } from 'node:http'
 import { get } from 'node:https'
 import { dirname, join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { SETTINGS } from '../bin/configuration.js'
-import { until, within } from './harness/arrivals.js'
+import { parseJson } from '../bin/json.js'
+import { gate, until, within } from './harness/arrivals.js'
 import { makeCertificate } from './harness/certificates.js'
 import { Child } from './harness/child.js'
-import { finished, program, run, written } from './harness/command.js'
+import { finished, program, run, runUnread, written } from './harness/command.js'
 import { connect } from './harness/connect.js'
 import { allPages } from './harness/pages.js'
+import { startStranger } from './harness/stranger.js'
 import { secret, tokenOf } from './harness/tokens.js'
 
 /** A configuration file with this text; removed when the test is over. */
@@ -32,6 +34,16 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     t.like(await child.exited(), { code: 0, signal: null })
   })
 }
+
+test.serial('ends well at a signal that comes before it listens', async (t) => {
+  const [isAsked, ask] = gate()
+  const { port } = await startStranger(t, () => ask())
+  const jwt = { jwks: `http://127.0.0.1:${port}/keys`, algorithm: 'ES256' }
+  const child = run(t, ['serve', '--config', configured(t, JSON.stringify({ host: '127.0.0.1', port: 0, jwt }))])
+  await within(isAsked, 'the question for keys')
+  child.kill('SIGTERM')
+  t.like(await finished(child), { code: 0, output: '', errors: '' })
+})
 
 test.serial('serves TLS with the files that the configuration names', async (t) => {
   const { cert, key } = await makeCertificate()
@@ -128,6 +140,13 @@ for (const [mistake, args, env, expected] of [
     'option jwt.secret: an HS256 secret has at least 32 bytes, this one has 5 (--jwt-secret)',
   ],
   ['the port', ['--port', 'http'], {}, 'option listen.port: expected a whole number from 0 to 65535 (--port)'],
+  [
+    'the file of a certificate',
+    ['--tls-cert-file', '/nowhere/cert.pem', '--tls-key-file', '/nowhere/key.pem'],
+    {},
+    "cannot read /nowhere/cert.pem: Error: ENOENT: no such file or directory, open '/nowhere/cert.pem' " +
+      '(--tls-cert-file, --tls-key-file)',
+  ],
   ['a flag that is given twice', ['--path', '/a', '--path', '/b'], {}, '--path is given 2 times'],
   [
     'a group beside its member',
@@ -228,6 +247,47 @@ for (const [fault, text, expected] of [
     t.false(errors.includes('    at '), errors)
   })
 }
+
+test.serial('says where a file is not JSON, and nothing of what stands there', async (t) => {
+  const path = configured(t, '{\n  "port": 0,\n  "jwt": { "secret": hunter2hunter2 }\n}')
+  const { code, errors } = await finished(run(t, ['serve', '--config', path]))
+  t.is(code, 2)
+  t.is(errors, `${path} is not JSON: look at line 3, column 22\n`)
+})
+
+for (const [text, place] of [
+  ['', 'line 1, column 1'],
+  ['{', 'line 1, column 2'],
+  ['{ "a": 1, }', 'line 1, column 11'],
+  ["{ 'a': 1 }", 'line 1, column 3'],
+  ['{ "a" 1 }', 'line 1, column 7'],
+  ['[1, 2', 'line 1, column 6'],
+  ['[1 2]', 'line 1, column 4'],
+  ['[01]', 'line 1, column 3'],
+  ['["a\nb"]', 'line 1, column 2'],
+  ['["\\x"]', 'line 1, column 2'],
+  ['{ "a": [true, { "b": tru } ] }', 'line 1, column 22'],
+  ['// a comment\n{}', 'line 1, column 1'],
+  ['{\r\n  "a": [-1.5e+3, "\\u00e9é\u007f"],\r\n  "b": nul\r\n}', 'line 3, column 8'],
+  ['{} {}', 'line 1, column 4'],
+] as const) {
+  test(`says that ${JSON.stringify(text)} is not JSON at ${place}`, (t) => {
+    t.throws(() => parseJson('it', text), { message: `it is not JSON: look at ${place}` })
+  })
+}
+
+test.serial('reads a file with the mark that some editors put before a text', async (t) => {
+  const path = configured(t, '\ufeff{ "host": "127.0.0.1", "port": 0, "path": "/marked" }')
+  t.regex(await run(t, ['serve', '--config', path]).nextLine(), /\/marked$/)
+})
+
+const onFullDisk = existsSync('/dev/full') ? test.serial : test.serial.skip
+
+onFullDisk('says in one line that its output cannot be written', async (t) => {
+  const { errors, exit } = runUnread(t, ['serve', '--help'], openSync('/dev/full', 'w'))
+  t.deepEqual(await exit, [1, null])
+  t.regex(errors(), /^wse-server: cannot write: .*\n$/)
+})
 
 for (const [fault, args, expected] of [
   ['a file that is not there', ['serve', '--config', '/nowhere/wse.json'], 'ENOENT'],

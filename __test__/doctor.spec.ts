@@ -1,18 +1,19 @@
 // Verifies that `wse-server doctor` names the step that fails, and what usually leads to it: against real servers,
 // nginx, and proxies that do what some do.
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, type RequestListener } from 'node:http'
 import { createServer as createEncrypted } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { WseServer } from 'wse-server'
 import type { Finding, Step } from '../bin/finding.js'
 import { makeCertificate } from './harness/certificates.js'
-import { finished, run, written } from './harness/command.js'
+import { finished, run, runUnread, written } from './harness/command.js'
 import { connect } from './harness/connect.js'
 import { startHost } from './harness/host.js'
 import { hasNginx, startHoarder, startNginx } from './harness/proxy.js'
 import { startServer } from './harness/server.js'
+import { startStranger } from './harness/stranger.js'
 import { secret, tokenOf } from './harness/tokens.js'
 
 // Without nginx these tests are skipped and listed as such.
@@ -111,12 +112,15 @@ for (const [fault, validity, address, isTrusted, words] of [
 test.serial('says where a redirection leads, which no client follows', async (t) => {
   const http = createServer((_, response) => response.writeHead(301, { location: 'https://new.example/' }).end())
   http.on('upgrade', (_, socket) =>
-    socket.end('HTTP/1.1 301 Moved Permanently\r\nLocation: wss://new.example/wse\r\nContent-Length: 0\r\n\r\n'),
+    socket.end(
+      'HTTP/1.1 301 Moved Permanently\r\nLocation: wss://new.example/wse?token=hunter2\r\nContent-Length: 0\r\n\r\n',
+    ),
   )
   t.teardown(() => http.close())
   await once(http.listen(0, '127.0.0.1'), 'listening')
   const found = await examine(t, at(http.address() as AddressInfo))
   failsAt(t, found, 'upgrade', /301.*wss:\/\/new\.example\/wse.*follow no redirection/)
+  t.false(JSON.stringify(found.findings).includes('hunter2'))
 })
 
 test.serial('says that the path is another one', async (t) => {
@@ -144,12 +148,69 @@ test.serial('says that the clock of this machine is behind', async (t) => {
 
 test.serial('holds the token against the clock of whoever answers', async (t) => {
   const date = new Date(Date.now() + 7_200_000).toUTCString()
-  const http = createServer((_, response) => response.writeHead(404, { date }).end())
-  t.teardown(() => http.close())
-  await once(http.listen(0, '127.0.0.1'), 'listening')
-  const found = await examine(t, at(http.address() as AddressInfo), ['--token', await tokenOf('anna')])
+  const stranger = await startStranger(t, (_, response) => response.writeHead(404, { date }).end())
+  const found = await examine(t, at(stranger), ['--token', await tokenOf('anna')])
   failsAt(t, found, 'clock', /7[12]\d\d s ahead/)
   t.regex(found.findings.find(({ step }) => step === 'token')?.text ?? '', /expired/)
+})
+
+test.serial('takes the date of a cached answer for no clock', async (t) => {
+  const headers = { date: new Date(Date.now() - 7_200_000).toUTCString(), age: '7200' }
+  const stranger = await startStranger(t, (_, response) => response.writeHead(404, headers).end())
+  const { statuses } = await examine(t, at(stranger), ['--token', await tokenOf('anna')])
+  t.like(statuses, { clock: 'skip', token: 'ok' })
+})
+
+for (const [fault, answer, words] of [
+  ['stands still', (_, response) => void response.write('{'), /answered with 200 .*the rest stands still$/],
+  ['is cut', (_, response) => void response.write('{', () => response.destroy()), /the rest is cut: ECONNRESET$/],
+] as [string, RequestListener, RegExp][]) {
+  test.serial(`blames no TLS when an answer ${fault}, and goes on`, async (t) => {
+    const stranger = await startStranger(t, answer)
+    const { statuses, findings } = await examine(t, at(stranger), ['--timeout', '0.5'])
+    const finding = findings.find(({ step }) => step === 'http')
+    t.is(finding?.status, 'warn')
+    t.regex(finding?.text ?? '', words)
+    t.notRegex(finding?.cause ?? '', /TLS/)
+    t.is(statuses.upgrade, 'fail')
+  })
+}
+
+test.serial('refuses an algorithm that is none', async (t) => {
+  const [, claims] = (await tokenOf('anna')).split('.')
+  const header = Buffer.from('{"alg":{"toString":1}}').toString('base64url')
+  const server = await startServer(t, { jwt: { secret } })
+  const found = await examine(t, at(server), ['--token', `${header}.${claims}.`])
+  failsAt(t, found, 'token', /alg is none of HS256, RS256, ES256/)
+})
+
+test.serial('shows what a server says without obeying it', async (t) => {
+  const orders = '\u001b]0;title\u0007\u009b2J'
+  const stranger = await startStranger(
+    t,
+    (_, response) => response.writeHead(404, { server: 'a\u009b2J' }).end(),
+    (socket) => {
+      socket.send(JSON.stringify({ t: 'error', p: { code: 'X', message: `${orders}\nok    greeting` } }))
+      socket.close(4000)
+    },
+  )
+  for (const args of [[], ['--json']]) {
+    const { code, output } = await finished(run(t, ['doctor', at(stranger), ...args]))
+    t.is(code, 1)
+    t.notRegex(output.replaceAll('\n', ''), /\p{Cc}/u)
+    t.notRegex(output, /^ok {4}greeting/m)
+    t.true(output.includes('refused with X: \\u001b]0;title\\u0007\\u009b2J'), output)
+  }
+})
+
+test.serial('keeps its verdict when nobody reads it', async (t) => {
+  const server = new WseServer()
+  const { port } = await server.listen({ host: '127.0.0.1', port: 0 })
+  await server.close()
+  const { child, exit, errors } = runUnread(t, ['doctor', at({ port }), '--json'])
+  child.stdout?.destroy()
+  t.deepEqual(await exit, [1, null])
+  t.is(errors(), '')
 })
 
 test.serial('says that the server has no room', async (t) => {
@@ -202,6 +263,32 @@ behindNginx('says that nginx reaches no server', async (t) => {
   const { port } = await server.listen({ host: '127.0.0.1', port: 0 })
   await server.close()
   failsAt(t, await examine(t, at(await startNginx(t, [{ port }]))), 'upgrade', /502.*reaches no server/)
+})
+
+/** Sends a message to every connection, again and again, until the test is over. */
+function chat(t: ExecutionContext, server: WseServer): void {
+  const timer = setInterval(() => server.broadcastAll('{"t":"news"}'), 10)
+  t.teardown(() => clearInterval(timer))
+}
+
+test.serial('takes no message of the application for a heartbeat', async (t) => {
+  const server = await startServer(t, { heartbeatIntervalMs: 0 })
+  chat(t, server)
+  const { code, findings } = await examine(t, at(server), ['--idle', '1'])
+  t.is(code, 0)
+  const { status, text = '' } = findings.find(({ step }) => step === 'idle') ?? {}
+  t.is(status, 'warn')
+  t.regex(text, /no heartbeat within/)
+})
+
+test.serial('says that there was no silence to live through', async (t) => {
+  const server = await startServer(t, { heartbeatIntervalMs: 2_000 })
+  chat(t, server)
+  const { code, findings } = await examine(t, at(server), ['--idle', '20'])
+  t.is(code, 0)
+  const { status, text = '' } = findings.find(({ step }) => step === 'idle') ?? {}
+  t.is(status, 'skip')
+  t.regex(text, /messages of the application left no silence/)
 })
 
 behindNginx('says that nginx cuts a silence that is shorter than the heartbeat', async (t) => {

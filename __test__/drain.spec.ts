@@ -1,5 +1,5 @@
 import test from 'ava'
-import type { InboundEvent } from 'wse-server'
+import type { InboundEvent, JsonObject } from 'wse-server'
 import { gate, within } from './harness/arrivals.js'
 import { connect } from './harness/connect.js'
 import { Application, startServer, warned } from './harness/server.js'
@@ -240,4 +240,35 @@ test('warns of what was dropped because nobody drained', async (t) => {
   await connection.roundTrip()
   await server.close()
   t.regex((await warning).message, /nobody drained/)
+})
+
+for (const [title, sent, data] of [
+  ['a type', { type: 'chat' }, { t: 'chat' }],
+  ['another type', { event_type: 'chat' }, { t: 'chat' }],
+  ['two types', { event_type: 'b', type: 'a' }, { t: 'a' }],
+  ['a type that is none', { event_type: 'b', type: null }, { t: null }],
+  ['all', { type: 'chat', payload: { n: 1 }, timestamp: 'now', sequence: 1, correlation_id: 'c', priority: 8, compressed: false, encrypted: false, version: 2 }, { t: 'chat', p: { n: 1 }, ts: 'now', seq: 1, cid: 'c', pri: 8, cmp: false, enc: false, v: 2 }], // biome-ignore format: one line.
+  ['a short one too', { payload: { n: 1 }, p: { n: 2 }, t: 'chat' }, {}],
+  ['an empty short one too', { p: null, payload: { n: 1 }, t: 'chat' }, {}],
+  ['nothing', { t: 'chat', p: { type: 'inner', payload: 1 } }, {}],
+] satisfies [string, JsonObject, JsonObject][]) {
+  test(`adds the short names to a message that names ${title} at length`, async (t) => {
+    const server = await startServer(t)
+    const application = new Application(server)
+    const connection = await connect(t, server)
+    for (const prefix of ['', 'WSE', 'S', 'U']) {
+      connection.send(prefix + JSON.stringify(sent))
+      const event = await application.next('msg')
+      t.deepEqual(event.data, { ...sent, ...data })
+      t.is(event.text, JSON.stringify(sent))
+    }
+  })
+}
+
+test('shows a message of a plain connection as it came', async (t) => {
+  const server = await startServer(t, { envelope: false })
+  const application = new Application(server)
+  const connection = await connect(t, server, { greeted: false })
+  connection.send({ type: 'chat', payload: 1 })
+  t.deepEqual((await application.next('msg')).data, { type: 'chat', payload: 1 })
 })

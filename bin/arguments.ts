@@ -17,12 +17,25 @@ export interface Command {
 /** A mistake of whoever called: told in one line, without a stack. */
 export class UsageError extends Error {}
 
+/** Somebody asks how a subcommand is used. */
+export class HelpRequest extends Error {}
+
 type Flags = NonNullable<ParseArgsConfig['options']>
 
-/** Flags and other arguments, strictly: an unknown flag is a mistake. */
+const HELP = { help: { type: 'boolean', short: 'h' } } as const
+
+/** Flags and other arguments, strictly: an unknown flag is a mistake. `--help` is a flag of every subcommand. */
 export function parsed<const T extends Flags>(args: string[], options: T) {
+  const { values, positionals } = strictly(() =>
+    parseArgs({ args, options: { ...options, ...HELP }, allowPositionals: true }),
+  )
+  if ((values as { help?: boolean }).help) throw new HelpRequest()
+  return { values, positionals }
+}
+
+function strictly<T>(parse: () => T): T {
   try {
-    return parseArgs({ args, options, allowPositionals: true })
+    return parse()
   } catch (cause) {
     // The first sentence says what is wrong, those behind it speak to programmers.
     throw new UsageError((cause as Error).message.split(/\. |\n/, 1)[0])
@@ -45,16 +58,4 @@ export function milliseconds(flag: string, text: string, most = LONGEST_MS): num
   const value = Math.round(Number(text) * 1_000)
   if (/^\d+(\.\d+)?$/.test(text) && value >= 0 && value <= most) return value
   throw new UsageError(`--${flag}: expected seconds, such as 5 or 0.5, at most ${Math.floor(most / 1_000)}`)
-}
-
-/** A flag's JSON object. */
-export function jsonObject(name: string, text: string): Record<string, unknown> {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (cause) {
-    throw new UsageError(`${name} is not JSON: ${(cause as Error).message}`)
-  }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
-  throw new UsageError(`${name}: expected a JSON object`)
 }

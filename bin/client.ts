@@ -68,17 +68,6 @@ export function envelopeOf(text: string): Envelope | null {
   }
 }
 
-/** A text as one line of JSON: what is JSON keeps its bytes, all but the line breaks between its parts. */
-export function lineOf(text: string): string {
-  try {
-    JSON.parse(text)
-    return text.replaceAll(/[\r\n]+/g, ' ')
-  } catch {
-    // Any other text, as a string.
-    return JSON.stringify(text)
-  }
-}
-
 export interface ClientOptions {
   /** Told of every text behind the greeting, also of those that are waited for. */
   readonly onText: (text: string, envelope: Envelope | null, client: Client) => void
@@ -191,7 +180,8 @@ export class Client {
 }
 
 function refusalOf({ statusCode: status = 0, statusMessage = '', headers }: IncomingMessage): Refusal {
-  const towards = headers.location === undefined ? '' : `, towards ${headers.location}`
+  // What is behind the path may be a secret.
+  const towards = headers.location === undefined ? '' : `, towards ${headers.location.replace(/[?#].*/s, '')}`
   return new Refusal(`answered with ${status} ${statusMessage} instead of an upgrade${towards}`, { status })
 }
 

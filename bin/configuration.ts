@@ -12,12 +12,13 @@ import { pathToFileURL } from 'node:url'
 import { type ListenOptions, type ServerOptions, WseError } from 'wse-server'
 import { type Setting, textSettings } from '../lib/config.js'
 import { UsageError } from './arguments.js'
+import { parseJson } from './json.js'
 
 /** A setting with its names. */
 interface NamedSetting extends Setting {
-  /** In the environment: `WSE_JWT_SECRET`. */
+  /** In the environment: `WSE_JWT_ISSUER`. */
   readonly variable: string
-  /** On the command line: `jwt-secret`. */
+  /** On the command line: `jwt-issuer`. */
   readonly flag: string
 }
 
@@ -81,8 +82,9 @@ export class Configuration {
 
   /** What the server says of an option, with the place that it came from; other errors stay as they are. */
   explain(cause: unknown): unknown {
-    if (!(cause instanceof WseError) || !cause.code.startsWith('WSE_OPTION_')) return cause
-    const path = (/^option (?:listen\.)?([\w.]+)/.exec(cause.message)?.[1] ?? '').replace(/^listen$/, '')
+    if (!(cause instanceof WseError) || !/^WSE_(OPTION|TLS)_/.test(cause.code)) return cause
+    const named = /^option (?:listen\.)?([\w.]+)/.exec(cause.message)?.[1] ?? ''
+    const path = cause.code === 'WSE_TLS_INVALID' ? 'tls' : named.replace(/^listen$/, '')
     const isIt = (other: string) => `${other}.`.startsWith(`${path}.`) || `${path}.`.startsWith(`${other}.`)
     const places = [...this.#sources].filter(([other]) => isIt(other)).map(([, source]) => source)
     const place = places.length > 0 ? places.join(', ') : this.#file
@@ -146,15 +148,12 @@ async function readFile(path: string): Promise<Tree> {
 function readJson(path: string): unknown {
   let text: string
   try {
-    text = readFileSync(path, 'utf8')
+    // Without the mark that some editors put before a text.
+    text = new TextDecoder().decode(readFileSync(path))
   } catch (cause) {
     throw unreadable(cause)
   }
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    throw new UsageError(`${path} is not JSON: ${(cause as Error).message}`)
-  }
+  return parseJson(path, text)
 }
 
 /** The default export of a module. Options that are functions need one. */

@@ -8,6 +8,7 @@ import { ask } from './endpoint.js'
 import type { Examination, Finding } from './finding.js'
 import { inspect } from './jwt.js'
 import { reach } from './network.js'
+import { escaped } from './output.js'
 import { TARGET_FLAGS, TARGET_USAGE, type Target, targetOf } from './target.js'
 import { converse } from './traffic.js'
 
@@ -38,15 +39,15 @@ function judge(token: string | undefined, now: number): Finding {
     return { step: 'token', status: 'warn', text: 'it is no JWT', cause }
   }
   const { header, claims, faults } = inspection
-  const text = `${header.alg}, for ${JSON.stringify(claims.sub)}`
+  const text = `${JSON.stringify(header.alg)}, for ${JSON.stringify(claims.sub)}`
   if (faults.length === 0) return { step: 'token', status: 'ok', text }
   const cause = 'the client has to fetch a new token before each connection'
   return { step: 'token', status: 'fail', text: `${text}: ${faults.join('; ')}`, cause }
 }
 
 function print({ step, status, text, cause }: Finding): void {
-  console.log(`${status.padEnd(4)}  ${step.padEnd(8)}  ${text}`)
-  if (cause !== undefined) console.log(`${' '.repeat(16)}usually: ${cause}`)
+  console.log(`${status.padEnd(4)}  ${step.padEnd(8)}  ${escaped(text)}`)
+  if (cause !== undefined) console.log(`${' '.repeat(16)}usually: ${escaped(cause)}`)
 }
 
 async function run(args: string[]): Promise<number> {
@@ -57,7 +58,7 @@ async function run(args: string[]): Promise<number> {
   let hasFailed = false
   for await (const finding of examine(target, milliseconds('idle', values.idle))) {
     hasFailed ||= finding.status === 'fail'
-    if (values.json) console.log(JSON.stringify(finding))
+    if (values.json) console.log(escaped(JSON.stringify(finding)))
     else print(finding)
   }
   return hasFailed ? 1 : 0

@@ -29,29 +29,50 @@ export async function* ask(target: Target): Examination<Endpoint> {
   url.protocol = url.protocol === 'wss:' ? 'https:' : 'http:'
   url.pathname = `${url.pathname.replace(/\/$/, '')}/health`
   url.search = ''
+  const timeout = AbortSignal.timeout(target.timeoutMs)
   const start = performance.now()
   const asked = Date.now()
   let response: IncomingMessage
-  let body: string
   try {
-    response = await answer(url, target)
-    body = await bodyOf(response)
+    response = await answer(url, target, timeout)
   } catch (cause) {
-    const code = codeOf(cause)
-    const unparsed = code.startsWith('HPE_') ? 'what listens there speaks no HTTP, or wants TLS (wss://)' : undefined
-    const timeout = code === 'ABORT_ERR' ? 'what listens there says nothing: it may want TLS (wss://)' : undefined
-    yield { step: 'http', status: 'fail', text: `no answer: ${code}`, cause: unparsed ?? timeout ?? NETWORK[code] }
+    yield unanswered(codeOf(cause))
     return null
   }
-  const { statusCode = 0, headers } = response
-  const health = healthOf(body)
-  yield found(url, statusCode, health, headers.server?.toString(), since(start))
   // A date has whole seconds: in the middle it is off by half of one at most.
-  const middle = (asked + Date.now()) / 2
-  const date = headers.date === undefined ? Number.NaN : Date.parse(headers.date)
-  const skewMs = Number.isNaN(date) ? 0 : date + 500 - middle
-  yield Number.isNaN(date) ? { step: 'clock', status: 'skip', text: 'the answer has no date' } : clock(skewMs)
-  return { isEngine: health !== null, skewMs }
+  const now = (asked + Date.now()) / 2 - 500
+  const { statusCode = 0, headers } = response
+  const by = headers.server === undefined ? '' : `, by ${headers.server}`
+  const text = `${url.pathname} answered with ${statusCode}${by} (${since(start)})`
+  let isEngine = false
+  try {
+    const health = healthOf(await bodyOf(response))
+    isEngine = health !== null
+    yield found(text, statusCode, health)
+  } catch (cause) {
+    yield broken(text, timeout.aborted ? 'stands still' : `is cut: ${codeOf(cause)}`)
+  }
+  const skewMs = Date.parse(headers.date ?? '') - now
+  // A cache gives the date at which it got what it answers with.
+  const isCached = headers.age !== undefined
+  if (isCached || Number.isNaN(skewMs)) {
+    yield { step: 'clock', status: 'skip', text: isCached ? 'the answer is that of a cache' : 'the answer has no date' }
+    return { isEngine, skewMs: 0 }
+  }
+  yield clock(skewMs)
+  return { isEngine, skewMs }
+}
+
+function unanswered(code: string): Finding {
+  const unparsed = code.startsWith('HPE_') ? 'what listens there speaks no HTTP, or wants TLS (wss://)' : undefined
+  const silent = code === 'ABORT_ERR' ? 'what listens there says nothing: it may want TLS (wss://)' : undefined
+  return { step: 'http', status: 'fail', text: `no answer: ${code}`, cause: unparsed ?? silent ?? NETWORK[code] }
+}
+
+/** Somebody answered in HTTP, and that somebody may upgrade well: it is too early for a verdict. */
+function broken(text: string, how: string): Finding {
+  const cause = 'something before the server holds its answers back or ends them, or the path is of a stream'
+  return { step: 'http', status: 'warn', text: `${text}, and the rest ${how}`, cause }
 }
 
 /** What a clock that is `skewMs` ahead of ours means for tokens. */
@@ -65,9 +86,7 @@ export function clock(skewMs: number): Finding {
   return { step: 'clock', status: seconds > LEEWAY_SECONDS ? 'fail' : 'warn', text, cause }
 }
 
-function found(url: URL, status: number, health: Health | null, server: string | undefined, time: string): Finding {
-  const by = server === undefined ? '' : `, by ${server}`
-  const text = `${url.pathname} answered with ${status}${by} (${time})`
+function found(text: string, status: number, health: Health | null): Finding {
   if (!health) {
     const cause = 'the path is another one, or something before the server answers in its place'
     return { step: 'http', status: 'warn', text: `${text}, which is no wse-server`, cause }
@@ -93,9 +112,9 @@ function healthOf(body: string): Health | null {
   }
 }
 
-async function answer(url: URL, { headers, ca, timeoutMs }: Target): Promise<IncomingMessage> {
-  const signal = AbortSignal.timeout(timeoutMs)
-  const options = { headers, signal, agent: false } as const
+async function answer(url: URL, { headers, ca }: Target, signal: AbortSignal): Promise<IncomingMessage> {
+  // A cache is to ask as well.
+  const options = { headers: { 'cache-control': 'no-cache', ...headers }, signal, agent: false } as const
   const request =
     url.protocol === 'https:'
       ? getEncrypted(url, { ...options, ...(ca !== undefined && { ca: [...rootCertificates, ca] }) })

@@ -29,6 +29,7 @@ export interface Inspection {
 /** What clocks may differ, in seconds: the default of `jwt.leewaySeconds`. */
 export const LEEWAY_SECONDS = 30
 const MAX_BYTES = 8192
+const ALGORITHMS: readonly unknown[] = ['HS256', 'RS256', 'ES256']
 
 /** Looks at a token. Null: it is none. */
 export function inspect(token: string, expected: Expectation): Inspection | null {
@@ -51,7 +52,8 @@ function* faultsOf(
   { algorithm }: Expectation,
 ): Generator<string> {
   if (Buffer.byteLength(token) > MAX_BYTES) yield `it is larger than ${MAX_BYTES} bytes`
-  if (algorithm !== undefined && header.alg !== algorithm) yield `alg is ${header.alg}, expected ${algorithm}`
+  if (!ALGORITHMS.includes(header.alg)) yield `alg is none of ${ALGORITHMS.join(', ')}`
+  else if (algorithm !== undefined && header.alg !== algorithm) yield `alg is ${header.alg}, expected ${algorithm}`
   if (header.crit !== undefined) yield 'crit names extensions that nobody here knows'
   if (signature === 'invalid') yield 'the signature is not of this key'
 }

@@ -6,8 +6,10 @@
  * @module
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Command, jsonObject, milliseconds, named, parsed } from './arguments.js'
-import { Client, describe, type Envelope, lineOf } from './client.js'
+import { type Command, milliseconds, named, parsed } from './arguments.js'
+import { Client, describe, type Envelope } from './client.js'
+import { parseObject } from './json.js'
+import { lineOf } from './output.js'
 import { TARGET_FLAGS, TARGET_USAGE, targetOf } from './target.js'
 
 const usage = (): string => `Usage: wse-server publish URL TYPE [PAYLOAD] [flags]
@@ -24,7 +26,7 @@ async function run(args: string[]): Promise<number> {
   const [address = '', type = '', payload = '{}'] = named(positionals, ['url', 'type', 'payload'], 2)
   const target = targetOf(address, values)
   const waitMs = milliseconds('wait', values.wait)
-  const p = jsonObject('the payload', payload)
+  const p = parseObject('the payload', payload)
 
   let isRefused = false
   const onText = (text: string, envelope: Envelope | null) => {

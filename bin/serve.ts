@@ -42,18 +42,23 @@ async function run(args: string[]): Promise<number> {
   const { config, ...given } = values as { config?: string } & Record<string, string[]>
   for (const name of unknownVariables(process.env)) console.error(`${name} is no setting of this version: ignored`)
 
+  // From here on: what follows may wait for others, and in a container nothing else ends a process that has no handler.
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
   const configuration = await Configuration.read(config, process.env, given)
   const { options, address } = configuration
+  if (stop.signal.aborted) return 0
   const hasLog = options.logger === undefined && options.logLevel !== undefined
   try {
     const wse = new WseServer(hasLog ? { ...options, logger: lines() } : options)
+    stop.signal.addEventListener('abort', () => void wse.close())
     const { port } = await wse.listen(address)
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void wse.close())
     const scheme = address.tls === undefined ? 'ws' : 'wss'
     const name = address.host ?? '0.0.0.0'
     console.log(`${scheme}://${name.includes(':') ? `[${name}]` : name}:${port}${options.path ?? '/wse'}`)
     return 0
   } catch (cause) {
+    if (stop.signal.aborted) return 0
     throw configuration.explain(cause)
   }
 }

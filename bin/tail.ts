@@ -8,7 +8,8 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Command, named, parsed } from './arguments.js'
-import { Client, describe, type Envelope, isFinal, lineOf, Refusal } from './client.js'
+import { Client, describe, type Envelope, isFinal, Refusal } from './client.js'
+import { escaped, lineOf } from './output.js'
 import { TARGET_FLAGS, TARGET_USAGE, type Target, targetOf } from './target.js'
 
 const usage = (): string => `Usage: wse-server tail URL TOPIC… [flags]
@@ -26,6 +27,8 @@ const FIRST_DELAY_MS = 500
 const LONGEST_DELAY_MS = 30_000
 /** A server shows a sign of life every 25 s; one that is silent for so long is gone. */
 const SILENCE_MS = 90_000
+/** How long whoever reads the output may take for the rest of it. */
+const FAREWELL_MS = 1_000
 
 /** Prints lines, and stands a connection still while the output is full. */
 function print(client: Client, line: string): void {
@@ -36,7 +39,11 @@ function print(client: Client, line: string): void {
 
 /** Ends a connection on which nothing comes any more, not even a heartbeat. */
 function watch(client: Client): void {
-  const timer = setTimeout(() => client.socket.terminate(), SILENCE_MS)
+  const timer = setTimeout(() => {
+    // Nothing is heard on a connection that stands still, whoever is there.
+    if (client.socket.isPaused) timer.refresh()
+    else client.socket.terminate()
+  }, SILENCE_MS)
   for (const event of ['message', 'ping', 'pong']) client.socket.on(event, () => timer.refresh())
   void client.closed.then(() => clearTimeout(timer))
 }
@@ -76,7 +83,7 @@ class Tail {
       })
       if (signal.aborted || ending === null) return
       const delayMs = delayOf(this.#failures++)
-      console.error(`${ending}; back in ${(delayMs / 1_000).toFixed(1)} s`)
+      console.error(`${escaped(ending)}; back in ${(delayMs / 1_000).toFixed(1)} s`)
       // Rejects when it is stopped, which the loop looks at.
       await delay(delayMs, undefined, { signal }).catch(() => {})
     }
@@ -97,7 +104,7 @@ class Tail {
       const ending = await client.closed
       if (!isFinal(ending.code)) return describe(ending)
       if (ending.code >= 4000) throw new Refusal(describe(ending), { closing: ending })
-      if (!signal.aborted) console.error(describe(ending))
+      if (!signal.aborted) console.error(escaped(describe(ending)))
       return null
     } finally {
       signal.removeEventListener('abort', leave)
@@ -109,9 +116,9 @@ class Tail {
     const request = { action: 'subscribe', topics: this.#topics }
     const { p } = await client.ask('subscription_update', request, 'subscription_update')
     const refused = p.failed_topics as string[]
-    if (refused.length > 0) console.error(`not allowed: ${refused.join(', ')}`)
+    if (refused.length > 0) console.error(escaped(`not allowed: ${refused.join(', ')}`))
     if (!p.success) throw new Refusal('none of the topics is allowed', { closing: { code: 4403, reason: '' } })
-    console.error(`subscribed to ${(p.success_topics as string[]).join(', ')}`)
+    console.error(escaped(`subscribed to ${(p.success_topics as string[]).join(', ')}`))
     this.#hasSubscribed = true
     this.#failures = 0
   }
@@ -124,8 +131,15 @@ async function run(args: string[]): Promise<number> {
   const tail = new Tail(targetOf(address, values), topics, values.all)
   // A second signal ends the process at once: nobody listens for it any more.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => tail.stop())
-  await tail.run()
-  return 0
+  // Nobody reads any more: there is nothing left to do.
+  process.stdout.once('error', () => tail.stop())
+  try {
+    await tail.run()
+    return 0
+  } finally {
+    // Lines that nobody takes would keep the process alive.
+    setTimeout(() => process.exit(), FAREWELL_MS).unref()
+  }
 }
 
 export const tail: Command = { usage, run }

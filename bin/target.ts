@@ -53,13 +53,14 @@ export const headersOf = ({ token, headers }: Target): Record<string, string> =>
 function urlOf(address: string): URL {
   const url = URL.canParse(address) ? new URL(address) : null
   const scheme = { 'ws:': 'ws:', 'wss:': 'wss:', 'http:': 'ws:', 'https:': 'wss:' }[url?.protocol ?? '']
-  if (!url || !scheme) throw new UsageError(`'${address}' is no address: expected one like ws://localhost:8000/wse`)
+  // Neither is told again: an address can hold a token, and a header most often does.
+  if (!url || !scheme) throw new UsageError('the URL is no address: expected one like ws://localhost:8000/wse')
   return new URL(url.href.replace(/^\w+:/, scheme))
 }
 
 function headerOf(text: string): [string, string] {
   const [, name, value] = /^([\w!#$%&'*+.^`|~-]+):\s*(.*)$/.exec(text) ?? []
-  if (name === undefined || value === undefined) throw new UsageError(`--header '${text}': expected 'Name: value'`)
+  if (name === undefined || value === undefined) throw new UsageError("--header: expected 'Name: value'")
   return [name.toLowerCase(), value]
 }
 

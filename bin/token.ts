@@ -5,9 +5,11 @@
  */
 import { readFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
-import { decodeJwt, encodeJwt, type JwtOptions } from 'wse-server'
-import { type Command, jsonObject, milliseconds, named, parsed, UsageError } from './arguments.js'
+import { decodeJwt, encodeJwt, type JwtOptions, WseError } from 'wse-server'
+import { type Command, milliseconds, named, parsed, UsageError } from './arguments.js'
+import { parseObject } from './json.js'
 import { inspect } from './jwt.js'
+import { escaped } from './output.js'
 
 const usage = (): string => `Usage: wse-server token --sub USER [flags]
        wse-server token inspect [TOKEN] [flags]
@@ -70,8 +72,14 @@ function make(args: string[]): number {
   const exp = iat + Math.round(milliseconds('ttl', ttl, Number.MAX_SAFE_INTEGER) / 1_000)
   const own = { sub, iat, exp, ...(issuer && { iss: issuer }), ...(audience && { aud: audience }) }
   const header = { alg: alg as 'HS256', ...(kid && { kid }) }
-  console.log(encodeJwt({ ...jsonObject('--claims', claims), ...own }, key, header))
-  return 0
+  const all = { ...parseObject('--claims', claims), ...own }
+  try {
+    console.log(encodeJwt(all, key, header))
+    return 0
+  } catch (cause) {
+    // The key and the claims are what was given.
+    throw cause instanceof WseError ? new UsageError(cause.message) : cause
+  }
 }
 
 async function look(args: string[]): Promise<number> {
@@ -81,8 +89,11 @@ async function look(args: string[]): Promise<number> {
   const { alg: algorithm, issuer, audience } = values
   const key = keyOf(values)
   const inspection = inspect(token, { key, algorithm, issuer, audience, now: Date.now() })
-  if (inspection === null)
-    throw new UsageError('this is no token: expected three parts in base64url, with dots between')
+  if (inspection === null) {
+    const faults = ['this is no token: expected three parts in base64url, with dots between']
+    console.log(JSON.stringify({ verdict: 'refused', faults }, null, 2))
+    return 1
+  }
   const { header, claims, signature, faults } = inspection
   // What is wrong is said here; whether anything is wrong is said by what a server decides with.
   const means = { ...(issuer && { issuer }), ...(audience && { audience }) }
@@ -91,7 +102,8 @@ async function look(args: string[]): Promise<number> {
   // A number can be past all dates.
   const expires = ends && Number.isFinite(ends.valueOf()) ? ends.toISOString() : null
   const verdict = faults.length > 0 ? 'refused' : signature === 'valid' ? 'good' : 'good, if the signature is'
-  console.log(JSON.stringify({ header, claims, expires, signature, verdict, faults }, null, 2))
+  const lines = JSON.stringify({ header, claims, expires, signature, verdict, faults }, null, 2).split('\n')
+  for (const line of lines) console.log(escaped(line))
   return faults.length > 0 ? 1 : 0
 }
 

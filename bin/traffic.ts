@@ -102,25 +102,40 @@ async function exchange(client: Client, arrivals: Map<number, number>, timeoutMs
   return { step: 'frames', status: 'warn', text: `${text}: answers come together`, cause: HELD_BACK }
 }
 
+const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`
+
 /** Whether the connection outlives its silence: until the server's own sign of life. */
 async function wait(client: Client, idleMs: number): Promise<Finding> {
   const start = performance.now()
-  const seconds = () => `${((performance.now() - start) / 1_000).toFixed(1)} s`
+  let heard = start
+  let longest = 0
+  const hear = () => {
+    longest = Math.max(longest, performance.now() - heard)
+    heard = performance.now()
+  }
+  // What the application says ends the silence, but is no promise to end the next one.
+  client.socket.on('message', hear)
   const giveUp = new AbortController()
-  const heartbeat = new Promise<'heartbeat'>((resolve) => {
-    for (const event of ['ping', 'message']) client.socket.once(event, () => resolve('heartbeat'))
-  })
+  const heartbeat = new Promise<'heartbeat'>((resolve) => client.socket.once('ping', () => resolve('heartbeat')))
   const over = delay(idleMs, 'over' as const, { signal: giveUp.signal })
   const first: Closing | 'heartbeat' | 'over' = await Promise.race([heartbeat, client.closed, over])
   giveUp.abort()
   over.catch(() => {})
+  client.socket.off('message', hear)
+  const silenceMs = performance.now() - heard
+  const took = performance.now() - start
+  hear()
+  const isBroken = longest < took / 2
+  const never = `messages of the application left no silence of more than ${seconds(longest)}`
   if (first === 'heartbeat') {
-    return { step: 'idle', status: 'ok', text: `lived through ${seconds()} of silence, until the heartbeat` }
+    if (isBroken) return { step: 'idle', status: 'skip', text: `${never} before the heartbeat` }
+    return { step: 'idle', status: 'ok', text: `lived through ${seconds(longest)} of silence, until the heartbeat` }
   }
   if (first === 'over') {
+    const text = `no heartbeat within ${seconds(took)}${isBroken ? `; ${never}` : ''}`
     const cause = 'the heartbeat is longer (heartbeatIntervalMs) or off: then proxies cut whoever is silent'
-    return { step: 'idle', status: 'warn', text: `no heartbeat within ${seconds()}`, cause }
+    return { step: 'idle', status: 'warn', text, cause }
   }
   const cause = first.code === 1006 ? IDLE : CLOSINGS[first.code]
-  return { step: 'idle', status: 'fail', text: `${describe(first)} after ${seconds()} of silence`, cause }
+  return { step: 'idle', status: 'fail', text: `${describe(first)} after ${seconds(silenceMs)} of silence`, cause }
 }

@@ -7,7 +7,8 @@
  * @module
  */
 import { createRequire } from 'node:module'
-import { type Command, UsageError } from './arguments.js'
+import { type Command, HelpRequest, UsageError } from './arguments.js'
+import { escaped, guardOutput } from './output.js'
 
 /** Loaded when asked for: a server needs no client. */
 const COMMANDS: Record<string, () => Promise<Command>> = {
@@ -42,24 +43,20 @@ async function run([name = '', ...rest]: string[]): Promise<number> {
   const load = Object.hasOwn(COMMANDS, wanted) ? COMMANDS[wanted] : undefined
   if (!load) throw new UsageError(name === '' ? USAGE : `unknown command '${name}'; try --help`)
   const command = await load()
-  const args = isFlag ? [name, ...rest] : rest
-  if (args.includes('--help') || args.includes('-h')) {
+  try {
+    return await command.run(isFlag ? [name, ...rest] : rest)
+  } catch (cause) {
+    if (!(cause instanceof HelpRequest)) throw cause
     console.log(command.usage())
     return 0
   }
-  return command.run(args)
 }
 
-// Whoever reads the output may stop before it ends, as `head` does.
-process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
-  if (cause.code !== 'EPIPE') throw cause
-  process.exit(0)
-})
-
+guardOutput()
 try {
   process.exitCode = await run(process.argv.slice(2))
 } catch (cause) {
   const isMistake = cause instanceof UsageError
-  console.error(isMistake ? cause.message : `wse-server: ${(cause as Error).message}`)
+  console.error(isMistake ? cause.message : escaped(`wse-server: ${(cause as Error).message}`))
   process.exitCode = isMistake ? 2 : 1
 }

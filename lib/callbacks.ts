@@ -1,15 +1,17 @@
 /**
- * Callbacks: every event goes to the function that wants its type.
+ * Callbacks and handlers: every event goes to the function that wants its type.
  *
  * Owns the order: those of one connection follow each other, those of different connections do not wait for each
- * other, and all together are bounded. A connection that is far ahead of its callbacks is not read meanwhile. A fault of one is told to the log and touches nothing else.
+ * other, and all together are bounded. A connection that is far ahead of them is not read meanwhile. A fault of one is
+ * told to the log and touches nothing else.
  *
  * @module
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Drain, Listener } from './drain.js'
 import { WseError } from './errors.js'
-import { weightOf } from './events.js'
+import { type Incoming, weightOf } from './events.js'
+import { type Handlers, isThenable } from './handlers.js'
 import type { Log } from './log.js'
 import type { CallbackOptions, Callbacks, InboundEvent } from './types.js'
 
@@ -43,7 +45,7 @@ export type HoldBack = (connId: string, isHeld: boolean) => void
 
 /** What waits behind a callback of one connection. */
 interface Queue {
-  readonly events: InboundEvent[]
+  readonly events: Incoming[]
   bytes: number
   /** Whether its connection is not read. */
   isHeld: boolean
@@ -58,9 +60,10 @@ interface Generation {
   readonly concurrency: number
 }
 
-/** Hands the events of one server to its application's callbacks. */
+/** Hands the events of one server to its application's callbacks, and requests to its handlers. */
 export class Dispatcher implements Listener {
   readonly #drain: Drain
+  readonly #handlers: Handlers
   readonly #log: Log
   #current: Generation = { callbacks: {}, isInOrder: true, concurrency: CONCURRENCY }
   /** What waits behind a callback that is not finished, by connection. */
@@ -71,11 +74,13 @@ export class Dispatcher implements Listener {
   /** Of all events that are not finished. */
   #bytes = 0
 
-  constructor(drain: Drain, log: Log, limits: InboundLimits, holdBack: HoldBack) {
+  constructor(drain: Drain, handlers: Handlers, log: Log, limits: InboundLimits, holdBack: HoldBack) {
     this.#drain = drain
+    this.#handlers = handlers
     this.#log = log
     this.#limits = limits
     this.#holdBack = holdBack
+    drain.serve(this)
   }
 
   /** See `setCallbacks` of the server. */
@@ -93,8 +98,8 @@ export class Dispatcher implements Listener {
     )
   }
 
-  hand(event: InboundEvent): void {
-    if (this.#queues.size > 0 && this.#current.isInOrder) {
+  hand(event: Incoming): void {
+    if (this.#queues.size > 0 && this.#isInOrder(event)) {
       const queue = this.#queues.get(event.connId)
       if (queue) {
         this.#wait(event, queue)
@@ -105,12 +110,16 @@ export class Dispatcher implements Listener {
     if (running) this.#follow(event, running)
   }
 
+  /** Whether an event waits for those before it. Requests always do: their answers are in order. */
+  #isInOrder(event: Incoming): boolean {
+    return this.#current.isInOrder || event.type === 'request'
+  }
+
   /** Calls what wants the event; what it returns if that is to be waited for. */
-  #call(event: InboundEvent): Promise<unknown> | undefined {
-    const callback = this.#current.callbacks[event.type]
-    if (!callback) return undefined
+  #call(event: Incoming): Promise<unknown> | undefined {
     try {
-      const result = callback(event)
+      const isRequest = event.type === 'request'
+      const result = isRequest ? this.#handlers.answer(event) : this.#current.callbacks[event.type]?.(event)
       return isThenable(result) ? Promise.resolve(result) : undefined
     } catch (cause) {
       this.#fault(event, cause)
@@ -118,7 +127,7 @@ export class Dispatcher implements Listener {
     }
   }
 
-  #wait(event: InboundEvent, queue: Queue): void {
+  #wait(event: Incoming, queue: Queue): void {
     const weight = weigh(event)
     this.#bytes += weight
     queue.bytes += weight
@@ -129,19 +138,19 @@ export class Dispatcher implements Listener {
     this.#holdBack(event.connId, true)
   }
 
-  #follow(event: InboundEvent, running: Promise<unknown>): void {
+  #follow(event: Incoming, running: Promise<unknown>): void {
     this.#running += 1
     this.#bytes += weigh(event)
     const queue: Queue = { events: [], bytes: 0, isHeld: false }
-    if (this.#current.isInOrder) this.#queues.set(event.connId, queue)
+    if (this.#isInOrder(event)) this.#queues.set(event.connId, queue)
     void this.#finish(event, running, queue)
   }
 
   /** Sees a callback to its end, and then those that wait behind it. Never rejects. */
-  async #finish(first: InboundEvent, running: Promise<unknown>, queue: Queue): Promise<void> {
+  async #finish(first: Incoming, running: Promise<unknown>, queue: Queue): Promise<void> {
     let began = performance.now()
     let call: Promise<unknown> | undefined = running
-    for (let event: InboundEvent | undefined = first; event; event = this.#next(queue, first.connId)) {
+    for (let event: Incoming | undefined = first; event; event = this.#next(queue, first.connId)) {
       if (event !== first) call = this.#call(event)
       try {
         await call
@@ -163,7 +172,7 @@ export class Dispatcher implements Listener {
     })
   }
 
-  #next(queue: Queue, connId: string): InboundEvent | undefined {
+  #next(queue: Queue, connId: string): Incoming | undefined {
     const event = queue.events.shift()
     if (event) queue.bytes -= weigh(event)
     if (queue.isHeld && queue.events.length === 0) {
@@ -180,7 +189,11 @@ export class Dispatcher implements Listener {
     if (!hadRoom && this.hasRoom()) this.#drain.resume()
   }
 
-  #fault(event: InboundEvent, err: unknown): void {
+  #fault(event: Incoming, err: unknown): void {
+    if (event.type === 'request') {
+      this.#handlers.fail(event, err)
+      return
+    }
     const callback = NAMES[event.type]
     const message = `${callback} failed for connection ${event.connId}`
     const fields = { code: 'HANDLER_ERROR', callback, conn_id: event.connId, err }
@@ -188,11 +201,7 @@ export class Dispatcher implements Listener {
   }
 }
 
-const weigh = (event: InboundEvent): number => weightOf(event) + OVERHEAD
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
-}
+const weigh = (event: Incoming): number => weightOf(event) + OVERHEAD
 
 function generation(callbacks: Callbacks, { inOrder = true, concurrency = CONCURRENCY }: CallbackOptions): Generation {
   if (typeof callbacks !== 'object') throw new WseError('WSE_OPTION_INVALID', 'callbacks: expected an object or null')

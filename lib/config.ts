@@ -94,6 +94,18 @@ const rateLimit: Field = Object.assign(
   { members: rates.members },
 )
 
+const deflation = group({ thresholdBytes: whole(1_024, { max: 1 << 30 }), level: whole(6, { max: 9 }) })
+
+/** Off as false, and at level zero. */
+const compression: Field = Object.assign(
+  readBy(truthOf, (value, path) => {
+    if (value === false) return null
+    const { level, thresholdBytes } = deflation(value === true ? undefined : value, path) as Record<string, number>
+    return level === 0 ? null : { level, thresholdBytes }
+  }),
+  { members: deflation.members },
+)
+
 /** A text that means something else; what `read` throws says why it does not. */
 const meaning =
   (expected: string, read: (value: string) => unknown): Field =>
@@ -177,6 +189,7 @@ const schema: Schema = {
   outbound: group({ maxMessages: whole(1_000), maxBytes: whole(16 << 20), slowTimeoutMs: whole(10_000) }),
   inbound: group({ maxBytes: whole(64 << 20), maxBytesPerConnection: whole(256 << 10) }),
   memoryBudgetBytes: whole(512 << 20),
+  compression,
   topics: group({ allow: texts, deny: texts }),
   envelope: flag(true),
   mode: oneOf('app', 'echo'),

@@ -1,12 +1,13 @@
 /**
- * How the application takes events: it asks, and waits only when there are none, or it listens.
+ * How the application takes events: it asks, and waits only when there are none, or it listens. What it answers by
+ * handlers goes to these in its place among the events.
  *
  * Lets the host's event loop breathe: after a slice of work the next events come in a later turn of the loop.
  *
  * @module
  */
 import { translated, WseError } from './errors.js'
-import { EventSource } from './events.js'
+import { EventSource, type Incoming } from './events.js'
 import { native } from './native.js'
 import type { InboundEvent } from './types.js'
 
@@ -21,8 +22,11 @@ const UNTIMED = 16
 export interface Listener {
   /** Whether it takes another one now; where not, it calls {@link Drain.resume} later. */
   hasRoom(): boolean
-  hand(event: InboundEvent): void
+  hand(event: Incoming): void
 }
+
+/** What counts as dropped when nobody wants it: the beginning and the end of a connection do not. */
+const MESSAGES: ReadonlySet<Incoming['type']> = new Set(['msg', 'raw', 'bin'])
 
 /** The consumer's end of an engine's events. */
 export class Drain {
@@ -32,14 +36,22 @@ export class Drain {
   #sliceBegan = 0
   #isBusy = false
   #isClosed = false
+  /** Whether the application takes events. */
   #isPresent = false
+  /** What the engine was told last. */
+  #isTold = false
   #loops = 0
   #listener: Listener | undefined
+  /** Where requests go, whoever takes the other events. */
+  #requests: Listener | undefined
+  /** Whether requests are taken also while nobody takes events. */
+  #isAttended = false
   #isResuming = false
 
-  constructor(handle: number) {
+  /** See {@link EventSource} for `hasEnvelopes`. */
+  constructor(handle: number, hasEnvelopes: boolean) {
     this.#handle = handle
-    this.#source = new EventSource(handle)
+    this.#source = new EventSource(handle, hasEnvelopes)
   }
 
   /** Events in JavaScript's memory that the application has not taken. */
@@ -78,27 +90,71 @@ export class Drain {
     this.resume()
   }
 
-  /** The listener has room again: it is handed events in the next turn of the event loop. */
+  /** Hands every request to `listener`, before the event behind it is taken. Once. */
+  serve(listener: Listener): void {
+    this.#requests = listener
+  }
+
+  /**
+   * From the next turn of the event loop on requests are taken also while nobody takes events, or no more. What comes
+   * beside them is then dropped, and messages are counted. Whoever begins to take events in this turn finds them all.
+   */
+  attend(isAttended: boolean): void {
+    setImmediate(() => {
+      this.#isAttended = isAttended
+      this.#tell()
+      this.#hand()
+    })
+  }
+
+  /** A listener has room again: it is handed events in the next turn of the event loop. */
   resume(): void {
     if (this.#isResuming) return
     this.#isResuming = true
     setImmediate(() => {
       this.#isResuming = false
-      this.#hand()
+      this.wake()
     })
+  }
+
+  /** Who is handed what comes, request or not. */
+  get #receiver(): Listener | undefined {
+    return this.#listener ?? (this.#isAttended && !this.#isPresent ? this.#requests : undefined)
   }
 
   #hand(): void {
     const began = performance.now()
-    for (let n = 1; this.#listener?.hasRoom(); n++) {
+    let unheard = 0
+    for (let n = 1, receiver = this.#receiver; receiver?.hasRoom(); n++, receiver = this.#receiver) {
       const event = this.#source.next()
-      if (event) this.#listener.hand(event)
-      else if (!this.#expect()) return
+      if (!event) {
+        if (!this.#expect()) break
+      } else if (receiver === this.#listener || event.type === 'request') receiver.hand(event)
+      else if (MESSAGES.has(event.type)) unheard += 1
       if (n % UNTIMED === 0 && performance.now() - began >= SLICE_MS) {
         this.resume()
-        return
+        break
       }
     }
+    if (unheard > 0 && !this.#isClosed) translated(() => native.countUnheard(this.#handle, unheard))
+  }
+
+  /** Hands over the requests that are next. True: there are more of them, and the host has its turn first. */
+  #handRequests(): boolean {
+    for (let n = 1; this.#source.isRequest && (this.#isClosed || this.#requests?.hasRoom()); n++) {
+      this.#requests?.hand(this.#source.next() as Incoming)
+      if (n % UNTIMED === 0 && this.#isSliceOver) return true
+    }
+    return false
+  }
+
+  /** Whether the application can take an event now. */
+  get #hasEvent(): boolean {
+    return this.#source.hasNext && !this.#source.isRequest
+  }
+
+  #next(): InboundEvent | undefined {
+    return this.#hasEvent ? (this.#source.next() as InboundEvent) : undefined
   }
 
   /** Asks to be woken for the next event; true: one waits already. */
@@ -154,9 +210,7 @@ export class Drain {
       }
       try {
         const event =
-          (await this.#isReady(undefined, () => state === 'over')) && state === 'looping'
-            ? this.#source.next()
-            : undefined
+          (await this.#isReady(undefined, () => state === 'over')) && state === 'looping' ? this.#next() : undefined
         if (event) return { done: false, value: event }
         // Given up while it waited: only now does nobody take events.
         this.#rest()
@@ -183,7 +237,7 @@ export class Drain {
         taken += 1
         const isTimed = taken % UNTIMED === 0
         if (last || state === 'new' || this.#isBusy || (isTimed && this.#isSliceOver)) return queued()
-        const event = this.#source.next()
+        const event = this.#next()
         return event ? Promise.resolve({ done: false, value: event }) : queued()
       },
       return: () => {
@@ -217,18 +271,22 @@ export class Drain {
   async #wait(timeoutMs: number, isGivenUp: () => boolean): Promise<boolean> {
     const deadline = performance.now() + timeoutMs
     let hasSlept = false
-    while (!this.#source.hasNext && !this.#isClosed && !isGivenUp()) {
+    while (!isGivenUp()) {
+      const hasMore = this.#handRequests()
+      if (this.#hasEvent || (this.#isClosed && !this.#source.hasNext)) break
       const left = deadline - performance.now()
       if (left <= 0) break
-      if (!this.#expect()) {
+      if (hasMore) await this.#breathe()
+      // Requests that nobody has room for keep those behind them waiting, in order.
+      else if (this.#source.hasNext || !this.#expect()) {
         await this.#sleep(left)
         hasSlept = true
       }
     }
     if (hasSlept) this.#sliceBegan = performance.now()
     // Nothing ends the turn too: whoever asks again and again must not starve the host.
-    else if (!this.#source.hasNext || this.#isSliceOver) await this.#breathe()
-    return this.#source.hasNext
+    else if (!this.#hasEvent || this.#isSliceOver) await this.#breathe()
+    return this.#hasEvent
   }
 
   get #isSliceOver(): boolean {
@@ -248,7 +306,16 @@ export class Drain {
   #setPresent(isPresent: boolean): void {
     if (this.#isPresent === isPresent || this.#isClosed) return
     this.#isPresent = isPresent
-    translated(() => native.setConsumer(this.#handle, isPresent))
+    this.#tell()
+    if (!isPresent) this.resume()
+  }
+
+  /** Tells the engine whether somebody takes what it hands over. */
+  #tell(): void {
+    const isTaken = this.#isPresent || this.#isAttended
+    if (this.#isTold === isTaken || this.#isClosed) return
+    this.#isTold = isTaken
+    translated(() => native.setConsumer(this.#handle, isTaken))
   }
 
   #sleep(ms: number): Promise<void> {

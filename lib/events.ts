@@ -10,6 +10,18 @@ import { translated } from './errors.js'
 import { native } from './native.js'
 import type { InboundEvent, JsonObject } from './types.js'
 
+/** A message of a type that the application handles: no event for its loops. */
+export interface RequestEvent {
+  readonly type: 'request'
+  readonly connId: string
+  /** Null: anonymous. */
+  readonly userId: string | null
+  readonly data: JsonObject
+}
+
+/** Everything that the engine hands over. */
+export type Incoming = InboundEvent | RequestEvent
+
 // The table's layout is written in the addon's `drain.rs`.
 const HEAD = 2
 const ROW = 7
@@ -48,7 +60,12 @@ class Batch {
     readonly rows: Int32Array,
     readonly joined: string,
     readonly bytes: Buffer | undefined,
+    readonly hasEnvelopes: boolean,
   ) {}
+
+  isRequest(at: number): boolean {
+    return ((this.rows[at] as number) & KIND) === REQUEST
+  }
 
   connId(at: number): string {
     const { rows } = this
@@ -77,7 +94,36 @@ class Batch {
 }
 
 /** By the kinds of the addon's `inbound.rs`. */
-const TYPES = ['connect', 'auth_connect', 'msg', 'raw', 'bin', 'disconnect'] as const
+const TYPES = ['connect', 'auth_connect', 'msg', 'raw', 'bin', 'disconnect', 'request'] as const
+const REQUEST = TYPES.indexOf('request')
+
+/** The short names of members that clients may name at length (PROTOCOL §1). */
+const SHORT = new Map([
+  ['type', 't'],
+  ['event_type', 't'],
+  ['payload', 'p'],
+  ['timestamp', 'ts'],
+  ['sequence', 'seq'],
+  ['correlation_id', 'cid'],
+  ['priority', 'pri'],
+  ['compressed', 'cmp'],
+  ['encrypted', 'enc'],
+  ['version', 'v'],
+])
+/** No long name is shorter. A look at the names that are there costs far less than asking for each long one. */
+const LONG = 4
+
+/** Adds each short member that is absent and whose long one is there. */
+function normalised(message: JsonObject): JsonObject {
+  for (const name in message) {
+    if (name.length < LONG) continue
+    const short = SHORT.get(name)
+    if (short === undefined || message[short] !== undefined) continue
+    // Of two long names of the type `type` counts, wherever it stands.
+    message[short] = name === 'event_type' && message.type !== undefined ? message.type : message[name]
+  }
+  return message
+}
 
 /**
  * An event of any type: one class for all, so that the loops of an application see one shape.
@@ -98,8 +144,8 @@ class BatchEvent {
     return event.#batch.weight(event.#at)
   }
 
-  get type(): InboundEvent['type'] {
-    return TYPES[(this.#batch.rows[this.#at] as number) & KIND] as InboundEvent['type']
+  get type(): Incoming['type'] {
+    return TYPES[(this.#batch.rows[this.#at] as number) & KIND] as Incoming['type']
   }
 
   get connId(): string {
@@ -112,15 +158,15 @@ class BatchEvent {
   }
 
   get data(): JsonObject | undefined {
-    return this.type === 'msg' ? this.#json : undefined
+    return this.type === 'msg' ? this.#json : this.#member('request', 'data')
   }
 
   get bytes(): Uint8Array | undefined {
     return this.type === 'bin' ? this.#batch.view(this.#at) : undefined
   }
 
-  get userId(): string | undefined {
-    return this.#member('auth_connect', 'userId')
+  get userId(): string | null | undefined {
+    return this.#member('auth_connect', 'userId') ?? this.#member('request', 'userId')
   }
 
   get claims(): JsonObject | undefined {
@@ -177,11 +223,17 @@ class BatchEvent {
   }
 
   get #json(): JsonObject {
-    this.#parsed ??= JSON.parse(this.#text) as JsonObject
+    this.#parsed ??= this.#parse()
     return this.#parsed
   }
 
-  #member<T>(type: InboundEvent['type'], name: string): T | undefined {
+  #parse(): JsonObject {
+    const parsed = JSON.parse(this.#text)
+    if (this.type === 'request') return { userId: parsed[0], data: normalised(parsed[1]) }
+    return this.type === 'msg' && this.#batch.hasEnvelopes ? normalised(parsed) : parsed
+  }
+
+  #member<T>(type: Incoming['type'], name: string): T | undefined {
     return this.type === type ? (this.#json[name] as T) : undefined
   }
 }
@@ -190,6 +242,7 @@ class BatchEvent {
 export class EventSource {
   readonly #handle: number
   readonly #names: Names
+  readonly #hasEnvelopes: boolean
   readonly #table = new Uint32Array(native.TABLE_LENGTH)
   /** What was taken over when the engine ended: until then nothing waits in JavaScript but one batch. */
   #kept: Batch[] = []
@@ -197,9 +250,11 @@ export class EventSource {
   #batch: Batch | undefined
   #next = 0
 
-  constructor(handle: number) {
+  /** `hasEnvelopes`: whether messages are the protocol's; what is said in plain WebSocket is shown as it came. */
+  constructor(handle: number, hasEnvelopes: boolean) {
     this.#handle = handle
     this.#names = new Names(handle)
+    this.#hasEnvelopes = hasEnvelopes
   }
 
   /** Whether an event can be taken. */
@@ -210,19 +265,26 @@ export class EventSource {
     return this.#batch !== undefined
   }
 
+  /** Whether the next one is a request. */
+  get isRequest(): boolean {
+    return this.hasNext && (this.#batch as Batch).isRequest(this.#next)
+  }
+
   /** The next event; undefined when none waits. */
-  next(): InboundEvent | undefined {
+  next(): Incoming | undefined {
     if (!this.hasNext) return undefined
-    const event = new BatchEvent(this.#batch as Batch, this.#next) as InboundEvent
+    const event = new BatchEvent(this.#batch as Batch, this.#next) as Incoming
     this.#forward(1)
     return event
   }
 
-  /** The next `most` events at most; empty when none wait. */
+  /** The next `most` events at most, up to a request; empty when none wait. */
   take(most: number): InboundEvent[] {
     if (!this.hasNext) return []
     const batch = this.#batch as Batch
-    const count = Math.min(most, (batch.rows.length - this.#next) / ROW)
+    const limit = Math.min(most, (batch.rows.length - this.#next) / ROW)
+    let count = 0
+    while (count < limit && !batch.isRequest(this.#next + count * ROW)) count += 1
     const events = new Array<InboundEvent>(count)
     for (let n = 0; n < count; n++) events[n] = new BatchEvent(batch, this.#next + n * ROW) as InboundEvent
     this.#forward(count)
@@ -253,9 +315,9 @@ export class EventSource {
     const [events, bytes] = this.#table as unknown as [number, number]
     const rows = new Int32Array(this.#table.slice(HEAD, HEAD + events * ROW).buffer)
     const beside = bytes > 0 ? translated(() => native.drainedBytes(this.#handle)) : undefined
-    return new Batch(this.#names, rows, joined, beside)
+    return new Batch(this.#names, rows, joined, beside, this.#hasEnvelopes)
   }
 }
 
 /** Bytes of an event's content. */
-export const weightOf = (event: InboundEvent): number => BatchEvent.weight(event as unknown as BatchEvent)
+export const weightOf = (event: Incoming): number => BatchEvent.weight(event as unknown as BatchEvent)

@@ -5,7 +5,7 @@
  */
 import { tokenOptions } from './config.js'
 import { translated, WseError } from './errors.js'
-import { type JwtAlgorithm, privateDer } from './keys.js'
+import { ALGORITHMS, type JwtAlgorithm, privateDer } from './keys.js'
 import { native } from './native.js'
 import { Recent } from './recent.js'
 import type { JsonObject, JwtOptions } from './types.js'
@@ -49,6 +49,10 @@ export function decodeJwt(token: string, options: JwtOptions): JsonObject & { su
 const verifiers = new Recent((config) => native.verifier(config))
 
 function keyOf(key: string, alg: JwtAlgorithm): Uint8Array {
+  // What stands there instead is not told: with arguments in a wrong order it is the key.
+  if (!ALGORITHMS.includes(alg)) {
+    throw new WseError('WSE_TOKEN_INVALID', `alg: expected one of ${ALGORITHMS.join(', ')}`)
+  }
   if (alg === 'HS256') return Buffer.from(key)
   try {
     return privateDer(key)

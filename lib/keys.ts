@@ -9,6 +9,7 @@ import { Recent } from './recent.js'
 
 /** The algorithms of tokens. */
 export type JwtAlgorithm = 'HS256' | 'RS256' | 'ES256'
+export const ALGORITHMS: readonly JwtAlgorithm[] = ['HS256', 'RS256', 'ES256']
 
 /** Loaded when it is needed: it would be most of the time that the package takes to load. */
 export const crypto = () => process.getBuiltinModule('node:crypto')

@@ -16,7 +16,7 @@ import { warnInCluster } from './cluster.js'
 import { certificate, listening, type Settings, settings } from './config.js'
 import { Drain } from './drain.js'
 import { translated, WseError } from './errors.js'
-import { type Authenticate, authenticating, type Decided } from './handlers.js'
+import { type Authenticate, authenticating, type Decided, Handlers } from './handlers.js'
 import { KeySource } from './jwks.js'
 import { type Line, Log } from './log.js'
 import { native } from './native.js'
@@ -35,6 +35,7 @@ import type {
   ListenOptions,
   Memory,
   OutboundEvent,
+  RequestHandler,
   ServerOptions,
   SubscribeResult,
   TlsOptions,
@@ -80,6 +81,7 @@ export class WseServer {
   readonly #handle: number
   readonly #drain: Drain
   readonly #log: Log
+  readonly #handlers: Handlers
   readonly #dispatcher: Dispatcher
   readonly #streams: Streams
   readonly #authenticate: Authenticate | undefined
@@ -100,10 +102,17 @@ export class WseServer {
     this.#log = new Log(this.#settings.logger, this.#settings.logLevel)
     this.#authenticate = this.#settings.authenticate && authenticating(this.#settings.authenticate, this.#log)
     this.#handle = translated(() => native.start(this.#settings.json, () => this.#wake()))
-    this.#drain = new Drain(this.#handle)
-    this.#dispatcher = new Dispatcher(this.#drain, this.#log, this.#settings.inbound, (connId, isHeld) => {
-      if (!this.#isGone) translated(() => native.holdBack(this.#handle, connId, isHeld))
+    this.#drain = new Drain(this.#handle, this.#settings.envelope)
+    this.#handlers = new Handlers(this.#log, {
+      send: (connId, event) => this.sendEvent(connId, event),
+      take: (type, isHandled) => {
+        if (!this.#isGone) translated(() => native.handleType(this.#handle, type, isHandled))
+      },
     })
+    const holdBack = (connId: string, isHeld: boolean) => {
+      if (!this.#isGone) translated(() => native.holdBack(this.#handle, connId, isHeld))
+    }
+    this.#dispatcher = new Dispatcher(this.#drain, this.#handlers, this.#log, this.#settings.inbound, holdBack)
     this.#streams = new Streams(this.#handle)
   }
 
@@ -263,6 +272,7 @@ export class WseServer {
     }
     this.#state = 'running'
     this.#hold()
+    this.#attend()
     warnInCluster()
   }
 
@@ -326,6 +336,29 @@ export class WseServer {
    */
   setCallbacks(callbacks: Callbacks | null, options: CallbackOptions = {}): void {
     this.#dispatcher.set(callbacks, options)
+  }
+
+  /**
+   * Answers messages of a type, in place of the engine or of whoever takes the events: what `handler` returns is sent
+   * to the connection. Null gives the type back. Whatever the engine does not need for itself can be taken.
+   *
+   * Requests come in their place among the connection's events; a handler that returns a promise holds up the next
+   * request of its connection, and with `setCallbacks` every event of it. A server that has handlers and nobody who
+   * takes events takes them by itself, drops what is no request, and counts it.
+   *
+   * Throws `WSE_OPTION_INVALID`: the type belongs to the transport, or the option `envelope` is false.
+   */
+  handle(type: string, handler: RequestHandler | null): void {
+    if (!this.#settings.envelope) {
+      throw new WseError('WSE_OPTION_INVALID', 'option envelope: without envelopes messages have no types to handle')
+    }
+    this.#handlers.set(type, handler)
+    this.#attend()
+  }
+
+  /** Sees to requests that nobody would take out. */
+  #attend(): void {
+    if (this.#state === 'running') this.#drain.attend(!this.#handlers.isEmpty)
   }
 
   /** Events that wait for the application. */

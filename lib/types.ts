@@ -126,6 +126,18 @@ export interface ServerOptions {
   }
   /** Bytes of all outbound queues; beyond, `broadcast` and `send` return false. Default: 512 MiB. */
   memoryBudgetBytes?: number
+  /**
+   * Compression of messages for clients that ask for it (`compression=true` or `compression=payload` in the query, or
+   * the feature in `client_hello`): once for a publication, whoever gets it. False: never.
+   */
+  compression?:
+    | boolean
+    | {
+        /** Messages up to this length leave as they are. Default: 1 024. */
+        thresholdBytes?: number
+        /** From 1, fast, to 9, small; 0 is off. Default: 6. */
+        level?: number
+      }
   /** Topics that clients may subscribe to beside their own, as globs (`*` any run, `?` one character). */
   topics?: {
     /** Granted to everyone. Default: none. */
@@ -214,10 +226,13 @@ export interface AuthConnectEvent extends InboundEventBase {
   readonly claims: JsonObject
 }
 
-/** A JSON object arrived that the engine does not answer itself. */
+/** A JSON object arrived that neither the engine nor a handler answers. */
 export interface MessageEvent extends InboundEventBase {
   readonly type: 'msg'
-  /** The message, parsed when first touched. */
+  /**
+   * The message, parsed when first touched. Where a client named a member at length (`type`, `payload`, …) and not in
+   * short (`t`, `p`, …), it has the short name too, unless the server has `envelope: false`.
+   */
   readonly data: JsonObject
   /** The message as it came, without the prefix (`WSE`, `S`, `U`) of an older client. */
   readonly text: string
@@ -265,6 +280,33 @@ export interface Callbacks {
   /** A connection ended. */
   onDisconnect?: ((event: DisconnectEvent) => unknown) | null | undefined
 }
+
+/** A message of a type that was taken over with `handle`. */
+export interface InboundRequest {
+  /** The connection's UUIDv7, the same as on the wire. */
+  readonly connId: string
+  /** The connection's user. Null: anonymous. */
+  readonly userId: string | null
+  /** The message's type, `t`. */
+  readonly type: string
+  /** Its payload, `p`; empty when it has none, or one that is no object. */
+  readonly payload: JsonObject
+  /** All of it. Members that were named at length have their short names too. */
+  readonly message: JsonObject
+  /** What the client calls this request: a number, or text of 64 bytes at most. The answer carries it too. */
+  readonly cid?: string | number
+}
+
+/**
+ * Answers requests of a type: what it returns is sent to the connection, an absent one means no answer.
+ *
+ * One that throws, or rejects, is told to the log (`wse.error` with the code `HANDLER_ERROR`), or without a logger as a
+ * warning of the process; the client gets the error `HANDLER_ERROR`, which says nothing of the fault.
+ */
+export type RequestHandler = (
+  request: InboundRequest,
+  // biome-ignore lint/suspicious/noConfusingVoidType: functions that are declared to return nothing are handlers too.
+) => OutboundEvent | null | undefined | void | Promise<OutboundEvent | null | undefined | void>
 
 /** How callbacks that return promises are waited for. */
 export interface CallbackOptions {

@@ -1,9 +1,12 @@
 // The command as users start it: the built program, in a process of its own.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
+import { within } from './arrivals.js'
 import { Child } from './child.js'
 
 export const program = fileURLToPath(new URL('../../dist/wse-server.js', import.meta.url))
@@ -18,6 +21,21 @@ export function run(
   const child = new Child([...flags, program, ...args], env)
   t.teardown(() => child.kill())
   return child
+}
+
+/** Starts the command without anybody who reads what it prints; killed when the test is over. */
+export function runUnread(
+  t: ExecutionContext,
+  args: string[],
+  output: 'pipe' | number = 'pipe',
+): { child: ChildProcess; errors: () => string; exit: Promise<unknown[]> } {
+  const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', output, 'pipe'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  let errors = ''
+  child.stderr?.on('data', (chunk) => {
+    errors += chunk
+  })
+  return { child, errors: () => errors, exit: within(once(child, 'close'), 'the end of the command') }
 }
 
 /** A file with this text, in a folder of its own; removed when the test is over. */

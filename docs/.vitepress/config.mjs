@@ -39,6 +39,7 @@ export default defineConfig({
           'authentication',
           'topics',
           'callbacks',
+          'handlers',
           'tls',
           'slow-readers',
           'processes',

@@ -12,6 +12,7 @@ use crate::jwt::TokenError;
 use crate::log::{Event, Fault, Overload};
 use crate::metrics::count;
 use crate::seats::Caller;
+use crate::secrecy::Secrecy;
 use crate::users::{Member, Seat};
 use std::sync::Arc;
 use wse_protocol::codes::{Code, close};
@@ -38,6 +39,9 @@ impl Core {
 
     pub(crate) fn upgrade<S: Socket>(&mut self, conn: &mut Connection<S>, upgrade: Box<Upgrade>) {
         conn.speech = upgrade.speech;
+        if self.shared.config.compression.is_none() {
+            conn.speech.set_compressed(false);
+        }
         let Phase::Handshake(handshake) = &mut conn.phase else { return };
         handshake.peer = upgrade.address;
         let config = &self.shared.config;
@@ -91,7 +95,6 @@ impl Core {
         upgrade: &Upgrade,
         identity: Identity,
     ) {
-        conn.is_debugger = identity.is_debugger();
         let user = identity.user_id.map(Arc::<str>::from);
         let shared = Arc::clone(&self.shared);
         if !shared.take_place() {
@@ -118,6 +121,9 @@ impl Core {
         conn.caller = Some(caller);
         conn.last_seen = self.now.millis;
         conn.last_ping = self.now.millis;
+        if upgrade.wants_encryption && shared.config.envelope {
+            conn.secrecy = Some(Secrecy::wanted(self.now.millis));
+        }
         count(&shared.metrics.connections_total, 1);
         self.note(conn, Event::Established);
         self.greet(conn, upgrade);

@@ -59,6 +59,21 @@ impl Default for InboundLimits {
     }
 }
 
+/// How publications are compressed for connections that ask for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compression {
+    /// Messages up to this length leave as they are. Default: 1 024.
+    pub threshold_bytes: usize,
+    /// From 0 (stored) to 9 (smallest). Default: 6.
+    pub level: u32,
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self { threshold_bytes: 1_024, level: 6 }
+    }
+}
+
 /// Everything that an engine is told when it starts. The field's units are in its name; zero means off.
 #[derive(Debug)]
 pub struct Config {
@@ -94,6 +109,8 @@ pub struct Config {
     pub inbound: InboundLimits,
     /// Bytes of all queues together. Default: 512 MiB.
     pub memory_budget_bytes: usize,
+    /// How publications are compressed; `None`: never.
+    pub compression: Option<Compression>,
     /// Which topics a client may subscribe to.
     pub topics: Rules,
     /// Whether messages are envelopes (PROTOCOL §6); `false`: plain WebSocket.
@@ -126,6 +143,7 @@ impl Default for Config {
             outbound: OutboundLimits::default(),
             inbound: InboundLimits::default(),
             memory_budget_bytes: 512 << 20,
+            compression: Some(Compression::default()),
             topics: Rules::default(),
             envelope: true,
             mode: Mode::default(),

@@ -9,6 +9,7 @@ use crate::id::ConnectionKey;
 use crate::outbound::Outbound;
 use crate::rate_limit::RateLimit;
 use crate::seats::Caller;
+use crate::secrecy::Secrecy;
 use crate::speech::Speech;
 use crate::topics::Topic;
 use crate::turn::Pending;
@@ -106,6 +107,8 @@ pub struct Connection<S> {
     pub caller: Option<Arc<Caller>>,
     /// How it speaks.
     pub speech: Speech,
+    /// What it has of encryption, if it wants any.
+    pub secrecy: Option<Box<Secrecy>>,
     /// When something was last heard from it, in milliseconds.
     pub last_seen: u64,
     /// When it was last pinged, in milliseconds.
@@ -124,8 +127,6 @@ pub struct Connection<S> {
     pub is_parked: bool,
     /// The application has heard of it, so it hears of its end.
     pub is_known: bool,
-    /// It may ask how the server does inside.
-    pub is_debugger: bool,
     /// It said `client_hello`.
     pub said_hello: bool,
     /// It is not read until the application has taken its events.

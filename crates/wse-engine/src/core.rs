@@ -5,6 +5,8 @@
 
 use crate::calendar::Calendar;
 use crate::connection::{Connection, Phase, Socket};
+use crate::decoding::Decoder;
+use crate::encoding::Codecs;
 use crate::host::Reply;
 use crate::id::ConnectionKey;
 use crate::inbound::{Arrivals, Entry, Kind};
@@ -43,6 +45,10 @@ pub struct Core {
     pub heard: u64,
     /// Randomness.
     pub random: fastrand::Rng,
+    /// What encodes for those who do not speak JSON in v2.
+    pub(crate) codecs: Codecs,
+    /// What opens the binary messages of clients.
+    pub(crate) decoder: Decoder,
     pub(crate) dirty: Vec<u32>,
     pub(crate) ended: Vec<u32>,
     pub(crate) stalled: Vec<ConnectionKey>,
@@ -61,8 +67,12 @@ pub struct Core {
 impl Core {
     /// The core of shard `index`.
     pub(crate) fn new(index: usize, shared: Arc<Shared>, random: fastrand::Rng, now: Now) -> Self {
+        let config = &shared.config;
+        let codecs = Codecs::new(config.compression.unwrap_or_default(), config.frame.max_message_bytes);
         Self {
             index,
+            codecs,
+            decoder: Decoder::default(),
             shared,
             now,
             turn: Turn::default(),

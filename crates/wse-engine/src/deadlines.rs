@@ -36,7 +36,8 @@ impl Core {
                 let full_since = conn.backlog.as_ref().and_then(|backlog| backlog.full_since());
                 let slow_timeout = config.outbound.slow_timeout_ms;
                 let slow = full_since.filter(|_| slow_timeout != 0).map(|since| since + slow_timeout);
-                match beat.into_iter().chain(slow).min() {
+                let secrecy = conn.secrecy.as_ref().and_then(|secrecy| secrecy.deadline());
+                match beat.into_iter().chain(slow).chain(secrecy).min() {
                     Some(at) => at,
                     None => return,
                 }
@@ -72,6 +73,11 @@ impl Core {
                 if slow_timeout != 0 && full_since.is_some_and(|since| now >= since + slow_timeout) {
                     count(&shared.metrics.slow_closed_total, 1);
                     return self.close(conn, close::SLOW, "too slow: the outbound queue stayed full");
+                }
+                let secrecy = conn.secrecy.as_ref().and_then(|secrecy| secrecy.deadline());
+                if secrecy.is_some_and(|at| now >= at) {
+                    count(&shared.metrics.protocol_errors_total, 1);
+                    return self.close(conn, close::PROTOCOL, "encryption was asked for, and no key came");
                 }
                 if conn.is_stalled {
                     // It is we who do not listen.

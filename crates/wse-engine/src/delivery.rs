@@ -2,9 +2,13 @@
 
 use crate::connection::{Connection, Socket};
 use crate::core::Core;
-use crate::frame::Frame;
+use crate::encoding::Codecs;
+use crate::frame::{FRAME_WEIGHT, Frame, Other, Payload};
 use crate::log::{Event, Overload};
 use crate::metrics::count;
+use crate::outbound::Missed;
+use crate::speech::{LANES, Speech};
+use crate::topics::Topic;
 use crate::turn::Pending;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -12,7 +16,81 @@ use std::sync::Arc;
 /// What a backlog writes at once.
 const BACKLOG_WRITE: usize = 64 << 10;
 
+/// One publication of a turn, and its number there for each kind of listener that there was so far.
+pub struct Publication {
+    /// As it was made.
+    pub frame: Frame,
+    /// The topic, if it was published to one.
+    pub topic: Option<Arc<Topic>>,
+    numbers: [Option<u32>; LANES],
+}
+
+impl Publication {
+    /// A publication that nobody has got yet.
+    pub fn new(frame: Frame, topic: Option<Arc<Topic>>) -> Self {
+        Self { frame, topic, numbers: [None; LANES] }
+    }
+}
+
 impl Core {
+    /// Queues a publication for a connection, in the way that it speaks.
+    pub fn publish<S: Socket>(&mut self, conn: &mut Connection<S>, publication: &mut Publication) {
+        if conn.secrecy.is_some() {
+            return self.publish_sealed(conn, publication);
+        }
+        let lane = conn.speech.lane();
+        let number = match publication.numbers[lane] {
+            Some(number) => number,
+            None => {
+                let Some(frame) = self.spoken(&publication.frame, conn.speech) else {
+                    return self.miss(conn, publication.topic.clone());
+                };
+                let number = self.turn.add(frame, publication.topic.clone(), lane);
+                *publication.numbers[lane].insert(number)
+            }
+        };
+        self.queue(conn, number);
+    }
+
+    /// The frame as `speech` wants it: encoded once for all who speak like that, whatever shard they are on.
+    /// `None`: there is no room for it in the memory budget.
+    pub(crate) fn spoken(&mut self, frame: &Frame, speech: Speech) -> Option<Frame> {
+        if speech.lane() == 0 {
+            return Some(frame.clone());
+        }
+        let Some(envelope) = frame.envelope() else { return Some(frame.clone()) };
+        let other = frame.other(speech.lane(), || {
+            let json = speech.as_json();
+            let (opcode, bytes) = match self.codecs.encode(envelope, speech) {
+                Some(encoded) => encoded,
+                None if json.lane() == 0 => return Other::Same,
+                None if json.lane() == speech.lane() => Codecs::json_v1(envelope),
+                None => return self.spoken(frame, json).map_or(Other::Refused, Other::Encoded),
+            };
+            match self.shared.budget.charge(bytes.capacity() + FRAME_WEIGHT) {
+                Some(charge) => {
+                    Other::Encoded(Payload::new(opcode, bytes, None, Some(charge)).into_frame(None).0)
+                }
+                None => Other::Refused,
+            }
+        });
+        match other {
+            Other::Same => Some(frame.clone()),
+            Other::Encoded(frame) => Some(frame.clone()),
+            Other::Refused => None,
+        }
+    }
+
+    /// A connection does not get a message for which there is no room in the memory budget, and is told so.
+    pub(crate) fn miss<S>(&mut self, conn: &mut Connection<S>, topic: Option<Arc<Topic>>) {
+        count(&self.shared.metrics.budget_refused_total, 1);
+        self.note(conn, Event::Overload(Overload::Memory));
+        match &mut conn.backlog {
+            Some(backlog) => backlog.miss(topic.as_ref()),
+            None => self.tell_gap(conn, &Missed { topic, count: 1 }),
+        }
+    }
+
     /// Queues a message of this turn for a connection, behind what waits.
     pub fn queue<S>(&mut self, conn: &mut Connection<S>, number: u32) {
         let Some(backlog) = &mut conn.backlog else {
@@ -27,7 +105,6 @@ impl Core {
             return;
         }
         count(&self.shared.metrics.outbound_refused_total, 1);
-        self.shared.desks[self.index].seats.miss(conn.key);
         if !was_full {
             self.shared.desks[self.index].seats.set_full(conn.key, true);
             self.schedule(conn);
@@ -45,7 +122,7 @@ impl Core {
 
     /// Queues one frame for one connection.
     pub fn send_now<S>(&mut self, conn: &mut Connection<S>, frame: Frame) {
-        let number = self.turn.add(frame, None);
+        let number = self.turn.add(frame, None, conn.speech.lane());
         self.queue(conn, number);
     }
 

@@ -5,9 +5,10 @@
 
 use crate::auth::{Auth, Identity};
 use crate::config::Config;
+use crate::content::Content;
 use crate::driver::{Adoption, Arriving, Clock, Driver};
 use crate::error::EngineError;
-use crate::frame::{FRAME_WEIGHT, Payload, ROOM};
+use crate::frame::{FRAME_WEIGHT, Payload};
 use crate::host::{Host, Reply};
 use crate::id::{ConnectionId, ConnectionKey, IdKey, message_id};
 use crate::inbound::Batch;
@@ -24,23 +25,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use wse_protocol::codes::close;
-use wse_protocol::envelope::{self, Outcome, Timestamp};
-use wse_protocol::frame::{MAX_HEADER, OpCode};
+use wse_protocol::envelope::Timestamp;
 use wse_protocol::topic;
 
 /// Connections that wait to be accepted (PROTOCOL §2).
 const BACKLOG: i32 = 4_096;
 /// From this many shards on, each has a listening socket of its own.
 const LISTENERS_FROM: usize = 4;
-
-/// What an application publishes or sends.
-#[derive(Debug, Clone, Copy)]
-pub enum Content<'a> {
-    /// Text; an envelope is completed unless the engine is plain.
-    Text(&'a str),
-    /// Bytes, as they are.
-    Binary(&'a [u8]),
-}
 
 /// Bytes by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,11 +226,10 @@ impl Engine {
         }?;
         // Also what is refused takes a number, so that the client sees the hole.
         let Some(payload) = payload else {
-            desk.seats.miss(key);
             desk.seats.next_sequence(key);
             return Ok(None);
         };
-        let seq = payload.is_envelope().then(|| desk.seats.next_sequence(key));
+        let seq = payload.takes_number().then(|| desk.seats.next_sequence(key));
         let (frame, length) = payload.into_frame(seq);
         desk.mailbox.push(Command::Send(key, frame));
         Ok(Some(length))
@@ -377,6 +367,18 @@ impl Engine {
         self.shared.set_consumer(present);
     }
 
+    /// Takes over messages of a type that the engine would answer, or show as they come; or gives it back. Types
+    /// that belong to the transport (PROTOCOL §7) stay the engine's.
+    pub fn handle(&self, kind: &str, is_handled: bool) {
+        self.shared.handled.set(kind, is_handled);
+    }
+
+    /// Counts messages that the host took and nobody wanted.
+    pub fn count_unheard(&self, messages: u64) {
+        count(&self.shared.metrics.inbound_dropped_total, messages);
+        self.shared.note(Event::Overload(Overload::Unheard), Subject::default);
+    }
+
     /// Events that wait for the application.
     pub fn inbound_depth(&self) -> u64 {
         self.shared.desks.iter().map(|desk| desk.inbound.depth()).sum()
@@ -429,46 +431,22 @@ impl Engine {
 
     /// Whether `content` could be sent: a mistake is an error also where nobody listens.
     fn check(&self, content: Content<'_>) -> Result<(), EngineError> {
-        self.build(content).map(drop)
+        self.make(content).map(drop)
     }
 
     fn payload(&self, content: Content<'_>) -> Result<Option<Payload>, EngineError> {
-        let (opcode, bytes, is_envelope) = self.build(content)?;
-        let charge = self.shared.budget.charge(bytes.capacity() + FRAME_WEIGHT);
+        let payload = self.make(content)?;
+        let charge = self.shared.budget.charge(payload.capacity() + FRAME_WEIGHT);
         if charge.is_none() {
             count(&self.shared.metrics.budget_refused_total, 1);
             self.shared.note(Event::Overload(Overload::Memory), Subject::default);
         }
-        Ok(charge.map(|charge| Payload::new(opcode, bytes, is_envelope, Some(charge))))
+        Ok(charge.map(|charge| payload.charged(charge)))
     }
 
-    fn build(&self, content: Content<'_>) -> Result<(OpCode, Vec<u8>, bool), EngineError> {
-        let (opcode, bytes, is_envelope) = match content {
-            Content::Binary(payload) => (OpCode::Binary, with_room(payload), false),
-            Content::Text(text) if !self.shared.config.envelope => {
-                (OpCode::Text, with_room(text.as_bytes()), false)
-            }
-            Content::Text(text) => {
-                let mut bytes = Payload::room(text.len() + envelope::MAX_OVERHEAD);
-                let at = self.clock.now().unix_ms;
-                match envelope::complete(
-                    text,
-                    &message_id(at, &mut self.random.lock()),
-                    Timestamp(at),
-                    &mut bytes,
-                )? {
-                    Outcome::Envelope { has_seq, .. } => (OpCode::Text, bytes, !has_seq),
-                    Outcome::Verbatim => (OpCode::Text, bytes, false),
-                }
-            }
-        };
-        // On its largest form: a unicast envelope takes a number besides.
-        let number = if is_envelope { ROOM - MAX_HEADER } else { 0 };
-        let (length, limit) = (bytes.len() - ROOM + number, self.shared.config.frame.max_message_bytes);
-        if limit != 0 && length > limit {
-            return Err(EngineError::TooLarge { bytes: length, limit });
-        }
-        Ok((opcode, bytes, is_envelope))
+    fn make(&self, content: Content<'_>) -> Result<Payload, EngineError> {
+        let at = Timestamp(self.clock.now().unix_ms);
+        content.payload(&self.shared.config, at, || message_id(at.0, &mut self.random.lock()))
     }
 }
 
@@ -476,12 +454,6 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn with_room(payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Payload::room(payload.len());
-    bytes.extend_from_slice(payload);
-    bytes
 }
 
 fn bind(address: SocketAddr, shares_port: bool) -> io::Result<Socket> {

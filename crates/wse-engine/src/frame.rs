@@ -3,7 +3,10 @@
 //! Encoded once, by whoever publishes; connections hold references and the budget counts the bytes once.
 
 use crate::budget::Charge;
-use std::sync::Arc;
+use crate::encoding::Envelope;
+use crate::speech::LANES;
+use std::sync::{Arc, OnceLock};
+use wse_protocol::envelope::Category;
 use wse_protocol::frame::{MAX_HEADER, OpCode, encode, encode_header};
 
 /// What a frame weighs beside its bytes: its record, and the command that carries it.
@@ -16,8 +19,33 @@ pub struct Frame(Arc<Encoded>);
 #[derive(Debug)]
 struct Encoded {
     bytes: Vec<u8>,
+    /// Where the frame begins, and its payload.
     start: usize,
+    body: usize,
+    /// Its category and the place of that, when it is an envelope of v2.
+    envelope: Option<(Category, usize)>,
+    others: OnceLock<Box<[OnceLock<Other>; LANES]>>,
     _charge: Option<Charge>,
+}
+
+/// The same publication for those who speak in another way.
+#[derive(Debug)]
+pub enum Other {
+    /// It is the same for them.
+    Same,
+    /// It is this.
+    Encoded(Frame),
+    /// There was no room for it in the memory budget: they miss it.
+    Refused,
+}
+
+/// What is known of a payload that is an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EnvelopeInfo {
+    /// Its category.
+    pub category: Category,
+    /// It has a `seq`: it takes none of ours.
+    pub has_seq: bool,
 }
 
 /// Room before a payload for what the shard writes in front of it: a unicast's number, and the header.
@@ -29,15 +57,21 @@ pub struct Payload {
     /// [`ROOM`] free bytes, then the payload.
     bytes: Vec<u8>,
     opcode: OpCode,
-    is_envelope: bool,
+    envelope: Option<EnvelopeInfo>,
     charge: Option<Charge>,
 }
 
 impl Payload {
-    /// A payload behind [`ROOM`] free bytes. `is_envelope`: it is a JSON object that takes a `seq`.
-    pub fn new(opcode: OpCode, bytes: Vec<u8>, is_envelope: bool, charge: Option<Charge>) -> Self {
-        debug_assert!(bytes.len() >= ROOM && (!is_envelope || bytes[ROOM] == b'{'), "the room is kept free");
-        Self { bytes, opcode, is_envelope, charge }
+    /// A payload behind [`ROOM`] free bytes, with what is known of it when it is an envelope of v2.
+    pub fn new(
+        opcode: OpCode,
+        bytes: Vec<u8>,
+        envelope: Option<EnvelopeInfo>,
+        charge: Option<Charge>,
+    ) -> Self {
+        let is_object = || envelope.is_none() || bytes[ROOM] == b'{';
+        debug_assert!(bytes.len() >= ROOM && is_object(), "the room is kept free");
+        Self { bytes, opcode, envelope, charge }
     }
 
     /// Room for a payload of about `length` bytes.
@@ -47,25 +81,40 @@ impl Payload {
         bytes
     }
 
+    /// Bytes of memory that it takes.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Its bytes are held against the memory budget.
+    #[must_use]
+    pub fn charged(self, charge: Charge) -> Self {
+        Self { charge: Some(charge), ..self }
+    }
+
     /// Whether it takes a number.
-    pub fn is_envelope(&self) -> bool {
-        self.is_envelope
+    pub fn takes_number(&self) -> bool {
+        self.envelope.is_some_and(|envelope| !envelope.has_seq)
     }
 
     /// The frame, and the bytes of its payload; `seq` becomes the first member of an envelope (PROTOCOL §6),
     /// without a copy of the rest.
     pub fn into_frame(mut self, seq: Option<u64>) -> (Frame, usize) {
-        let mut start = ROOM;
-        if let Some(seq) = seq.filter(|_| self.is_envelope) {
+        let (mut body, mut at) = (ROOM, 1);
+        if let Some(seq) = seq.filter(|_| self.takes_number()) {
             let opening = format!("{{\"seq\":{seq},");
-            start = ROOM + 1 - opening.len();
-            self.bytes[start..=ROOM].copy_from_slice(opening.as_bytes());
+            at = opening.len();
+            body = ROOM + 1 - at;
+            self.bytes[body..=ROOM].copy_from_slice(opening.as_bytes());
         }
         let mut header = [0; MAX_HEADER];
-        let payload = self.bytes.len() - start;
+        let payload = self.bytes.len() - body;
         let length = encode_header(self.opcode, payload, &mut header);
-        self.bytes[start - length..start].copy_from_slice(&header[..length]);
-        (Frame(Arc::new(Encoded { bytes: self.bytes, start: start - length, _charge: self.charge })), payload)
+        let start = body - length;
+        self.bytes[start..body].copy_from_slice(&header[..length]);
+        let envelope = self.envelope.map(|envelope| (envelope.category, at));
+        let (bytes, _charge) = (self.bytes, self.charge);
+        (Frame(Arc::new(Encoded { bytes, start, body, envelope, others: OnceLock::new(), _charge })), payload)
     }
 }
 
@@ -74,7 +123,7 @@ impl Frame {
     pub fn new(opcode: OpCode, payload: &[u8], charge: Option<Charge>) -> Self {
         let mut bytes = Payload::room(payload.len());
         bytes.extend_from_slice(payload);
-        Payload::new(opcode, bytes, false, charge).into_frame(None).0
+        Payload::new(opcode, bytes, None, charge).into_frame(None).0
     }
 
     /// A control frame, of at most 125 bytes of payload.
@@ -84,7 +133,25 @@ impl Frame {
 
     /// Bytes that are ready for the wire as they are: an encoded control frame, or an HTTP answer.
     pub fn ready(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Encoded { bytes, start: 0, _charge: None }))
+        let others = OnceLock::new();
+        Self(Arc::new(Encoded { bytes, start: 0, body: 0, envelope: None, others, _charge: None }))
+    }
+
+    /// The envelope inside, if it is one; everything else is the same for all.
+    pub fn envelope(&self) -> Option<Envelope<'_>> {
+        let (category, at) = self.0.envelope?;
+        Some(Envelope { text: str::from_utf8(self.payload()).ok()?, category, at })
+    }
+
+    /// The message inside, without the header.
+    pub fn payload(&self) -> &[u8] {
+        &self.0.bytes[self.0.body..]
+    }
+
+    /// The publication for those of `lane`, encoded by whoever needs it first, on whatever thread.
+    pub fn other(&self, lane: usize, encode: impl FnOnce() -> Other) -> &Other {
+        let others = self.0.others.get_or_init(Box::default);
+        others[lane].get_or_init(encode)
     }
 
     /// What goes on the wire.
@@ -102,10 +169,14 @@ mod tests {
         for seq in [1, u64::MAX] {
             let mut bytes = Payload::room(8);
             bytes.extend_from_slice(br#"{"t":"x"}"#);
-            let (frame, _) = Payload::new(OpCode::Text, bytes, true, None).into_frame(Some(seq));
+            let info = EnvelopeInfo { category: Category::Update, has_seq: false };
+            let (frame, _) = Payload::new(OpCode::Text, bytes, Some(info), None).into_frame(Some(seq));
             let expected = format!(r#"{{"seq":{seq},"t":"x"}}"#);
             assert_eq!(&frame.bytes()[2..], expected.as_bytes());
             assert_eq!(frame.bytes()[..2], [0x81, expected.len() as u8]);
+            assert_eq!(frame.payload(), expected.as_bytes());
+            let envelope = frame.envelope().expect("it is one");
+            assert_eq!(&envelope.text[envelope.at..], r#""t":"x"}"#);
         }
     }
 }

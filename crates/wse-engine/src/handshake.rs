@@ -134,6 +134,8 @@ pub struct Upgrade {
     pub accept: String,
     /// How the connection will speak.
     pub speech: Speech,
+    /// Whether it wants encryption: publications wait for its key.
+    pub wants_encryption: bool,
     /// The subprotocol that is answered, of those that were offered.
     pub protocol: Option<&'static str>,
     /// The token, from cookie, header, subprotocol or query, in this order.
@@ -239,6 +241,7 @@ fn upgrade(
     Ok(Upgrade {
         accept: STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize()),
         speech,
+        wants_encryption: query::values(query, "encryption").next().as_deref() == Some("true"),
         protocol,
         token,
         address,

@@ -25,6 +25,8 @@ pub enum Kind {
     Binary = 4,
     /// A connection ended; its text is the close code, a space, and the reason.
     Disconnect = 5,
+    /// A message arrived whose type the application handles; its text is `[userId, message]`.
+    Request = 6,
 }
 
 impl Kind {

@@ -37,6 +37,8 @@ pub struct Metrics {
     pub inbound_dropped_total: AtomicU64,
     /// Connections closed for a violation of RFC 6455 or of a limit.
     pub protocol_errors_total: AtomicU64,
+    /// Encrypted messages dropped: there was no key yet.
+    pub encrypted_dropped_total: AtomicU64,
     /// Connections ended because what they sent is not TLS.
     pub tls_errors_total: AtomicU64,
     /// Publications refused because the memory budget was used up.

@@ -106,6 +106,11 @@ impl Outbound {
         true
     }
 
+    /// Everything that waits, in order, and what was refused: for another queue.
+    pub fn into_parts(self) -> (VecDeque<Frame>, Vec<Missed>) {
+        (self.frames, self.missed)
+    }
+
     /// Notes messages that were refused before they came here.
     pub fn miss_unseen(&mut self, count: u64) {
         if count > 0 {
@@ -195,7 +200,8 @@ impl Outbound {
         if self.full_since.is_some() { Vec::new() } else { std::mem::take(&mut self.missed) }
     }
 
-    fn miss(&mut self, topic: Option<&Arc<Topic>>) {
+    /// Notes a message that did not come here.
+    pub fn miss(&mut self, topic: Option<&Arc<Topic>>) {
         let same = |missed: &&mut Missed| match (&missed.topic, topic) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (None, None) => true,

@@ -13,6 +13,8 @@ use crate::log::{Event, Fault, Overload};
 use crate::metrics::count;
 use crate::outbound::Missed;
 use crate::rate_limit::Verdict;
+use crate::secrecy::Secrecy;
+use crate::speech::Encoding;
 use crate::topics::MAX_SUBSCRIPTIONS;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -24,7 +26,7 @@ use wse_protocol::envelope::Dialect;
 use wse_protocol::frame::{FrameReader, Message, OpCode};
 use wse_protocol::message::{
     Action, Error, Gap, HelloFeatures, HelloLimits, Ping, Pong, RateLimitWarning, ServerHello, ServerMessage,
-    ServerReady, SubscriptionUpdate, correlate, write,
+    ServerReady, SubscriptionUpdate, write,
 };
 use wse_protocol::scan;
 
@@ -45,6 +47,8 @@ struct ClientHello {
     protocol_version: Option<u64>,
     #[serde(deserialize_with = "lenient")]
     features: ClientFeatures,
+    #[serde(deserialize_with = "lenient")]
+    encryption_public_key: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -52,12 +56,19 @@ struct ClientHello {
 struct ClientFeatures {
     #[serde(deserialize_with = "lenient")]
     compression: bool,
+    #[serde(deserialize_with = "lenient")]
+    encryption: bool,
 }
 
 /// A member of another type counts as absent.
 fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).unwrap_or_default())
+}
+
+/// The public key in the payload of a request.
+fn public_key(payload: Option<&str>) -> Option<String> {
+    serde_json::from_str::<ClientHello>(payload?).ok()?.encryption_public_key
 }
 
 impl Core {
@@ -126,17 +137,7 @@ impl Core {
         ControlFlow::Continue(())
     }
 
-    /// JSON in a binary frame is the same message (PROTOCOL §5); anything else is the application's.
-    fn heard_binary<S: Socket>(&mut self, conn: &mut Connection<S>, payload: &[u8]) {
-        let is_object = self.shared.config.envelope && payload.first() == Some(&b'{');
-        let text = is_object.then(|| std::str::from_utf8(payload).ok()).flatten();
-        match text.filter(|text| scan::inbound(text).is_ok()) {
-            Some(text) => self.heard_text(conn, text),
-            None => self.event(conn, Kind::Binary, payload),
-        }
-    }
-
-    pub(crate) fn is_within_rate<S: Socket>(&mut self, conn: &mut Connection<S>) -> bool {
+    fn is_within_rate<S: Socket>(&mut self, conn: &mut Connection<S>) -> bool {
         let Some(rate) = self.shared.config.rate else { return true };
         match conn.rate.take(rate, self.now.millis) {
             Verdict::Pass => true,
@@ -167,6 +168,7 @@ impl Core {
         }
     }
 
+    /// Reads a message's text.
     pub(crate) fn heard_text<S: Socket>(&mut self, conn: &mut Connection<S>, text: &str) {
         match scan::inbound(text) {
             Ok(message) => {
@@ -175,8 +177,12 @@ impl Core {
                     Some("ping" | "PING") => self.pong(conn, message.payload),
                     Some("pong" | "PONG" | "heartbeat") => {}
                     Some("client_hello") => self.hello(conn, message.payload),
+                    Some("encryption_request") => {
+                        self.encryption(conn, public_key(message.payload).as_deref())
+                    }
+                    Some("key_rotation_request") => self.rotate(conn, public_key(message.payload).as_deref()),
                     Some("subscription_update" | "subscription") => self.subscription(conn, message.payload),
-                    Some(kind) if self.answer_request(conn, kind, &message) => {}
+                    Some(kind) if self.shared.handled.has(kind) => self.request(conn, message.json),
                     Some(_) | None if self.shared.config.envelope => {
                         self.event(conn, Kind::Message, message.json.as_bytes());
                     }
@@ -186,13 +192,16 @@ impl Core {
                 }
             }
             Err(scan::ScanError::TooDeep) if self.shared.config.envelope => {
-                count(&self.shared.metrics.protocol_errors_total, 1);
-                self.note(conn, Event::Fault(Fault::Wire(Code::InvalidMessage)));
-                self.close(conn, close::INVALID_DATA, "JSON is nested too deeply");
-                self.stop_listening(conn, false);
+                self.violated(conn, close::INVALID_DATA, "JSON is nested too deeply");
             }
             Err(_) => self.event(conn, Kind::Raw, text.as_bytes()),
         }
+    }
+
+    /// A message that the application has taken over, with the user, whom it would ask for in most cases.
+    fn request<S>(&mut self, conn: &mut Connection<S>, json: &str) {
+        let user = serde_json::json!(conn.user().map(|user| &**user));
+        self.event(conn, Kind::Request, format!("[{user},{json}]").as_bytes());
     }
 
     /// The 101, and the server's first message behind it in the same write.
@@ -201,7 +210,8 @@ impl Core {
         if self.shared.config.envelope {
             let id = self.shared.ids.id(conn.high, conn.key).0;
             let (dialect, user) = (conn.speech.dialect(), conn.user().map(|user| &**user));
-            let ready = ServerReady::new(dialect, false, id, user, self.timestamp());
+            let has_compression = self.shared.config.compression.is_some();
+            let ready = ServerReady::new(dialect, has_compression, id, user, self.timestamp());
             bytes.extend_from_slice(Frame::new(OpCode::Text, &self.text(dialect, &ready), None).bytes());
         }
         self.send_now(conn, Frame::ready(bytes));
@@ -211,7 +221,8 @@ impl Core {
         let hello =
             payload.and_then(|json| serde_json::from_str::<ClientHello>(json).ok()).unwrap_or_default();
         let is_first = !std::mem::replace(&mut conn.said_hello, true);
-        conn.speech.greet(hello.protocol_version, hello.features.compression);
+        let has_compression = self.shared.config.compression.is_some();
+        conn.speech.greet(hello.protocol_version, hello.features.compression && has_compression);
         if is_first {
             // The time between heartbeats counts from here.
             conn.last_ping = self.now.millis;
@@ -228,10 +239,23 @@ impl Core {
         };
         let interval = Duration::from_millis(config.heartbeat.interval_ms);
         let dialect = conn.speech.dialect();
-        let features = HelloFeatures::default();
+        let is_waiting = matches!(conn.secrecy.as_deref(), Some(Secrecy::Waiting { .. }));
+        let held = if hello.features.encryption || is_waiting {
+            self.agree(conn, hello.encryption_public_key.as_deref())
+        } else {
+            None
+        };
+        let public = conn.secrecy.as_ref().and_then(|secrecy| secrecy.public_key()).map(str::to_owned);
+        let encoding = conn.speech.encoding();
+        let features = HelloFeatures {
+            compression: matches!(encoding, Encoding::Zlib | Encoding::ZlibPayload),
+            msgpack: encoding == Encoding::Msgpack,
+            encryption: public.is_some(),
+        };
         let version = env!("CARGO_PKG_VERSION");
         let hello = ServerHello::new(version, dialect, features, limits, interval, id, self.timestamp());
-        self.say(conn, &hello);
+        self.say(conn, &hello.with_public_key(public.as_deref()));
+        self.release(conn, held);
     }
 
     fn pong<S: Socket>(&mut self, conn: &mut Connection<S>, payload: Option<&str>) {
@@ -299,24 +323,11 @@ impl Core {
     }
 
     /// Queues a message of the server's own. Over the memory budget it is refused and counted.
-    fn say<S>(&mut self, conn: &mut Connection<S>, message: &impl ServerMessage) {
-        self.respond(conn, message, None);
-    }
-
-    /// Says a message that answers the request with this `cid` (JSON).
-    pub(crate) fn respond<S>(
-        &mut self,
-        conn: &mut Connection<S>,
-        message: &impl ServerMessage,
-        cid: Option<&str>,
-    ) {
+    pub(crate) fn say<S>(&mut self, conn: &mut Connection<S>, message: &impl ServerMessage) {
         if !self.shared.config.envelope {
             return;
         }
-        let mut text = self.text(conn.speech.dialect(), message);
-        if let Some(cid) = cid {
-            correlate(&mut text, cid);
-        }
+        let text = self.text(conn.speech.dialect(), message);
         match self.shared.budget.charge(text.len() + FRAME_WEIGHT) {
             Some(charge) => self.tell(conn, Frame::new(OpCode::Text, &text, Some(charge))),
             None => {

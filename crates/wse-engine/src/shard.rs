@@ -6,6 +6,7 @@
 use crate::auth::Decision;
 use crate::connection::{Connection, Handshake, Phase, Socket};
 use crate::core::{COSTLY_READS, Core};
+use crate::delivery::Publication;
 use crate::farewell::ABNORMAL;
 use crate::handshake::Refusal;
 use crate::host::Reply;
@@ -114,6 +115,7 @@ impl<S: Socket> Shard<S> {
             topics: Vec::new(),
             caller: None,
             speech: Speech::default(),
+            secrecy: None,
             last_seen: now,
             last_ping: 0,
             page: 0,
@@ -123,7 +125,6 @@ impl<S: Socket> Shard<S> {
             is_silent: false,
             is_parked: false,
             is_known: false,
-            is_debugger: false,
             said_hello: false,
             is_stalled: false,
             is_held: false,
@@ -285,21 +286,21 @@ impl<S: Socket> Shard<S> {
         match command {
             Command::Publish(topic, frame) => {
                 let bytes = frame.bytes().len();
-                let number = core.turn.add(frame, Some(Arc::clone(&topic)));
+                let mut publication = Publication::new(frame, Some(Arc::clone(&topic)));
                 let index = core.index;
                 topic.for_each(index, |slot| {
                     if let Some(conn) = slab.get_mut(slot as usize) {
-                        core.queue(conn, number);
+                        core.publish(conn, &mut publication);
                     }
                 });
                 return bytes;
             }
             Command::Everyone(frame) => {
                 let bytes = frame.bytes().len();
-                let number = core.turn.add(frame, None);
+                let mut publication = Publication::new(frame, None);
                 for slot in slab.slots() {
                     if let Some(conn) = slab.get_mut(slot).filter(|conn| conn.is_open()) {
-                        core.queue(conn, number);
+                        core.publish(conn, &mut publication);
                     }
                 }
                 return bytes;
@@ -308,8 +309,7 @@ impl<S: Socket> Shard<S> {
                 let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
                 let Some(conn) = conn else { return 0 };
                 let bytes = frame.bytes().len();
-                let number = core.turn.add(frame, None);
-                core.queue(conn, number);
+                core.publish(conn, &mut Publication::new(frame, None));
                 return bytes;
             }
             Command::Subscribe { key, topics, mut refused, request } => {

@@ -4,6 +4,7 @@ use crate::auth::Identity;
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::frame::Frame;
+use crate::handled::Handled;
 use crate::host::{Host, Reply};
 use crate::id::{ConnectionKey, IdKey};
 use crate::inbound::Inbound;
@@ -202,6 +203,8 @@ pub struct Shared {
     pub topics: Topics,
     /// Who has which connections.
     pub users: Users,
+    /// What the application answers itself.
+    pub handled: Handled,
     /// Names of connections.
     pub ids: IdKey,
     /// The shards: those with a thread, and last the one that the host drives.
@@ -243,6 +246,7 @@ impl Shared {
             metrics: Metrics::default(),
             topics: Topics::new(config.shards + 1),
             users: Users::default(),
+            handled: Handled::default(),
             ids,
             desks: (0..=config.shards).map(desk).collect(),
             certificate: Certificate::default(),
@@ -383,12 +387,6 @@ impl Shared {
         let most = self.config.max_connections;
         let is_behind = self.has_consumer() && self.lifecycle_waiting.load(Relaxed) >= self.lifecycle_room();
         is_behind || most != 0 && self.metrics.connections.load(Relaxed) >= most
-    }
-
-    /// Whether there is no room for another connection, or for another message of the largest size.
-    pub fn is_overloaded(&self) -> bool {
-        let (used, limit) = (self.budget.used(), self.budget.limit());
-        self.is_full() || limit != 0 && used + self.config.frame.max_message_bytes > limit
     }
 
     /// Takes a place among the open connections; `false`: there is none.

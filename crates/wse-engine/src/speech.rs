@@ -126,6 +126,12 @@ impl Speech {
         }
     }
 
+    /// The same dialect in JSON.
+    #[must_use]
+    pub fn as_json(self) -> Self {
+        Self { dialect: self.dialect, ..Self::default() }
+    }
+
     /// The number of its kind, below [`LANES`]; zero is what most speak: JSON in v2, as a publication is made.
     pub fn lane(self) -> usize {
         (self.encoding() as usize) << 1 | self.dialect as usize

@@ -1,13 +1,17 @@
 //! What leaves in one turn of a shard: each frame once, and for each connection which of them.
 //!
 //! A connection with something to send holds a chain of runs of frames instead of a queue, so that fan-out
-//! allocates nothing for each receiver, and receivers with the same chain share one joined buffer.
+//! allocates nothing for each receiver, and receivers with the same chain share one joined buffer. Those who speak
+//! in different ways have lanes of their own, so that the frames of each follow each other.
 
 use crate::frame::Frame;
+use crate::speech::LANES;
 use crate::topics::Topic;
 use std::sync::Arc;
 
 const NONE: u32 = u32::MAX;
+/// The bits of a frame's number that count within its lane; those above name the lane.
+const PLACE_BITS: u32 = 28;
 
 /// A connection's part of the turn: the first and the last link of its chain.
 #[derive(Debug, Clone, Copy)]
@@ -34,32 +38,42 @@ struct Link {
     next: u32,
 }
 
-/// The frames of a turn and the chains through them. Reused from turn to turn.
+/// The frames of one lane.
 #[derive(Debug, Default)]
-pub struct Turn {
+struct Lane {
     frames: Vec<(Frame, Option<Arc<Topic>>)>,
-    links: Vec<Link>,
     joined: Vec<u8>,
     /// The runs whose bytes `joined` holds.
     joined_runs: Vec<(u32, u32)>,
+}
+
+/// The frames of a turn and the chains through them. Reused from turn to turn.
+#[derive(Debug, Default)]
+pub struct Turn {
+    lanes: [Lane; LANES],
+    links: Vec<Link>,
     runs: Vec<(u32, u32)>,
+    length: usize,
 }
 
 impl Turn {
-    /// Adds a frame to the turn; returns its number for [`Turn::queue`].
-    pub fn add(&mut self, frame: Frame, topic: Option<Arc<Topic>>) -> u32 {
-        self.frames.push((frame, topic));
-        self.frames.len() as u32 - 1
+    /// Adds a frame to the turn, in the lane of those who will get it; returns its number for [`Turn::queue`].
+    pub fn add(&mut self, frame: Frame, topic: Option<Arc<Topic>>, lane: usize) -> u32 {
+        let frames = &mut self.lanes[lane].frames;
+        let number = (lane as u32) << PLACE_BITS | frames.len() as u32;
+        frames.push((frame, topic));
+        self.length += 1;
+        number
     }
 
     /// How many frames leave in this turn.
     pub fn len(&self) -> usize {
-        self.frames.len()
+        self.length
     }
 
     /// Whether nothing leaves in this turn.
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.length == 0
     }
 
     /// Appends frame `number` to a connection's chain.
@@ -81,32 +95,39 @@ impl Turn {
 
     /// The frame `number` and its topic.
     pub fn frame(&self, number: u32) -> (&Frame, Option<&Arc<Topic>>) {
-        let (frame, topic) = &self.frames[number as usize];
+        let (lane, place) = split(number);
+        let (frame, topic) = &self.lanes[lane].frames[place];
         (frame, topic.as_ref())
     }
 
-    /// The bytes of a chain: joined once for all connections in a row that have the same, and how many frames.
+    /// The bytes of a chain: joined once for all connections in a row of its lane that have the same, and how many
+    /// frames.
     pub fn bytes(&mut self, pending: Pending) -> (&[u8], u64) {
-        self.runs.clear();
+        let mut runs = std::mem::take(&mut self.runs);
+        runs.clear();
         let mut link = pending.first;
         while let Some(&Link { start, length, next }) = self.links.get(link as usize) {
-            self.runs.push((start, length));
+            runs.push((start, length));
             link = next;
         }
-        if let [(start, 1)] = self.runs[..] {
-            return (self.frames[start as usize].0.bytes(), 1);
+        self.runs = runs;
+        if let [(number, 1)] = self.runs[..] {
+            return (self.frame(number).0.bytes(), 1);
         }
-        if self.runs != self.joined_runs {
-            self.joined.clear();
-            for &(start, length) in &self.runs {
-                for (frame, _) in &self.frames[start as usize..(start + length) as usize] {
-                    self.joined.extend_from_slice(frame.bytes());
-                }
+        // A chain through several lanes counts as one of the first: who changes lanes does so seldom.
+        let first = self.runs.first().map_or(0, |(number, _)| split(*number).0);
+        if self.runs != self.lanes[first].joined_runs {
+            let mut joined = std::mem::take(&mut self.lanes[first].joined);
+            joined.clear();
+            for frame in self.runs.iter().flat_map(|run| self.run(*run)) {
+                joined.extend_from_slice(frame.bytes());
             }
-            std::mem::swap(&mut self.runs, &mut self.joined_runs);
-            return (&self.joined, self.joined_runs.iter().map(|(_, length)| u64::from(*length)).sum());
+            let lane = &mut self.lanes[first];
+            lane.joined = joined;
+            std::mem::swap(&mut self.runs, &mut lane.joined_runs);
         }
-        (&self.joined, self.runs.iter().map(|(_, length)| u64::from(*length)).sum())
+        let lane = &self.lanes[first];
+        (&lane.joined, lane.joined_runs.iter().map(|(_, length)| u64::from(*length)).sum())
     }
 
     /// The frames of a chain, in order.
@@ -115,20 +136,33 @@ impl Turn {
         let runs = std::iter::from_fn(move || {
             let &Link { start, length, next } = self.links.get(link as usize)?;
             link = next;
-            Some(start as usize..(start + length) as usize)
+            Some((start, length))
         });
-        runs.flat_map(|run| self.frames[run].iter().map(|(frame, _)| frame))
+        runs.flat_map(|run| self.run(run))
+    }
+
+    fn run(&self, (number, length): (u32, u32)) -> impl Iterator<Item = &Frame> {
+        let (lane, place) = split(number);
+        self.lanes[lane].frames[place..place + length as usize].iter().map(|(frame, _)| frame)
     }
 
     /// Forgets the turn; its memory stays for the next one unless it was unusually large.
     pub fn clear(&mut self) {
-        self.frames.clear();
+        for lane in &mut self.lanes {
+            lane.frames.clear();
+            lane.joined_runs.clear();
+            lane.joined.clear();
+            lane.joined.shrink_to(256 << 10);
+        }
+        self.length = 0;
         self.links.clear();
-        self.joined_runs.clear();
-        self.joined.clear();
-        self.joined.shrink_to(256 << 10);
         self.links.shrink_to(64 << 10);
     }
+}
+
+/// The lane of a frame and its place there.
+fn split(number: u32) -> (usize, usize) {
+    ((number >> PLACE_BITS) as usize, (number & ((1 << PLACE_BITS) - 1)) as usize)
 }
 
 #[cfg(test)]
@@ -147,7 +181,7 @@ mod tests {
             let mut expected = vec![Vec::new(); 6];
             for (n, receivers) in sends.iter().enumerate() {
                 let frame = Frame::new(OpCode::Text, n.to_string().as_bytes(), None);
-                let number = turn.add(frame.clone(), None);
+                let number = turn.add(frame.clone(), None, n % LANES);
                 for &receiver in receivers.iter().collect::<std::collections::BTreeSet<_>>() {
                     turn.queue(&mut pending[receiver], number);
                     expected[receiver].extend_from_slice(frame.bytes());

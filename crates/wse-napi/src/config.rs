@@ -4,7 +4,7 @@ use crate::error::coded;
 use napi::bindgen_prelude::Result;
 use serde::Deserialize;
 use wse_engine::auth::{Auth, Tokens};
-use wse_engine::config::{Config, ConnectionLimitPolicy, InboundLimits, Mode, OutboundLimits};
+use wse_engine::config::{Compression, Config, ConnectionLimitPolicy, InboundLimits, Mode, OutboundLimits};
 use wse_engine::heartbeat::Heartbeat;
 use wse_engine::jwt::{JwtConfig, Verifier};
 use wse_engine::keys::{Algorithm, Keys, check_secret};
@@ -36,6 +36,7 @@ struct Options {
     outbound: Outbound,
     inbound: Inbound,
     memory_budget_bytes: usize,
+    compression: Option<Deflation>,
     topics: Topics,
     envelope: bool,
     mode: EngineMode,
@@ -135,6 +136,13 @@ struct Inbound {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Deflation {
+    threshold_bytes: usize,
+    level: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Topics {
     allow: Vec<String>,
     deny: Vec<String>,
@@ -193,6 +201,9 @@ pub fn read(json: &str) -> Result<Config> {
             max_bytes_per_connection: options.inbound.max_bytes_per_connection,
         },
         memory_budget_bytes: options.memory_budget_bytes,
+        compression: options
+            .compression
+            .map(|it| Compression { threshold_bytes: it.threshold_bytes, level: it.level }),
         topics: Rules { allow: options.topics.allow, deny: options.topics.deny },
         envelope: options.envelope,
         mode: match options.mode {

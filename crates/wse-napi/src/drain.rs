@@ -37,6 +37,24 @@ pub fn set_consumer(handle: u32, present: bool) -> Result<()> {
     })
 }
 
+/// Takes messages of a type over for the application, or gives the type back to the engine.
+#[napi]
+pub fn handle_type(handle: u32, kind: String, is_handled: bool) -> Result<()> {
+    instance::with(handle, |it| {
+        it.engine.handle(&kind, is_handled);
+        Ok(())
+    })
+}
+
+/// Counts messages that were taken and that nobody wanted.
+#[napi]
+pub fn count_unheard(handle: u32, messages: u32) -> Result<()> {
+    instance::with(handle, |it| {
+        it.engine.count_unheard(messages.into());
+        Ok(())
+    })
+}
+
 /// Takes a batch: fills `table` and returns the ASCII texts of its events, one behind the other.
 /// Null: nothing waits.
 #[napi]

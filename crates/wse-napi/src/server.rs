@@ -9,7 +9,7 @@ use napi::{JsString, Status, Unknown};
 use napi_derive::napi;
 use uuid::Uuid;
 use wse_engine::auth::Identity;
-use wse_engine::engine::Content;
+use wse_engine::content::Content;
 use wse_engine::{ConnectionId, ConnectionKey, Engine, Host};
 
 /// Wakes the JavaScript thread: weak, so that it keeps no process alive, and of queue size one, because one

@@ -95,21 +95,21 @@ impl Key {
         LessSafeKey::new(key)
     }
 
-    /// Appends `text`, encrypted, to `out`: [`OVERHEAD`] bytes more than it has.
+    /// Appends `message`, encrypted, to `out`: [`OVERHEAD`] bytes more than it has.
     ///
     /// `nonce` must never have been used with this key; 12 random bytes are. Whatever is at the start of
     /// `out` stays, so that a caller can leave room for a frame header.
-    pub fn seal(&self, nonce: &[u8; NONCE_LEN], text: &str, out: &mut Vec<u8>) {
-        out.reserve(text.len() + OVERHEAD);
+    pub fn seal(&self, nonce: &[u8; NONCE_LEN], message: &[u8], out: &mut Vec<u8>) {
+        out.reserve(message.len() + OVERHEAD);
         out.extend_from_slice(PREFIX);
         out.extend_from_slice(nonce);
         let start = out.len();
-        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(message);
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let tag = self
             .cipher()
             .seal_in_place_separate_tag(nonce, Aad::empty(), &mut out[start..])
-            .expect("a text in memory is shorter than what one nonce can encrypt");
+            .expect("a message in memory is shorter than what one nonce can encrypt");
         out.extend_from_slice(tag.as_ref());
     }
 

@@ -11,7 +11,6 @@ pub mod form;
 pub mod frame;
 pub mod message;
 pub mod msgpack;
-pub mod request;
 pub mod scan;
 pub mod sign;
 pub mod ticket;

@@ -40,14 +40,6 @@ pub fn write<M: ServerMessage>(message: &M, dialect: Dialect, id: &Uuid, at: Tim
     });
 }
 
-/// Gives a written message the `cid` of the request that it answers, as JSON.
-pub fn correlate(message: &mut Vec<u8>, cid: &str) {
-    message.pop();
-    message.extend_from_slice(b",\"cid\":");
-    message.extend_from_slice(cid.as_bytes());
-    message.push(b'}');
-}
-
 macro_rules! server_messages {
     ($($name:ident $(<$life:lifetime>)? = $type:literal,)*) => {
         $(impl $(<$life>)? ServerMessage for $name $(<$life>)? {
@@ -55,10 +47,6 @@ macro_rules! server_messages {
         })*
     };
 }
-
-mod answers;
-
-pub use answers::*;
 
 server_messages! {
     ServerReady<'a> = "server_ready",
@@ -69,6 +57,8 @@ server_messages! {
     RateLimitWarning = "rate_limit_warning",
     Gap<'a> = "gap",
     SubscriptionUpdate<'a> = "subscription_update",
+    EncryptionResponse<'a> = "encryption_response",
+    KeyRotationResponse<'a> = "key_rotation_response",
 }
 
 /// The first message of every connection.
@@ -213,9 +203,45 @@ impl<'a> ServerHello<'a> {
 
     /// Names the server's public key, in padded base64 (PROTOCOL §11).
     #[must_use]
-    pub const fn with_public_key(mut self, key: &'a str) -> Self {
-        self.encryption_public_key = Some(key);
+    pub const fn with_public_key(mut self, key: Option<&'a str>) -> Self {
+        self.encryption_public_key = key;
         self
+    }
+}
+
+/// The answer to `encryption_request`: how things stand, and the server's public key when there is one.
+#[derive(Debug, Clone, Serialize)]
+pub struct EncryptionResponse<'a> {
+    enabled: bool,
+    algorithm: &'static str,
+    key_exchange: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_public_key: Option<&'a str>,
+}
+
+impl<'a> EncryptionResponse<'a> {
+    /// `public_key`: the server's of the last exchange, in padded base64.
+    pub const fn new(public_key: Option<&'a str>) -> Self {
+        Self {
+            enabled: public_key.is_some(),
+            algorithm: "AES-256-GCM",
+            key_exchange: "ECDH-P256",
+            encryption_public_key: public_key,
+        }
+    }
+}
+
+/// The answer to `key_rotation_request`: what the server seals from now on has the key that follows from this one.
+#[derive(Debug, Clone, Serialize)]
+pub struct KeyRotationResponse<'a> {
+    success: bool,
+    encryption_public_key: &'a str,
+}
+
+impl<'a> KeyRotationResponse<'a> {
+    /// `public_key`: the server's new one, in padded base64.
+    pub const fn new(public_key: &'a str) -> Self {
+        Self { success: true, encryption_public_key: public_key }
     }
 }
 

@@ -16,7 +16,7 @@ fn keys() -> [Key; 2] {
 fn both_sides_come_to_one_key_and_each_exchange_to_another() {
     let [client, server] = keys();
     let mut message = Vec::new();
-    client.seal(&[7; NONCE_LEN], r#"{"t":"x"}"#, &mut message);
+    client.seal(&[7; NONCE_LEN], br#"{"t":"x"}"#, &mut message);
     assert_eq!(server.open(&mut message.clone()), Ok(r#"{"t":"x"}"#));
     assert_eq!(keys()[0].open(&mut message), Err(OpenError::Tag));
 }
@@ -25,7 +25,7 @@ fn both_sides_come_to_one_key_and_each_exchange_to_another() {
 fn a_message_is_appended_behind_what_the_caller_left_room_for() {
     let [client, server] = keys();
     let mut out = b"head".to_vec();
-    client.seal(&[0; NONCE_LEN], "text", &mut out);
+    client.seal(&[0; NONCE_LEN], b"text", &mut out);
     assert_eq!((&out[..4], out.len()), (&b"head"[..], 4 + 4 + OVERHEAD));
     assert_eq!(server.open(&mut out[4..]), Ok("text"));
 }
@@ -45,7 +45,7 @@ proptest! {
     ) {
         let [client, server] = keys();
         let mut message = Vec::new();
-        client.seal(&nonce, &text, &mut message);
+        client.seal(&nonce, text.as_bytes(), &mut message);
         prop_assert_eq!(message.len(), text.len() + OVERHEAD);
         let mut changed = message.clone();
         changed[at.index(message.len())] ^= 1 << bit;

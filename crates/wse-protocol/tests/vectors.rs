@@ -319,7 +319,7 @@ fn keys_are_agreed_and_messages_encrypted_as_the_vectors_say() {
         for case in cases(exchange, "frames") {
             let nonce = bytes(text(case, "nonce")).try_into().expect("12 bytes");
             let mut frame = Vec::new();
-            key.seal(&nonce, text(case, "text"), &mut frame);
+            key.seal(&nonce, text(case, "text").as_bytes(), &mut frame);
             assert_eq!(hex(&frame), text(case, "frame"), "{name}");
             assert_eq!(key.open(&mut frame), Ok(text(case, "text")), "{name}");
         }

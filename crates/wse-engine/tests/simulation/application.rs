@@ -4,12 +4,13 @@
 
 use crate::world::{World, identity};
 use std::sync::atomic::Ordering::Relaxed;
-use wse_engine::budget::Charge;
-use wse_engine::frame::{Frame, Payload};
+use uuid::Uuid;
+use wse_engine::content::Content;
+use wse_engine::frame::Payload;
 use wse_engine::inbound::{Batch, Entry, Kind};
 use wse_engine::shared::Command;
 use wse_engine::{ConnectionKey, Reply};
-use wse_protocol::frame::OpCode;
+use wse_protocol::envelope::Timestamp;
 
 /// An event as the application sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,17 +27,20 @@ impl World {
         mailbox.wake();
     }
 
-    fn charge(&self, bytes: usize) -> Option<Charge> {
-        self.shared.budget.charge(bytes)
+    /// What the engine makes of `text`; `None`: over the memory budget.
+    fn payload(&self, text: &str) -> Option<Payload> {
+        let config = &self.shared.config;
+        let payload = Content::Text(text).payload(config, Timestamp(1), || Uuid::from_u128(1));
+        let payload = payload.expect("it is no larger than a message may be");
+        self.shared.budget.charge(payload.capacity()).map(|charge| payload.charged(charge))
     }
 
     /// Publishes `text`; `false`: over the memory budget.
     pub fn publish(&self, topic: &str, text: &str) -> bool {
         let Some(topic) = self.shared.topics.get(topic) else { return true };
-        let Some(charge) = self.charge(text.len()) else { return false };
-        let frame = Frame::new(OpCode::Text, text.as_bytes(), Some(charge));
+        let Some(payload) = self.payload(text) else { return false };
         if topic.is_wanted(0) {
-            self.tell(Command::Publish(topic, frame));
+            self.tell(Command::Publish(topic, payload.into_frame(None).0));
         }
         true
     }
@@ -48,9 +52,8 @@ impl World {
 
     /// Sends `text` to every connection; `false`: over the memory budget.
     pub fn publish_all(&self, text: &str) -> bool {
-        let charge = self.charge(text.len());
-        let frame = charge.map(|charge| Frame::new(OpCode::Text, text.as_bytes(), Some(charge)));
-        frame.map(|frame| self.tell(Command::Everyone(frame))).is_some()
+        let payload = self.payload(text);
+        payload.map(|payload| self.tell(Command::Everyone(payload.into_frame(None).0))).is_some()
     }
 
     /// Sends an envelope to one connection; its number, or `None` when it is refused.
@@ -58,10 +61,8 @@ impl World {
         let seats = &self.shared.desks[0].seats;
         seats.high(key)?;
         let seq = seats.next_sequence(key);
-        let charge = if seats.is_full(key) { None } else { self.charge(text.len()) }?;
-        let mut bytes = Payload::room(text.len());
-        bytes.extend_from_slice(text.as_bytes());
-        let (frame, _) = Payload::new(OpCode::Text, bytes, true, Some(charge)).into_frame(Some(seq));
+        let payload = if seats.is_full(key) { None } else { self.payload(text) }?;
+        let (frame, _) = payload.into_frame(Some(seq));
         self.tell(Command::Send(key, frame));
         Some(seq)
     }

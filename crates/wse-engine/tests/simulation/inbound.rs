@@ -278,3 +278,42 @@ fn what_was_taken_is_credit_again() {
     world.settle();
     assert_eq!(client.payloads(crate::client::PONG), [b"alive"]);
 }
+
+#[test]
+fn a_type_that_the_application_handles_comes_as_a_request_in_its_place() {
+    let mut world = with_room(0, 0);
+    let client = world.connect_as("än\"na");
+    world.take_events();
+    world.shared.handled.set("ask", true);
+    let own = "{\"type\":\"ask\",\"p\":{\"n\":1}}";
+    let texts = [r#"{"t":"other"}"#, own, r#"{"t":"ping","p":{}}"#, "text", &format!("U{own}")];
+    texts.iter().for_each(|text| client.text(text));
+    world.settle();
+    world.shared.handled.set("ask", false);
+    client.text(own);
+    world.settle();
+    let events = world.take_events();
+    let texts = events.iter().map(|event| std::str::from_utf8(&event.payload).expect("text"));
+    let request = format!(r#"["än\"na",{own}]"#);
+    assert!(texts.eq([r#"{"t":"other"}"#, &request, "text", &request, own]));
+    let expected = [Kind::Message, Kind::Request, Kind::Raw, Kind::Request, Kind::Message];
+    assert_eq!(kinds(&events, &client), expected);
+    assert_eq!(client.told("PONG").len(), 1, "the transport's own types never come");
+}
+
+#[test]
+fn requests_have_the_credit_of_other_events() {
+    let mut world = with_room(0, 2_000);
+    world.shared.handled.set("ask", true);
+    world.set_consumer(true);
+    let client = world.connect();
+    (0..500).for_each(|n| client.text(&format!(r#"{{"t":"ask","p":{{"n":{n}}}}}"#)));
+    world.settle();
+    assert!(client.waiting() > 0, "it is not read");
+    let mut requests = 0;
+    while let Some(batch) = world.take_batch() {
+        requests += batch.iter().filter(|event| event.kind == Kind::Request).count();
+        world.settle();
+    }
+    assert_eq!(requests, 500);
+}

@@ -17,6 +17,5 @@ mod ledger;
 mod limits;
 mod partial_writes;
 mod random;
-mod requests;
 mod slow_readers;
 mod splits;

@@ -162,7 +162,7 @@ fn a_reader_that_catches_up_in_time_stays() {
 
 #[test]
 fn over_the_memory_budget_a_publication_is_refused_and_room_comes_back() {
-    let mut world = World::new(Config { memory_budget_bytes: 10_000, ..bounded(0, 0) });
+    let mut world = World::new(Config { memory_budget_bytes: 11_500, ..bounded(0, 0) });
     let (slow, healthy) = (world.connect_to("news"), world.connect_to("news"));
     slow.stop_reading(1);
     let mut published = 0;

@@ -25,7 +25,7 @@ pub fn check(input: &[u8]) {
     assert!(!agreed || text.len() == 88, "65 bytes in base64");
 
     let mut message = Vec::new();
-    theirs.seal(&[7; 12], text, &mut message);
+    theirs.seal(&[7; 12], text.as_bytes(), &mut message);
     assert_eq!(ours.open(&mut message.clone()), Ok(text));
     let at = input.iter().map(|&byte| usize::from(byte)).sum::<usize>() % message.len();
     message[at] ^= 1;

@@ -1,0 +1,57 @@
+//! What an application publishes or sends, made ready for the wire.
+//!
+//! Completes envelopes and refuses what would be too large for some client. Never queues anything.
+
+use crate::config::Config;
+use crate::error::EngineError;
+use crate::frame::{EnvelopeInfo, Payload, ROOM};
+use uuid::Uuid;
+use wse_protocol::crypto;
+use wse_protocol::envelope::{self, Outcome, Timestamp};
+use wse_protocol::frame::{MAX_HEADER, OpCode};
+
+/// What an application publishes or sends.
+#[derive(Debug, Clone, Copy)]
+pub enum Content<'a> {
+    /// Text; an envelope is completed unless the engine is plain.
+    Text(&'a str),
+    /// Bytes, as they are.
+    Binary(&'a [u8]),
+}
+
+impl Content<'_> {
+    /// The payload, with the moment `at` and an id of its own where the publisher named none.
+    pub fn payload(
+        self,
+        config: &Config,
+        at: Timestamp,
+        id: impl FnOnce() -> Uuid,
+    ) -> Result<Payload, EngineError> {
+        let (opcode, bytes, envelope) = match self {
+            Self::Binary(payload) => (OpCode::Binary, with_room(payload), None),
+            Self::Text(text) if !config.envelope => (OpCode::Text, with_room(text.as_bytes()), None),
+            Self::Text(text) => {
+                let mut bytes = Payload::room(text.len() + envelope::MAX_OVERHEAD);
+                let envelope = match envelope::complete(text, &id(), at, &mut bytes)? {
+                    Outcome::Envelope { category, has_seq } => Some(EnvelopeInfo { category, has_seq }),
+                    Outcome::Verbatim => None,
+                };
+                (OpCode::Text, bytes, envelope)
+            }
+        };
+        // On its largest form: an envelope may take a number, and a client may ask for encryption.
+        let number = if envelope.is_some() { ROOM - MAX_HEADER } else { 0 };
+        let sealed = if config.envelope { crypto::OVERHEAD } else { 0 };
+        let (length, limit) = (bytes.len() - ROOM + number + sealed, config.frame.max_message_bytes);
+        if limit != 0 && length > limit {
+            return Err(EngineError::TooLarge { bytes: length, limit });
+        }
+        Ok(Payload::new(opcode, bytes, envelope, None))
+    }
+}
+
+fn with_room(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Payload::room(payload.len());
+    bytes.extend_from_slice(payload);
+    bytes
+}
