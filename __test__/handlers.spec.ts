@@ -1,5 +1,12 @@
 import test from 'ava'
-import { type InboundEvent, type InboundRequest, type JsonObject, type RequestHandler, WseServer } from 'wse-server'
+import {
+  type InboundEvent,
+  type InboundRequest,
+  type JsonObject,
+  type RequestHandler,
+  WseError,
+  WseServer,
+} from 'wse-server'
 import { Arrivals, gate, until, within } from './harness/arrivals.js'
 import { type Connection, connect } from './harness/connect.js'
 import { Application, startServer, warned } from './harness/server.js'
@@ -91,7 +98,20 @@ test('takes messages under their long names, with an old prefix, and of any scri
   }
 })
 
-/** The three ways to take events, each telling what it sees. */
+test('answers a connection of version 1 in its own envelope', async (t) => {
+  const server = await startServer(t)
+  server.handle('ask', ({ payload }) => {
+    if (payload.n === 1) return { t: 'answer', p: { n: 1 } }
+    throw new WseError('WSE_INTERNAL', 'no luck')
+  })
+  const connection = await connect(t, server, { path: '/wse?protocol_version=1' })
+  connection.send({ t: 'ask', p: { n: 1 }, cid: 'a', c: 'U', v: 1 })
+  t.like(await connection.next('answer'), { c: 'U', v: 1, cid: 'a', p: { n: 1 }, _msg_cat: undefined })
+  connection.send({ t: 'ask', p: { n: 2 } })
+  t.like(await connection.next('error'), { c: 'WSE', v: 1, p: { code: 'HANDLER_ERROR' } })
+})
+
+/** The four ways to take events, each telling what it sees. */
 const consumers: [string, (server: WseServer, see: (event: InboundEvent) => unknown) => void][] = [
   [
     'drain()',
