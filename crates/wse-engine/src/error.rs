@@ -61,7 +61,9 @@ impl EngineError {
             Self::Closed => "WSE_SERVER_CLOSED",
             Self::TooLarge { .. } => "WSE_MESSAGE_TOO_LARGE",
             Self::Topic(_) => "WSE_TOPIC_INVALID",
-            Self::Envelope(EnvelopeError::ReservedMember(_)) => "WSE_RESERVED_MEMBER",
+            Self::Envelope(EnvelopeError::ReservedMember(_) | EnvelopeError::ReservedType(_)) => {
+                "WSE_RESERVED_MEMBER"
+            }
             Self::Envelope(_) => "WSE_MESSAGE_INVALID",
             Self::Keys(_) => "WSE_JWKS_FAILED",
             Self::Token(_) => "WSE_TOKEN_INVALID",

@@ -5,6 +5,7 @@
 
 mod category;
 mod dialect;
+mod reserved;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -43,7 +44,8 @@ pub enum Outcome {
 ///
 /// The envelope begins with [`Dialect::members`] of [`Dialect::V2`], directly behind its brace. Where `id`,
 /// `ts` or the payload are missing they are spliced in next; the publisher's own bytes follow as they are.
-/// `v`, `c` and `_msg_cat` are the server's to say: those of the publisher are taken out. The category is
+/// `v`, `c` and `_msg_cat` are the server's to say: those of the publisher are taken out, and so is a type or
+/// an id that is an object or a list. The category is
 /// the publisher's wish if that is one of the three (an old prefix, else `_msg_cat`, else `c`), or follows
 /// from the type.
 ///
@@ -65,6 +67,7 @@ pub fn complete(text: &str, id: &Uuid, at: Timestamp, out: &mut Vec<u8>) -> Resu
     if let Some(name) = found.reserved {
         return Err(EnvelopeError::ReservedMember(name));
     }
+    reserved::check(found.kinds, found.payload)?;
     let category = found.category();
 
     out.reserve(json.len() + MAX_OVERHEAD);
@@ -114,6 +117,8 @@ struct Found<'a> {
     has_payload: bool,
     has_seq: bool,
     reserved: Option<&'static str>,
+    /// JSON of `p`, or of `payload`.
+    payload: Option<&'a str>,
     /// The category that a prefix or else the first usable `_msg_cat` asks for.
     wish: Option<Category>,
     /// The same, of `c`.
@@ -127,10 +132,17 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     fn note(&mut self, member: &Member<'a>) {
         match member.name().as_deref() {
+            // Clients look these up, and some break off on what cannot be.
+            Some("t" | "type" | "event_type" | "id") if member.value.starts_with(['{', '[']) => {
+                self.cuts.push(member.start..member.end);
+            }
             Some("t") => self.kinds[0] = Some(member.value),
             Some("type") => self.kinds[1] = Some(member.value),
             Some("event_type") => self.kinds[2] = Some(member.value),
-            Some("p" | "payload") => self.has_payload = true,
+            Some("p" | "payload") => {
+                self.has_payload = true;
+                self.payload = Some(member.value);
+            }
             Some("id") => self.has_id = true,
             Some("ts") => self.has_ts = true,
             Some("seq") => self.has_seq = true,
@@ -143,13 +155,8 @@ impl<'a> Found<'a> {
                 self.old_wish = self.old_wish.or_else(|| category_of(member.value));
                 self.cuts.push(member.start..member.end);
             }
-            Some("tp") => self.reserved = Some("tp"),
-            Some("e") => self.reserved = Some("e"),
-            Some("o") => self.reserved = Some("o"),
-            Some("topic") => self.reserved = Some("topic"),
-            Some("epoch") => self.reserved = Some("epoch"),
-            Some("offset") => self.reserved = Some("offset"),
-            _ => {}
+            Some(name) => self.reserved = self.reserved.or_else(|| reserved::member(name)),
+            None => {}
         }
     }
 

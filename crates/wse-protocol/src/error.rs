@@ -231,6 +231,9 @@ pub enum EnvelopeError {
     /// The object has a member, at its top level, that clients read as the server's stamp.
     #[error("member {0:?} is the server's to set")]
     ReservedMember(&'static str),
+    /// The object has a type by which clients take orders from the server alone.
+    #[error("a message of type {0:?} is the server's to send")]
+    ReservedType(&'static str),
     /// The object is nested too deeply to be read, so it cannot be vouched for.
     #[error("JSON is nested too deeply")]
     TooDeep,
@@ -240,7 +243,7 @@ impl EnvelopeError {
     /// The wire code that belongs to it.
     pub const fn code(self) -> Code {
         match self {
-            Self::ReservedMember(_) => Code::ReservedMember,
+            Self::ReservedMember(_) | Self::ReservedType(_) => Code::ReservedMember,
             Self::TooDeep => Code::InvalidMessage,
         }
     }

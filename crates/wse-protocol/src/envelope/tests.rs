@@ -89,6 +89,42 @@ fn a_stamp_cannot_be_forged_at_the_top_level() {
 }
 
 #[test]
+fn a_stamp_cannot_be_forged_inside_a_batch() {
+    for name in ["tp", "e", "o", "topic", "epoch", "offset"] {
+        let refused = Err(EnvelopeError::ReservedMember(name));
+        for kind in [r#""t":"batch""#, r#""type":"b\u0061tch""#] {
+            let text = format!(r#"{{{kind},"p":{{"messages":[{{"t":"x"}},{{"t":"x","{name}":1}}]}}}}"#);
+            assert_eq!(completed(&text), refused, "{text}");
+        }
+        let inside = format!(r#"{{"t":"batch","p":{{"messages":[{{"t":"x","p":{{"{name}":1}}}}]}}}}"#);
+        assert!(completed(&inside).is_ok());
+        assert!(completed(&inside.replace("batch", "other")).is_ok());
+    }
+    for harmless in ["7", r#"{"messages":{"o":1}}"#, r#"{"messages":["o",[1]]}"#, "{}"] {
+        assert!(completed(&format!(r#"{{"t":"batch","p":{harmless}}}"#)).is_ok(), "{harmless}");
+    }
+}
+
+#[test]
+fn the_servers_own_orders_cannot_be_forged() {
+    for kind in ["server_hello", "subscription_update", "key_rotation_response"] {
+        let refused = Err(EnvelopeError::ReservedType(kind));
+        assert_eq!(completed(&format!(r#"{{"t":"{kind}","p":{{}}}}"#)), refused);
+        assert_eq!(completed(&format!(r#"WSE{{"type":"{kind}"}}"#)), refused);
+        let batch = format!(r#"{{"t":"batch","p":{{"messages":[{{"t":"{kind}"}}]}}}}"#);
+        assert_eq!(completed(&batch), refused);
+    }
+    assert!(completed(r#"{"t":"error","p":{"code":"MINE"}}"#).is_ok());
+}
+
+#[test]
+fn a_type_or_an_id_that_cannot_be_one_is_taken_out() {
+    let envelope = envelope(r#"{"t":["x"],"id":{"a":1},"ts":1,"p":{},"type":"y"}"#);
+    let expected = format!(r#"{{"v":2,"_msg_cat":"U","id":"{ID}","ts":1,"p":{{}},"type":"y"}}"#);
+    assert_eq!(envelope, expected);
+}
+
+#[test]
 fn what_is_no_object_goes_out_as_it_came() {
     for text in ["", "hello", "[1]", "WSE {}", "{", "{\"a\":1", "S[]", "{}{}", "  7 "] {
         assert_eq!(completed(text), Ok((text.into(), Outcome::Verbatim)), "{text:?}");
