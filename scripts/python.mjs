@@ -1,7 +1,8 @@
 // Python and its packages, for what is tested against programs that are written in it.
+// As a program, `node scripts/python.mjs NAME PACKAGE…`: its last line is the folder of the environment's commands.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { announce, root, run } from './process.mjs'
+import { announce, root, run, script } from './process.mjs'
 import { findPython } from './toolchain.mjs'
 
 /** Virtual environments are kept apart from each other: packages of two purposes need not agree. */
@@ -35,4 +36,9 @@ function read(path) {
     if (error.code === 'ENOENT') return null
     throw error
   }
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const [, , name, ...packages] = process.argv
+  await script(async () => console.log(await ensureEnvironment(name, packages)))
 }

@@ -133,6 +133,11 @@ export class RawSocket {
     return this.#received
   }
 
+  /** Frames that have arrived and were not taken. */
+  get waiting(): readonly Frame[] {
+    return this.#frames.waiting
+  }
+
   next(opcode: number): Promise<Frame> {
     return this.#frames.next(`a frame with opcode ${opcode}`, (frame) => frame.opcode === opcode)
   }

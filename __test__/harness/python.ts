@@ -1,0 +1,124 @@
+// The Python client of PyPI, as users install it, in a process of its own.
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type { ExecutionContext } from 'ava'
+import { Child } from './child.js'
+
+const packages = ['wse-client==2.5.1', 'websockets==17.4', 'cryptography==50.0.2', 'msgpack==1.2.4', 'rfc8785==0.1.4']
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+let python = ''
+
+/** Installs Python packages for all of a file's tests; to be called before the first of them. */
+export async function installPython(): Promise<void> {
+  const script = join(root, 'scripts', 'python.mjs')
+  const { stdout } = await promisify(execFile)(process.execPath, [script, 'client', ...packages])
+  python = join(stdout.trimEnd().split('\n').at(-1) ?? '', 'python')
+}
+
+/** Runs a Python program of this repository; killed when the test is over. */
+export function runPython(t: ExecutionContext, path: string, args: string[] = []): Child {
+  // A proxy of the environment is not for servers of this machine.
+  const child = new Child([join(root, path), ...args], { NO_PROXY: '*' }, python)
+  t.teardown(() => child.kill())
+  return child
+}
+
+/** What the client hands to its user: a message that it took apart. */
+export interface PythonEvent {
+  type: string
+  payload: Record<string, unknown>
+  id: string | null
+  sequence: number | null
+  timestamp: string | null
+  version: number
+  category: string | null
+  priority: number | null
+  correlation_id: string | null
+  signature: string | null
+}
+
+export interface PythonOptions {
+  /** Added to the URL; the client adds its own parameters behind it. */
+  query?: string
+  /** Arguments of the client, in its own spelling. */
+  arguments?: Record<string, unknown>
+  /** Constants of its module `connection`, in seconds where they are times. */
+  constants?: Record<string, number>
+  /** Whether its calls return at once, or block. Default: true. */
+  isAsync?: boolean
+}
+
+interface Line {
+  id?: number
+  value?: unknown
+  error?: string
+  event?: PythonEvent
+  log?: string
+}
+
+export class PythonClient {
+  readonly #child: Child
+  #calls = 0
+
+  constructor(t: ExecutionContext, { port }: { port: number }, options: PythonOptions) {
+    const { query = '', arguments: args = {}, constants = {}, isAsync = true } = options
+    this.#child = runPython(t, '__test__/python/client.py')
+    const url = `ws://127.0.0.1:${port}/wse${query}`
+    // It waits a second before it comes back, unless it is told otherwise.
+    const reconnect = { base_delay: 0.05, jitter: false }
+    this.#child.say(JSON.stringify({ url, isAsync, constants, reconnect, arguments: args }))
+  }
+
+  /** What a member of the client's interface returns, or is. Rejects with what it raises. */
+  async call(member: string, ...args: unknown[]): Promise<unknown> {
+    const id = ++this.#calls
+    this.#child.say(JSON.stringify({ id, member, arguments: args }))
+    const { value, error } = await this.#next((line) => line.id === id)
+    if (error !== undefined) throw new Error(error)
+    return value
+  }
+
+  /** Connects, and waits for nothing: one that is kept out takes ten seconds to say so. */
+  open(): void {
+    this.call('connect').catch(() => {})
+  }
+
+  /** The next event of this type; earlier ones of other types stay. */
+  async next(type: string): Promise<PythonEvent> {
+    return (await this.#next(({ event }) => event?.type === type)).event as PythonEvent
+  }
+
+  /** Resolves once the client has logged this, or has so before. */
+  async logged(text: string): Promise<string> {
+    return (await this.#next(({ log }) => log?.includes(text) === true)).log as string
+  }
+
+  /** Subscribes and waits for the answer, which the client keeps for itself. */
+  async subscribe(topics: string[]): Promise<void> {
+    await this.call('subscribe', topics)
+    await this.logged('Subscribed to: ')
+  }
+
+  /** What has come and was not taken. */
+  get waiting(): readonly Line[] {
+    return this.#child.waiting.map((line) => JSON.parse(line) as Line)
+  }
+
+  async #next(matches: (line: Line) => boolean): Promise<Line> {
+    return JSON.parse(await this.#child.nextLine((line) => matches(JSON.parse(line) as Line))) as Line
+  }
+}
+
+/** A client that is connected, and has been greeted. */
+export async function connectPython(
+  t: ExecutionContext,
+  server: { port: number },
+  options: PythonOptions = {},
+): Promise<PythonClient> {
+  const client = new PythonClient(t, server, options)
+  await client.call('connect')
+  return client
+}

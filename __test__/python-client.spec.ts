@@ -1,0 +1,287 @@
+// The Python client that users already have, unmodified, against a real server.
+import test, { type ExecutionContext } from 'ava'
+import type { ServerOptions } from 'wse-server'
+import { until } from './harness/arrivals.js'
+import { finished } from './harness/command.js'
+import { connectPython, installPython, PythonClient, type PythonOptions, runPython } from './harness/python.js'
+import { startRelay } from './harness/relay.js'
+import { Application, startServer } from './harness/server.js'
+import { OP } from './harness/socket.js'
+import { secret, tokenOf } from './harness/tokens.js'
+
+test.before('installs the client', async (t) => {
+  t.timeout(600_000)
+  await installPython()
+})
+
+test('reads the vectors of the wire with what a client in Python has', async (t) => {
+  const { code, errors } = await finished(runPython(t, '__test__/python/vectors.py'))
+  t.is(code, 0, errors)
+})
+
+/** A server that grants every topic, a client that is connected to it through a wire, and the connection's id. */
+async function start(t: ExecutionContext, options: PythonOptions = {}, serverOptions: ServerOptions = {}) {
+  const server = await startServer(t, { topics: { allow: ['*'] }, ...serverOptions })
+  const application = new Application(server)
+  const relay = await startRelay(t, server)
+  const client = await connectPython(t, relay, options)
+  const { connId } = await application.next('connect')
+  return { server, application, relay, client, connId }
+}
+
+/** What the client knows of itself. */
+const statsOf = async (client: PythonClient) =>
+  (await client.call('get_stats')) as {
+    connection_id: string
+    messages_received: number
+    reconnect_count: number
+    network: { quality: string; latency_ms: number }
+  }
+
+test('greets it and answers its hello', async (t) => {
+  const server = await startServer(t, { jwt: { secret } })
+  const application = new Application(server)
+  const client = await connectPython(t, server, { arguments: { token: await tokenOf('anna') } })
+  const { connId, userId } = await application.next('auth_connect')
+  t.is(userId, 'anna')
+  t.is((await statsOf(client)).connection_id, connId)
+  await client.logged('Server hello: version=')
+  t.true(await client.call('is_fully_ready'))
+})
+
+test('publishes to it in the dialect that it speaks', async (t) => {
+  const { server, client } = await start(t)
+  await client.subscribe(['news'])
+  server.broadcast('news', { t: 'story', p: { title: 'Grüße 😀', n: 1.5 }, pri: 8, cid: 'c1' })
+  const story = await client.next('story')
+  t.like(story, { version: 1, category: 'U', priority: 8, correlation_id: 'c1', sequence: null })
+  t.deepEqual(story.payload, { title: 'Grüße 😀', n: 1.5 })
+  t.regex(story.id ?? '', /^[\da-f]{8}-[\da-f]{4}-7/)
+  t.regex(story.timestamp ?? '', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+
+  server.broadcast('news', '{"t":"news_snapshot","p":{},"sig":"c2lnbmVk","v":2,"_msg_cat":"S"}')
+  t.like(await client.next('news_snapshot'), { version: 1, category: 'S', signature: 'c2lnbmVk' })
+})
+
+test('tells it once what it subscribed to twice, in its URL and by a request', async (t) => {
+  const { server, client, connId } = await start(t, { arguments: { topics: ['news', 'user:a,b'] } })
+  await client.logged('Subscribed to: ')
+  server.broadcast('user:a,b', { t: 'story', p: {} })
+  server.sendEvent(connId, { t: 'end', p: {} })
+  await client.next('story')
+  await client.next('end')
+  t.false(client.waiting.some(({ event }) => event?.type === 'story'))
+})
+
+test('tells it which topics it may not have', async (t) => {
+  const { client, server } = await start(t, {}, { topics: { allow: ['news'] } })
+  await client.call('subscribe', ['secrets'])
+  await client.logged("Subscription failed for: ['secrets']")
+  const { payload } = await client.next('error')
+  t.like(payload, { code: 'SUBSCRIPTION_FAILED', details: { topics: ['secrets'] } })
+  await client.subscribe(['news'])
+  server.broadcast('secrets', { t: 'secret', p: {} })
+  server.broadcast('news', { t: 'story', p: {} })
+  await client.next('story')
+  t.false(client.waiting.some(({ event }) => event?.type === 'secret'))
+})
+
+test('numbers what is sent to it alone, without a hole', async (t) => {
+  const { server, client, connId } = await start(t)
+  for (let n = 1; n <= 500; n++) server.sendEvent(connId, { t: 'note', p: { n } })
+  for (let n = 1; n <= 500; n++) t.like(await client.next('note'), { sequence: n, payload: { n } })
+})
+
+test('hands on what it sends', async (t) => {
+  const { application, client, connId } = await start(t)
+  t.true(await client.call('send', 'order', { qty: 100, note: 'Grüße 😀' }))
+  const event = await application.next('msg')
+  t.is(event.connId, connId)
+  t.like(event.data, { t: 'order', c: 'U', v: 1, p: { qty: 100, note: 'Grüße 😀' } })
+})
+
+test('answers its pings, by which it knows the latency', async (t) => {
+  const { client } = await start(t, { constants: { HEARTBEAT_INTERVAL: 0.02 } })
+  await until('a latency', async () => (await statsOf(client)).network.quality !== 'unknown')
+  t.true((await statsOf(client)).network.latency_ms >= 0)
+})
+
+test('packs what it asked to have as MessagePack', async (t) => {
+  const { server, relay, client, connId } = await start(t, { query: '?format=msgpack' })
+  await client.subscribe(['news'])
+  const p = { text: 'Grüße 😀', n: [0, -1, 1.5, 2 ** 40], none: null, yes: true, nested: { rows: 'x'.repeat(5_000) } }
+  server.broadcast('news', { t: 'story', p })
+  const story = await client.next('story')
+  t.deepEqual(story.payload, p)
+  t.like(story, { version: 1, category: 'U' })
+  server.sendEvent(connId, { t: 'note', p })
+  t.like(await client.next('note'), { sequence: 1, payload: p })
+  for (const _ of [1, 2]) t.is((await relay.heard.next(OP.binary)).payload.toString('latin1', 0, 2), 'M:')
+})
+
+test('compresses what is over the threshold, and nothing else', async (t) => {
+  const { server, relay, client, connId } = await start(t)
+  await client.subscribe(['news'])
+  const small = { text: 'x'.repeat(500) }
+  const large = { text: 'x'.repeat(5_000), more: 'Grüße 😀' }
+  server.broadcast('news', { t: 'small', p: small })
+  t.deepEqual((await client.next('small')).payload, small)
+  t.deepEqual(
+    relay.heard.waiting.filter(({ opcode }) => opcode === OP.binary),
+    [],
+  )
+  for (const send of [
+    () => server.broadcast('news', { t: 'large', p: large }),
+    () => server.sendEvent(connId, { t: 'large', p: large }),
+  ]) {
+    send()
+    const event = await client.next('large')
+    t.deepEqual(event.payload, large)
+    t.like(event, { version: 1, category: 'U' })
+    const { payload } = await relay.heard.next(OP.binary)
+    t.is(payload.toString('latin1', 0, 2), 'C:')
+    t.true(payload.length < 1_000)
+  }
+})
+
+test('encrypts everything for it, and opens what it encrypts, under a new key after each reconnect', async (t) => {
+  const { server, application, relay, client, connId } = await start(t, { arguments: { encryption: true } })
+  const exchange = async (connId: string, round: number) => {
+    await client.logged('E2E encryption enabled')
+    server.broadcast('news', { t: 'story', p: { round, text: 'x'.repeat(5_000) } })
+    t.like(await client.next('story'), { category: 'U', version: 1, payload: { round } })
+    server.sendEvent(connId, { t: 'note', p: { round } })
+    t.like(await client.next('note'), { sequence: 1, payload: { round } })
+    for (const _ of [1, 2]) t.is((await relay.heard.next(OP.binary)).payload.toString('latin1', 0, 2), 'E:')
+    await client.call('send', 'order', { round })
+    t.like((await application.next('msg')).data, { t: 'order', c: 'U', p: { round } })
+  }
+  await client.subscribe(['news'])
+  await exchange(connId, 1)
+  relay.cut()
+  const again = await application.next('connect')
+  await client.logged('Subscribed to: ')
+  await exchange(again.connId, 2)
+})
+
+test('has it back with its topics after a restart', async (t) => {
+  const { server, relay, client } = await start(t)
+  await client.subscribe(['news', 'weather'])
+  const next = await startServer(t, { topics: { allow: ['*'] } })
+  const application = new Application(next)
+  relay.layTo(next)
+  await server.close()
+  await client.logged('WebSocket closed: code=1012')
+  await application.next('connect')
+  await client.logged('Subscribed to: ')
+  for (const topic of ['news', 'weather']) {
+    next.broadcast(topic, { t: 'story', p: { topic } })
+    t.deepEqual((await client.next('story')).payload, { topic })
+  }
+})
+
+test('has it back with its topics after a broken wire', async (t) => {
+  const { server, application, relay, client, connId } = await start(t)
+  await client.subscribe(['news'])
+  relay.cut()
+  await client.logged('WebSocket closed: code=1006')
+  t.is((await application.next('disconnect')).connId, connId)
+  t.not((await application.next('connect')).connId, connId)
+  await client.logged('Subscribed to: ')
+  server.broadcast('news', { t: 'story', p: {} })
+  await client.next('story')
+  t.is((await statsOf(client)).reconnect_count, 1)
+})
+
+/** The client was told to stay away, and does. */
+async function assertGivenUp(t: ExecutionContext, client: PythonClient, code: number): Promise<void> {
+  await client.logged(`Auth/policy failure (code ${code})`)
+  t.is(await client.call('state'), 'error')
+  const readOn = async () => {
+    for (;;) await client.call('recv')
+  }
+  await t.throwsAsync(readOn, { message: 'WSEConnectionError: Connection closed' })
+  t.false(client.waiting.some(({ log }) => log?.startsWith('Reconnecting')))
+}
+
+for (const [title, token, code] of [
+  ['without a token', undefined, 'AUTH_REQUIRED'],
+  ['with a token of somebody else', 'x.y.z', 'AUTH_FAILED'],
+]) {
+  test(`keeps it out with 4401 ${title}`, async (t) => {
+    const server = await startServer(t, { jwt: { secret } })
+    const client = new PythonClient(t, server, { arguments: token === undefined ? {} : { token } })
+    client.open()
+    t.like((await client.next('error')).payload, { code })
+    await assertGivenUp(t, client, 4401)
+  })
+}
+
+test('keeps it out with 4403 when it is disconnected, or replaced by another of the same user', async (t) => {
+  const server = await startServer(t, { jwt: { secret }, maxConnectionsPerUser: 1 })
+  const application = new Application(server)
+  const options = { arguments: { token: await tokenOf('anna') } }
+  const replaced = await connectPython(t, server, options)
+  await application.next('auth_connect')
+  const disconnected = await connectPython(t, server, options)
+  const { connId } = await application.next('auth_connect')
+  t.like((await replaced.next('error')).payload, { code: 'CONNECTION_REPLACED' })
+  await assertGivenUp(t, replaced, 4403)
+  server.disconnect(connId)
+  await assertGivenUp(t, disconnected, 4403)
+})
+
+test('sends it away with 4429 at the limit of its user, until there is room', async (t) => {
+  const limit = { maxConnectionsPerUser: 1, connectionLimitPolicy: 'refuse' } as const
+  const server = await startServer(t, { jwt: { secret }, ...limit })
+  const application = new Application(server)
+  const options = { arguments: { token: await tokenOf('anna') } }
+  const first = await connectPython(t, server, options)
+  const { connId } = await application.next('auth_connect')
+  const second = new PythonClient(t, server, options)
+  second.open()
+  t.like((await second.next('error')).payload, { code: 'CONNECTION_LIMIT' })
+  await second.logged('WebSocket closed: code=4429')
+  await second.logged('Reconnecting in')
+  await first.call('disconnect')
+  t.is((await application.next('disconnect')).connId, connId)
+  await application.next('auth_connect')
+  await second.logged('Server hello: ')
+})
+
+test('sends it away with 4429 when it sends too fast for too long, and has it back', async (t) => {
+  const constants = { HEARTBEAT_INTERVAL: 0.05 }
+  const { application, client } = await start(t, { constants }, { rateLimit: { perSecond: 1, burst: 1 } })
+  t.like((await client.next('error')).payload, { code: 'RATE_LIMITED' })
+  await client.logged('WebSocket closed: code=4429')
+  t.is((await application.next('disconnect')).code, 4429)
+  await application.next('connect')
+  t.pass()
+})
+
+test('keeps it from thinking that the server is gone', async (t) => {
+  // It asks too seldom to live from the answers: it stays only when it is pinged as well.
+  const constants = { HEARTBEAT_INTERVAL: 3, IDLE_TIMEOUT: 2.5 }
+  const { application, client } = await start(t, { constants }, { heartbeatIntervalMs: 50 })
+  await client.logged('Server hello: ')
+  const { messages_received } = await statsOf(client)
+  const heartbeats = 2
+  // What it counts from here on are answers to its own pings; ours it does not.
+  await until('heartbeats', async () => (await statsOf(client)).messages_received >= messages_received + heartbeats)
+  t.is((await statsOf(client)).reconnect_count, 0)
+  t.deepEqual(
+    application.waiting.map(({ type }) => type),
+    [],
+  )
+})
+
+test('serves its blocking half as well', async (t) => {
+  const { server, application, client } = await start(t, { isAsync: false })
+  await client.subscribe(['news'])
+  server.broadcast('news', { t: 'story', p: { n: 1 } })
+  t.like(await client.call('recv', 10), { type: 'story', category: 'U', version: 1, payload: { n: 1 } })
+  t.true(await client.call('send', 'order', { qty: 1 }))
+  t.like((await application.next('msg')).data, { t: 'order', p: { qty: 1 } })
+  await client.call('close')
+  t.is((await application.next('disconnect')).code, 1000)
+})
