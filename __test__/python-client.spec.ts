@@ -1,8 +1,11 @@
 // The Python client that users already have, unmodified, against a real server.
+import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
 import type { ServerOptions } from 'wse-server'
 import { until } from './harness/arrivals.js'
+import { runFile } from './harness/child.js'
 import { finished } from './harness/command.js'
+import { connect } from './harness/connect.js'
 import { connectPython, installPython, PythonClient, type PythonOptions, runPython } from './harness/python.js'
 import { startRelay } from './harness/relay.js'
 import { Application, startServer } from './harness/server.js'
@@ -17,6 +20,33 @@ test.before('installs the client', async (t) => {
 test('reads the vectors of the wire with what a client in Python has', async (t) => {
   const { code, errors } = await finished(runPython(t, '__test__/python/vectors.py'))
   t.is(code, 0, errors)
+})
+
+test('joins the chat of a host with the example of the guide', async (t) => {
+  const file = fileURLToPath(new URL('../examples/hosts/node-http.ts', import.meta.url))
+  const host = runFile(t, file, { PORT: '0', JWT_SECRET: secret })
+  const port = Number(new URL(await host.nextLine()).port)
+  const other = await connect(t, { port }, { token: await tokenOf('anna') })
+  // Of what one connection sends the order is kept: from here on she hears everything.
+  other.send({ t: 'chat', p: { text: 'first' } })
+  await other.next('chat')
+
+  const url = `ws://127.0.0.1:${port}/wse`
+  const guest = runPython(t, 'examples/python/chat.py', [url], { TOKEN: await tokenOf('ben') })
+  t.deepEqual((await other.next('chat')).p, { text: 'hello from Python' })
+  t.is(await guest.nextLine(), 'hello from Python')
+  other.send({ t: 'chat', p: { text: 'Grüße' } })
+  t.is(await guest.nextLine(), 'Grüße')
+  host.kill('SIGTERM')
+  await host.exited()
+
+  const stranger = await startServer(t, { jwt: { secret: `${secret}!` } })
+  const refused = runPython(t, 'examples/python/chat.py', [url.replace(String(port), String(stranger.port))], {
+    TOKEN: await tokenOf('ben'),
+  })
+  const { code, errors } = await refused.exited()
+  t.is(code, 1)
+  t.regex(errors, /AUTH_FAILED the token was not accepted\nthe connection ended for good/)
 })
 
 /** A server that grants every topic, a client that is connected to it through a wire, and the connection's id. */

@@ -19,9 +19,14 @@ export async function installPython(): Promise<void> {
 }
 
 /** Runs a Python program of this repository; killed when the test is over. */
-export function runPython(t: ExecutionContext, path: string, args: string[] = []): Child {
+export function runPython(
+  t: ExecutionContext,
+  path: string,
+  args: string[] = [],
+  env: Record<string, string> = {},
+): Child {
   // A proxy of the environment is not for servers of this machine.
-  const child = new Child([join(root, path), ...args], { NO_PROXY: '*' }, python)
+  const child = new Child([join(root, path), ...args], { NO_PROXY: '*', ...env }, python)
   t.teardown(() => child.kill())
   return child
 }

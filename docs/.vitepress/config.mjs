@@ -40,6 +40,7 @@ export default defineConfig({
           'topics',
           'callbacks',
           'handlers',
+          'python',
           'tls',
           'slow-readers',
           'processes',
