@@ -31,6 +31,7 @@ test.after.always(() => desk?.stop())
 
 inBrowser('shows the desk only to who has signed in, and then prices that move', async (t) => {
   t.is((await fetch(`${desk.url}/api/state`)).status, 401)
+  t.is((await fetch(`${desk.url}/api/session`)).status, 401)
 
   const page = await signIn(await user(t), desk, 'amy')
   await moves(page, '#watch [data-key=SP500] [data-field=price]')
@@ -46,6 +47,18 @@ inBrowser('shows the desk only to who has signed in, and then prices that move',
     .waitFor()
   await page.locator('#line[d^=M]').waitFor({ state: 'attached' })
   await page.locator('#watch [data-key=AAPL] path[d^=M]').waitFor({ state: 'attached' })
+})
+
+inBrowser('does not connect before somebody has signed in, and complains of nothing', async (t) => {
+  const page = await (await user(t)).newPage()
+  let sockets = 0
+  page.on('websocket', () => {
+    sockets += 1
+  })
+  await page.goto(desk.url)
+  await page.getByRole('button', { name: 'Open the desk' }).waitFor()
+  t.is(await page.locator('#toasts p').count(), 0)
+  t.is(sockets, 0)
 })
 
 inBrowser('finds a symbol by its name, shows its chart, and shows it again after a reload', async (t) => {

@@ -26,7 +26,7 @@ export class Sessions {
     this.jwt = { secret, algorithm: 'HS256', issuer: 'trading-desk', audience: 'trading-desk', cookieName: COOKIE }
   }
 
-  /** Signing in and out, by plain forms; and a token as text for clients without cookies. */
+  /** Signing in and out, by plain forms; who is signed in; and a token as text for clients without cookies. */
   router(): Router {
     const router = Router()
     router.post('/login', urlencoded(), (request, response) => {
@@ -39,6 +39,9 @@ export class Sessions {
       toPage(response.cookie(COOKIE, this.#token(userId, PAGE_SECONDS), cookie))
     })
     router.post('/logout', (_request, response) => toPage(response.clearCookie(COOKIE)))
+    router.get('/api/session', this.requireUser, (_request, response) => {
+      response.json({ userId: userOf(response) })
+    })
     router.get('/api/token', this.requireUser, (_request, response) => {
       response.type('text').send(this.#token(userOf(response), TERMINAL_SECONDS))
     })

@@ -17,7 +17,8 @@ async function receive(message) {
     else if (desk.chart.symbol === undefined) await choose(chosen)
     showCaughtUp(missed)
     link.settle()
-  } else {
+  } else if (link.state === 'connected') {
+    // What comes before `desk_ready` is in the state that is fetched then; applied now, it would hide what was missed.
     desk.apply(message)
   }
   draw()
@@ -129,4 +130,10 @@ for (const tab of document.querySelectorAll('[role=tab]')) {
     }
   }
 }
-link.connect()
+
+showLink(link)
+// Without a session there is nothing to connect with: the desk could only refuse.
+call('GET', 'session').then(
+  () => link.connect(),
+  ({ status }) => (status === 401 ? link.signOut() : link.connect()),
+)

@@ -61,9 +61,14 @@ export class Link {
     this.#enter('connected')
   }
 
+  /** Nobody is signed in: tries no more. */
+  signOut() {
+    this.#end('signed-out')
+  }
+
   /** A message could not be applied: 401 means that nobody is signed in, all else that the page has to start over. */
   #failed(error) {
-    if (error.status === 401) this.#end('signed-out')
+    if (error.status === 401) this.signOut()
     else this.#lost()
     if (error.status === undefined) throw error // A fault of the page and not of the desk.
   }
