@@ -10,8 +10,8 @@ const MARGIN_MS = 500
 /** Who is compared unless a scenario says otherwise. */
 const PEERS = ['wse', 'wse-ahead', 'wse-envelope', 'ws', 'socketio', 'bun', 'tokio']
 
-/** A scenario: `perTurn` messages in each turn of the host's event loop, to `subscribers` connections. */
-export function fanOut({ name, title, subscribers, perTurn, peers = PEERS }) {
+/** A scenario: `perTurn` messages in each turn of the host's event loop, to `subscribers` connections; `kind` is theirs. */
+export function fanOut({ name, title, subscribers, perTurn, peers = PEERS, bytes = MESSAGE_BYTES, kind }) {
   return {
     name,
     title,
@@ -22,7 +22,7 @@ export function fanOut({ name, title, subscribers, perTurn, peers = PEERS }) {
       await session.listen()
       await session.connect(subscribers)
       const ms = session.timing.warmupMs + session.timing.measureMs + MARGIN_MS
-      const publishing = session.server.call('publish', { perTurn, ms, bytes: MESSAGE_BYTES })
+      const publishing = session.server.call('publish', { perTurn, ms, bytes, kind })
       const window = await session.measure()
       const { messages, turns, waits } = await publishing
       const end = await session.drained(messages * subscribers)

@@ -29,6 +29,11 @@ export const groups = [
     title: 'TLS',
     scenarios: ['tls-fan-out', 'tls-fan-out-x16', 'tls-echo', 'tls-handshakes', 'tls-idle-memory'],
   },
+  {
+    name: 'speeches',
+    title: 'Dialects, compression and MessagePack',
+    scenarios: ['speeches-fan-out', 'speeches-cost'],
+  },
   { name: 'tokens', title: 'Tokens', scenarios: ['token-handshakes'] },
   { name: 'hosts', title: 'Frameworks', scenarios: ['hosts-handshakes'] },
   { name: 'events', title: 'Domain events', scenarios: ['transform'] },

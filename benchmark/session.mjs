@@ -46,10 +46,15 @@ export class Session {
     this.about = about
   }
 
-  /** Opens so many connections and waits until the server has subscribed them all. */
+  /** Opens so many connections, in equal parts with each query of the peer, and waits until the server has them all. */
   async connect(connections, concurrency = 64) {
-    const opened = await this.load.call('connect', { ...this.#target, connections, concurrency })
-    if (opened.live !== connections) throw new Error(`${opened.live} of ${connections} connected: ${opened.failure}`)
+    const { queries = [''] } = this.peer
+    for (const [index, query] of queries.entries()) {
+      const wanted = Math.round((connections * (index + 1)) / queries.length)
+      const target = { ...this.#target, path: `${this.#target.path}${query && `?${query}`}` }
+      const { live, failure } = await this.load.call('connect', { ...target, connections: wanted, concurrency })
+      if (live !== wanted) throw new Error(`${live} of ${wanted} connected: ${failure}`)
+    }
     await this.agree(connections)
   }
 

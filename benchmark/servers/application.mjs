@@ -14,7 +14,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
 import { obey } from './commands.mjs'
-import { numbered, timed } from './message.mjs'
+import { numbered, quotes, timed } from './message.mjs'
 
 /** Every how many characters of a text the application looks at one. */
 const STRIDE = 16
@@ -58,11 +58,12 @@ export class Application {
   }
 
   /**
-   * Publishes `perTurn` messages in each turn of the event loop, for `ms` or until `messages` are out.
+   * Publishes `perTurn` messages of a kind in each turn of the event loop, for `ms` or until `messages` are out.
    *
    * A server that is behind is waited for in steps of the timer, so that the waiting costs no CPU.
    */
-  async #publish({ perTurn, ms, messages = Number.POSITIVE_INFINITY, bytes }) {
+  async #publish({ perTurn, ms, messages = Number.POSITIVE_INFINITY, bytes, kind = 'numbered' }) {
+    const make = { numbered, quotes }[kind]
     const end = performance.now() + ms
     let published = 0
     let turns = 0
@@ -73,7 +74,7 @@ export class Application {
         await pause(1)
         continue
       }
-      for (let count = 0; count < perTurn; count++) this.#peer.publish(numbered(published++, bytes))
+      for (let count = 0; count < perTurn; count++) this.#peer.publish(make(published++, bytes))
       turns++
       await nextTurn()
     }
