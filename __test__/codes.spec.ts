@@ -17,11 +17,14 @@ test('documents every code of the catalogue and no other', (t) => {
   t.deepEqual(rows.map(({ code }) => code).sort(), codes.sort())
 })
 
-test('documents the close code of every wire code, and whether trying again helps', (t) => {
-  for (const { code, close, retryable } of catalogue.wire) {
+const senders: Record<string, string> = { server: 'server', application: 'application', later: 'a later version' }
+
+test('documents the close code of every wire code, whether trying again helps, and who sends it', (t) => {
+  for (const { code, close, retryable, sent_by } of catalogue.wire) {
     const cells = rows.find((row) => row.code === code)?.cells
     t.is(cells?.[0], close === null ? '–' : String(close), code)
     t.is(cells?.[1], retryable ? 'yes' : 'no', code)
+    t.is(cells?.[2], senders[sent_by], code)
   }
 })
 
