@@ -113,6 +113,41 @@ impl ScanError {
     }
 }
 
+/// A request whose payload does not say what is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// A batch without a list of messages.
+    #[error("messages is a list of messages")]
+    NoBatch,
+    /// A batch of more than 1000 messages.
+    #[error("a batch has at most 1000 messages")]
+    BatchTooLong,
+    /// A priority message without a message.
+    #[error("message is an object, or type a text")]
+    NoMessage,
+    /// A `config_update` whose payload is no object.
+    #[error("a config_update is an object of settings")]
+    NoSettings,
+    /// A message that has others inside, inside of another one.
+    #[error("a batch or priority_message stands in no other one")]
+    Nested,
+    /// Inside of a message stands something that is none.
+    #[error("a message is an object")]
+    NotAnObject,
+    /// The client may not ask this.
+    #[error("this connection may not ask for it")]
+    NotAllowed,
+}
+
+impl RequestError {
+    /// The wire code that belongs to it. What a client may not ask is no different from what nobody understands:
+    /// the codes that speak of rights are about the connection as a whole, which goes on.
+    pub const fn code(self) -> Code {
+        Code::InvalidMessage
+    }
+}
+
 /// Compressed bytes that were refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

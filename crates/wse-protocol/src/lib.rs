@@ -11,6 +11,7 @@ pub mod form;
 pub mod frame;
 pub mod message;
 pub mod msgpack;
+pub mod request;
 pub mod scan;
 pub mod sign;
 pub mod ticket;

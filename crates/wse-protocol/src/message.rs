@@ -40,6 +40,14 @@ pub fn write<M: ServerMessage>(message: &M, dialect: Dialect, id: &Uuid, at: Tim
     });
 }
 
+/// Gives a written message the `cid` of the request that it answers, as JSON.
+pub fn correlate(message: &mut Vec<u8>, cid: &str) {
+    message.pop();
+    message.extend_from_slice(b",\"cid\":");
+    message.extend_from_slice(cid.as_bytes());
+    message.push(b'}');
+}
+
 macro_rules! server_messages {
     ($($name:ident $(<$life:lifetime>)? = $type:literal,)*) => {
         $(impl $(<$life>)? ServerMessage for $name $(<$life>)? {
@@ -47,6 +55,10 @@ macro_rules! server_messages {
         })*
     };
 }
+
+mod answers;
+
+pub use answers::*;
 
 server_messages! {
     ServerReady<'a> = "server_ready",

@@ -150,3 +150,24 @@ fn a_subscription_reply_succeeds_with_any_topic() {
     let left = payload(&SubscriptionUpdate::new(Action::Unsubscribe, &["a"], &[]));
     assert_eq!(left["action"], "unsubscribe");
 }
+
+#[test]
+fn an_answer_ends_with_the_cid_of_its_request() {
+    let answer = SystemStatusResponse {
+        status: Status::Overloaded,
+        server_version: "0.1.0",
+        uptime_secs: 1.5,
+        server_time: AT,
+    };
+    let expected =
+        json!({ "status": "overloaded", "server_version": "0.1.0", "uptime_secs": 1.5, "server_time": TIME });
+    assert_eq!(payload(&answer), expected);
+    for dialect in [Dialect::V1, Dialect::V2] {
+        let mut text = Vec::new();
+        write(&answer, dialect, &ID, AT, &mut text);
+        let mut expected: Value = serde_json::from_slice(&text).expect("JSON");
+        correlate(&mut text, r#""a\"b""#);
+        expected["cid"] = json!("a\"b");
+        assert_eq!(serde_json::from_slice::<Value>(&text).expect("JSON"), expected);
+    }
+}
