@@ -95,6 +95,7 @@ impl Core {
         upgrade: &Upgrade,
         identity: Identity,
     ) {
+        conn.is_debugger = identity.is_debugger();
         let user = identity.user_id.map(Arc::<str>::from);
         let shared = Arc::clone(&self.shared);
         if !shared.take_place() {

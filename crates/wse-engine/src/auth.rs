@@ -1,6 +1,10 @@
 //! How it is known who is connecting (PROTOCOL §3).
 
 use crate::jwt::Verifier;
+use wse_protocol::scan;
+
+/// The claim of who may look for a fault.
+const DEBUG_CLAIM: &str = "wse_debug";
 
 /// How connections are told apart.
 #[derive(Debug)]
@@ -43,6 +47,22 @@ pub struct Identity {
     pub claims: String,
 }
 
+impl Identity {
+    /// Whether its claim `wse_debug` is true: it may ask how the server does inside (PROTOCOL §7).
+    pub fn is_debugger(&self) -> bool {
+        // Hardly any claims name it, and those that do not are not read for it.
+        let mut is_true = false;
+        let read = self.claims.contains(DEBUG_CLAIM).then(|| {
+            scan::members(&self.claims, &mut |member| {
+                if member.key == DEBUG_CLAIM {
+                    is_true = member.value == "true";
+                }
+            })
+        });
+        is_true && read == Some(Ok(()))
+    }
+}
+
 /// What is decided about a connection before its request is read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Decision {
@@ -53,4 +73,27 @@ pub enum Decision {
     Granted(Identity),
     /// The host does not let it in.
     Refused,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_debugger_is_who_the_claim_says_and_nobody_else() {
+        for (claims, expected) in [
+            (r#"{"wse_debug":true}"#, true),
+            (r#"{"sub":"ann", "wse_debug" : true }"#, true),
+            (r#"{"wse_debug":true,"wse_debug":false}"#, false),
+            (r#"{"wse_debug":"true"}"#, false),
+            (r#"{"wse_debug":1}"#, false),
+            (r#"{"a":{"wse_debug":true}}"#, false),
+            (r#"{"a":"wse_debug"}"#, false),
+            (r#"{"wse_debug":true"#, false),
+            ("{}", false),
+        ] {
+            let identity = Identity { user_id: None, claims: claims.into() };
+            assert_eq!(identity.is_debugger(), expected, "{claims}");
+        }
+    }
 }

@@ -127,6 +127,8 @@ pub struct Connection<S> {
     pub is_parked: bool,
     /// The application has heard of it, so it hears of its end.
     pub is_known: bool,
+    /// It may ask how the server does inside.
+    pub is_debugger: bool,
     /// It said `client_hello`.
     pub said_hello: bool,
     /// It is not read until the application has taken its events.

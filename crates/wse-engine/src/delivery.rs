@@ -105,6 +105,7 @@ impl Core {
             return;
         }
         count(&self.shared.metrics.outbound_refused_total, 1);
+        self.shared.desks[self.index].seats.miss(conn.key);
         if !was_full {
             self.shared.desks[self.index].seats.set_full(conn.key, true);
             self.schedule(conn);

@@ -226,6 +226,7 @@ impl Engine {
         }?;
         // Also what is refused takes a number, so that the client sees the hole.
         let Some(payload) = payload else {
+            desk.seats.miss(key);
             desk.seats.next_sequence(key);
             return Ok(None);
         };

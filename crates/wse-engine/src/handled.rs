@@ -31,6 +31,13 @@ impl Handled {
     pub fn has(&self, kind: &str) -> bool {
         self.has_any.load(Relaxed) && self.types.read().contains(kind)
     }
+
+    /// The types, in the order of their names.
+    pub fn types(&self) -> Vec<String> {
+        let mut types = self.types.read().iter().map(ToString::to_string).collect::<Vec<_>>();
+        types.sort_unstable();
+        types
+    }
 }
 
 #[cfg(test)]
@@ -44,6 +51,7 @@ mod tests {
         handled.set("chat", true);
         handled.set("order", true);
         handled.set("chat", true);
+        assert_eq!(handled.types(), ["chat", "order"]);
         handled.set("chat", false);
         assert!(!handled.has("chat") && handled.has("order"));
         handled.set("order", false);

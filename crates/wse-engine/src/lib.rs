@@ -36,6 +36,7 @@ pub mod metrics;
 pub mod outbound;
 pub mod query;
 pub mod rate_limit;
+pub mod requests;
 pub mod seats;
 pub mod secrecy;
 pub mod session;

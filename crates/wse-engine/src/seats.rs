@@ -32,6 +32,8 @@ struct Seat {
     sequence: AtomicU64,
     /// Messages that were refused before the shard heard of them, and that its client has not been told of.
     refused: AtomicU32,
+    /// Messages that its client did not get because its queue was full, told or not.
+    missed: AtomicU32,
     /// Locked when a connection opens, when it leaves, and when somebody asks.
     caller: Mutex<Option<Arc<Caller>>>,
 }
@@ -75,6 +77,7 @@ impl Seats {
             seat.silent.store(false, Ordering::Relaxed);
             seat.sequence.store(0, Ordering::Relaxed);
             seat.refused.store(0, Ordering::Relaxed);
+            seat.missed.store(0, Ordering::Relaxed);
             seat.generation.store(key.generation, Ordering::Release);
         }
     }
@@ -122,6 +125,23 @@ impl Seats {
     /// The number of the connection's next unicast message: a number that never arrives is a drop.
     pub fn next_sequence(&self, key: ConnectionKey) -> u64 {
         self.seat(key.slot()).map_or(0, |seat| seat.sequence.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The number of the connection's last unicast message; zero: there was none.
+    pub fn sequence(&self, key: ConnectionKey) -> u64 {
+        self.seat(key.slot()).map_or(0, |seat| seat.sequence.load(Ordering::Relaxed))
+    }
+
+    /// Counts a message that the connection does not get.
+    pub fn miss(&self, key: ConnectionKey) {
+        if let Some(seat) = self.seat(key.slot()) {
+            seat.missed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Messages that the connection did not get.
+    pub fn missed(&self, key: ConnectionKey) -> u32 {
+        self.seat(key.slot()).map_or(0, |seat| seat.missed.load(Ordering::Relaxed))
     }
 
     /// Notes a message that was refused because the connection's queue is full.

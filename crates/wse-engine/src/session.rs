@@ -14,7 +14,6 @@ use crate::metrics::count;
 use crate::outbound::Missed;
 use crate::rate_limit::Verdict;
 use crate::secrecy::Secrecy;
-use crate::speech::Encoding;
 use crate::topics::MAX_SUBSCRIPTIONS;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -25,8 +24,8 @@ use wse_protocol::codes::{Code, close};
 use wse_protocol::envelope::Dialect;
 use wse_protocol::frame::{FrameReader, Message, OpCode};
 use wse_protocol::message::{
-    Action, Error, Gap, HelloFeatures, HelloLimits, Ping, Pong, RateLimitWarning, ServerHello, ServerMessage,
-    ServerReady, SubscriptionUpdate, write,
+    Action, Error, Gap, Ping, Pong, RateLimitWarning, ServerHello, ServerMessage, ServerReady,
+    SubscriptionUpdate, correlate, write,
 };
 use wse_protocol::scan;
 
@@ -137,7 +136,7 @@ impl Core {
         ControlFlow::Continue(())
     }
 
-    fn is_within_rate<S: Socket>(&mut self, conn: &mut Connection<S>) -> bool {
+    pub(crate) fn is_within_rate<S: Socket>(&mut self, conn: &mut Connection<S>) -> bool {
         let Some(rate) = self.shared.config.rate else { return true };
         match conn.rate.take(rate, self.now.millis) {
             Verdict::Pass => true,
@@ -183,6 +182,7 @@ impl Core {
                     Some("key_rotation_request") => self.rotate(conn, public_key(message.payload).as_deref()),
                     Some("subscription_update" | "subscription") => self.subscription(conn, message.payload),
                     Some(kind) if self.shared.handled.has(kind) => self.request(conn, message.json),
+                    Some(kind) if self.answer_request(conn, kind, &message) => {}
                     Some(_) | None if self.shared.config.envelope => {
                         self.event(conn, Kind::Message, message.json.as_bytes());
                     }
@@ -231,12 +231,7 @@ impl Core {
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
         let id = shared.ids.id(conn.high, conn.key).0;
-        let rate = config.rate.unwrap_or_default();
-        let limits = HelloLimits {
-            max_message_size: config.frame.max_message_bytes,
-            rate_limit_capacity: rate.burst,
-            rate_limit_refill: rate.per_second,
-        };
+        let limits = self.limits();
         let interval = Duration::from_millis(config.heartbeat.interval_ms);
         let dialect = conn.speech.dialect();
         let is_waiting = matches!(conn.secrecy.as_deref(), Some(Secrecy::Waiting { .. }));
@@ -246,12 +241,7 @@ impl Core {
             None
         };
         let public = conn.secrecy.as_ref().and_then(|secrecy| secrecy.public_key()).map(str::to_owned);
-        let encoding = conn.speech.encoding();
-        let features = HelloFeatures {
-            compression: matches!(encoding, Encoding::Zlib | Encoding::ZlibPayload),
-            msgpack: encoding == Encoding::Msgpack,
-            encryption: public.is_some(),
-        };
+        let features = self.features_of(conn);
         let version = env!("CARGO_PKG_VERSION");
         let hello = ServerHello::new(version, dialect, features, limits, interval, id, self.timestamp());
         self.say(conn, &hello.with_public_key(public.as_deref()));
@@ -324,10 +314,23 @@ impl Core {
 
     /// Queues a message of the server's own. Over the memory budget it is refused and counted.
     pub(crate) fn say<S>(&mut self, conn: &mut Connection<S>, message: &impl ServerMessage) {
+        self.respond(conn, message, None);
+    }
+
+    /// Says a message that answers the request with this `cid` (JSON).
+    pub(crate) fn respond<S>(
+        &mut self,
+        conn: &mut Connection<S>,
+        message: &impl ServerMessage,
+        cid: Option<&str>,
+    ) {
         if !self.shared.config.envelope {
             return;
         }
-        let text = self.text(conn.speech.dialect(), message);
+        let mut text = self.text(conn.speech.dialect(), message);
+        if let Some(cid) = cid {
+            correlate(&mut text, cid);
+        }
         match self.shared.budget.charge(text.len() + FRAME_WEIGHT) {
             Some(charge) => self.tell(conn, Frame::new(OpCode::Text, &text, Some(charge))),
             None => {

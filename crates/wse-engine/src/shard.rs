@@ -125,6 +125,7 @@ impl<S: Socket> Shard<S> {
             is_silent: false,
             is_parked: false,
             is_known: false,
+            is_debugger: false,
             said_hello: false,
             is_stalled: false,
             is_held: false,

@@ -389,6 +389,12 @@ impl Shared {
         is_behind || most != 0 && self.metrics.connections.load(Relaxed) >= most
     }
 
+    /// Whether there is no room for another connection, or for another message of the largest size.
+    pub fn is_overloaded(&self) -> bool {
+        let (used, limit) = (self.budget.used(), self.budget.limit());
+        self.is_full() || limit != 0 && used + self.config.frame.max_message_bytes > limit
+    }
+
     /// Takes a place among the open connections; `false`: there is none.
     pub fn take_place(&self) -> bool {
         let most = self.config.max_connections;

@@ -9,18 +9,6 @@ use wse_protocol::envelope::Dialect;
 /// The subprotocols that name a dialect, the one of the default first.
 const PROTOCOLS: [(&str, Dialect); 2] = [("wse.v2", Dialect::V2), ("wse.v1", Dialect::V1)];
 
-/// What becomes of publications over the threshold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Compression {
-    /// Nothing.
-    #[default]
-    Off,
-    /// They are `C:` messages.
-    Messages,
-    /// Their payload is compressed, the envelope is not (v2 only).
-    Payloads,
-}
-
 /// What carries an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
@@ -44,7 +32,10 @@ pub struct Speech {
     /// The request or a hello has named the dialect: another hello changes nothing.
     is_settled: bool,
     is_msgpack: bool,
-    compression: Compression,
+    /// Publications over the threshold are compressed.
+    is_compressed: bool,
+    /// Of those the payload alone, and the envelope is not (v2 only).
+    has_payloads: bool,
 }
 
 impl Speech {
@@ -72,16 +63,13 @@ impl Speech {
         let answered =
             protocols.clone().find(fitting).or_else(|| protocols.next()).map(|(protocol, _)| protocol);
         let dialect = named.or(answered.map(|(_, dialect)| *dialect));
-        let compression = match query::values(query, "compression").next().as_deref() {
-            Some("true") => Compression::Messages,
-            Some("payload") => Compression::Payloads,
-            _ => Compression::Off,
-        };
+        let compression = query::values(query, "compression").next();
         let speech = Self {
             dialect: dialect.unwrap_or_default(),
             is_settled: dialect.is_some(),
             is_msgpack: query::values(query, "format").next().as_deref() == Some("msgpack"),
-            compression,
+            is_compressed: matches!(compression.as_deref(), Some("true" | "payload")),
+            has_payloads: compression.as_deref() == Some("payload"),
         };
         Ok((speech, answered.map(|(protocol, _)| *protocol)))
     }
@@ -92,18 +80,12 @@ impl Speech {
             self.dialect = dialect;
             self.is_settled = true;
         }
-        if wants_compression {
-            self.set_compressed(true);
-        }
+        self.is_compressed |= wants_compression;
     }
 
-    /// Switches compression on or off.
-    pub fn set_compressed(&mut self, is_wanted: bool) {
-        match (is_wanted, self.compression) {
-            (true, Compression::Off) => self.compression = Compression::Messages,
-            (false, _) => self.compression = Compression::Off,
-            (true, _) => {}
-        }
+    /// Switches compression on or off, in the form that the request asked for.
+    pub fn set_compressed(&mut self, is_compressed: bool) {
+        self.is_compressed = is_compressed;
     }
 
     /// The dialect.
@@ -118,11 +100,11 @@ impl Speech {
 
     /// What carries its publications.
     pub fn encoding(self) -> Encoding {
-        match (self.compression, self.dialect) {
+        match (self.has_payloads, self.dialect) {
             _ if self.is_msgpack => Encoding::Msgpack,
-            (Compression::Off, _) => Encoding::Json,
-            (Compression::Payloads, Dialect::V2) => Encoding::ZlibPayload,
-            (Compression::Payloads, Dialect::V1) | (Compression::Messages, _) => Encoding::Zlib,
+            _ if !self.is_compressed => Encoding::Json,
+            (true, Dialect::V2) => Encoding::ZlibPayload,
+            (true, Dialect::V1) | (false, _) => Encoding::Zlib,
         }
     }
 
@@ -192,6 +174,22 @@ mod tests {
             ("format=json", Encoding::Json),
         ] {
             assert_eq!(asked(query, &[]).1, encoding, "{query}");
+        }
+    }
+
+    #[test]
+    fn compression_comes_back_as_it_was_asked_for() {
+        for (query, encoding) in [
+            ("", Encoding::Zlib),
+            ("compression=true", Encoding::Zlib),
+            ("compression=payload", Encoding::ZlibPayload),
+            ("format=msgpack", Encoding::Msgpack),
+        ] {
+            let (mut speech, _) = Speech::of_request(query, [].into_iter()).expect("no refusal");
+            speech.set_compressed(false);
+            assert_ne!(speech.encoding(), Encoding::Zlib, "{query}");
+            speech.set_compressed(true);
+            assert_eq!(speech.encoding(), encoding, "{query}");
         }
     }
 

@@ -17,5 +17,6 @@ mod ledger;
 mod limits;
 mod partial_writes;
 mod random;
+mod requests;
 mod slow_readers;
 mod splits;
