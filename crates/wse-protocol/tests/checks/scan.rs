@@ -1,10 +1,11 @@
 //! What holds for any text that may be an envelope.
 
 use serde_json::{Map, Value};
+use wse_protocol::request::{self, MAX_BATCH};
 use wse_protocol::scan::{self, MAX_DEPTH, ScanError};
 
-/// Verifies that `input`, if it is text, is an object exactly where serde_json says so, with the same members, and
-/// that the type and the payload are those of the object.
+/// Verifies that `input`, if it is text, is an object exactly where serde_json says so, with the same members, that
+/// the type and the payload are those of the object, and that what is inside of it as a request is JSON again.
 pub fn check(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let mut found = Vec::new();
@@ -20,6 +21,7 @@ pub fn check(input: &[u8]) {
         assert_eq!(end == Err(ScanError::NotAnObject), is_other, "{text:?}");
         return;
     }
+    check_request(text);
     for member in &found {
         assert_eq!(&text[member.start..][..member.key.len() + 2], format!("\"{}\"", member.key));
         assert!(text[..member.end].ends_with(member.value));
@@ -39,6 +41,23 @@ pub fn check(input: &[u8]) {
     assert_eq!(inbound.kind.as_deref(), kind);
     let payload = inbound.payload.map(|raw| serde_json::from_str::<Value>(raw).expect("a value"));
     assert_eq!(payload.as_ref(), tree.get("p").or(tree.get("payload")));
+}
+
+fn check_request(text: &str) {
+    let payload = scan::inbound(text).expect("it is an object").payload;
+    if let Ok(inner) = request::urgent(text, payload) {
+        assert!(is_object(&inner), "{inner:?} of {text:?}");
+    }
+    let is_json = |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    if let Ok(messages) = request::batch(payload) {
+        assert!(messages.len() <= MAX_BATCH && messages.into_iter().all(is_json), "{text:?}");
+    }
+    for value in [request::correlation(text), request::id(text)].into_iter().flatten() {
+        let is_text = serde_json::from_str::<String>(value).is_ok_and(|text| text.len() <= 64);
+        // Not every number is one that serde_json keeps.
+        let is_number = value.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        assert!(is_text || is_number && is_json(value), "{text:?}");
+    }
 }
 
 /// Whether `text` is a JSON object by serde_json, which checks the grammar and keeps nothing.
