@@ -6,6 +6,7 @@ import test, { type ExecutionContext } from 'ava'
 import { gate, until, within } from './harness/arrivals.js'
 import { connect, refused } from './harness/connect.js'
 import { type Entrance, entrances } from './harness/entrances.js'
+import { offend } from './harness/offence.js'
 import { Application } from './harness/server.js'
 import { frameBytes, OP, openSocket, openUpgraded, upgradeRequest } from './harness/socket.js'
 import { secret, tokenOf } from './harness/tokens.js'
@@ -239,21 +240,7 @@ const behaviours: Record<string, Behaviour> = {
       [Buffer.concat([text('', false), ...Array(10).fill(frameBytes(OP.continuation, '', { fin: false }))]), 1009],
     ]
     const service = await open(t, { maxMessageBytes: 1_000, maxFragments: 10 })
-    const application = new Application(service.wse)
-    const healthy = await connect(t, service)
-    await application.next('connect')
-    for (const [bytes, code] of offences) {
-      const offender = await openUpgraded(t, service)
-      const { connId } = await application.next('connect')
-      offender.write(bytes)
-      const close = await offender.closeFrame()
-      t.is(close.code, code)
-      t.not(close.reason, '')
-      await offender.ended()
-      t.like(await application.next('disconnect'), { connId, code })
-      await healthy.roundTrip()
-    }
-    t.deepEqual(application.waiting, [])
+    await offend(t, service, offences)
   },
 
   async 'tells even a client that goes on sending why it is closed'(t, open) {

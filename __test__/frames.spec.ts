@@ -1,7 +1,8 @@
 import test from 'ava'
 import { connect } from './harness/connect.js'
+import { offend } from './harness/offence.js'
 import { Application, startServer } from './harness/server.js'
-import { frameBytes, OP, openUpgraded } from './harness/socket.js'
+import { frameBytes, OP } from './harness/socket.js'
 
 const text = (value: string) => frameBytes(OP.text, value)
 
@@ -39,21 +40,7 @@ const badFrames: [title: string, bytes: Buffer, code: number][] = [
 for (const [title, bytes, code] of badFrames) {
   test(`closes with ${code} on ${title}, and serves the others`, async (t) => {
     const server = await startServer(t)
-    const application = new Application(server)
-    const healthy = await connect(t, server)
-    await application.next('connect')
-
-    const offender = await openUpgraded(t, server)
-    const { connId } = await application.next('connect')
-    offender.write(bytes)
-    const close = await offender.closeFrame()
-    t.is(close.code, code)
-    t.not(close.reason, '')
-    await offender.ended()
-    t.like(await application.next('disconnect'), { connId, code })
-
-    await healthy.roundTrip()
-    t.deepEqual(application.waiting, [])
+    await offend(t, { wse: server, port: server.port }, [[bytes, code]])
   })
 }
 

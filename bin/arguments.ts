@@ -6,6 +6,7 @@
  * @module
  */
 import { type ParseArgsConfig, parseArgs } from 'node:util'
+import { LONGEST_MS } from '../lib/timers.js'
 
 /** A subcommand. */
 export interface Command {
@@ -49,9 +50,6 @@ export function named(positionals: string[], names: string[], least = names.leng
   if (positionals.length > names.length) throw new UsageError(`unexpected argument '${positionals[names.length]}'`)
   return positionals
 }
-
-/** The longest time that a timer takes. */
-const LONGEST_MS = 2 ** 31 - 1
 
 /** A flag's time in seconds, fractions allowed, as milliseconds. */
 export function milliseconds(flag: string, text: string, most = LONGEST_MS): number {

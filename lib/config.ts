@@ -7,6 +7,7 @@ import type { InboundLimits } from './callbacks.js'
 import { WseError } from './errors.js'
 import { type Origin, originOf } from './jwks.js'
 import { publicJwk } from './keys.js'
+import { LONGEST_MS } from './timers.js'
 import type { JwtOptions, Logger, LogLevel, ServerOptions, TlsOptions } from './types.js'
 
 /** Checks a value and returns it, or its default. `path` names the option. */
@@ -177,8 +178,7 @@ const schema: Schema = {
   maxConnections: whole(10_000, { max: 1 << 20 }),
   maxConnectionsPerUser: whole(5),
   connectionLimitPolicy: oneOf('replace', 'refuse'),
-  // No timer of the facade takes longer.
-  handshakeTimeoutMs: whole(10_000, { max: 2 ** 31 - 1 }),
+  handshakeTimeoutMs: whole(10_000, { max: LONGEST_MS }),
   maxHandshakes: whole(4_096, { max: 1 << 20 }),
   maxHandshakesPerAddress: whole(0),
   heartbeatIntervalMs: whole(25_000),

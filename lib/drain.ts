@@ -9,6 +9,7 @@
 import { translated, WseError } from './errors.js'
 import { EventSource, type Incoming } from './events.js'
 import { native } from './native.js'
+import { LONGEST_MS } from './timers.js'
 import type { InboundEvent } from './types.js'
 
 /** How long batches may follow each other within one turn of the event loop, in milliseconds. */
@@ -320,7 +321,7 @@ export class Drain {
 
   #sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = ms < 2 ** 31 ? setTimeout(() => this.wake(), ms) : undefined
+      const timer = ms <= LONGEST_MS ? setTimeout(() => this.wake(), ms) : undefined
       this.#waiting = () => {
         clearTimeout(timer)
         resolve()

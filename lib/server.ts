@@ -23,6 +23,7 @@ import { native } from './native.js'
 import { Router } from './router.js'
 import { Streams } from './streams.js'
 import { Subscriptions, topicsOf } from './subscriptions.js'
+import { LONGEST_MS } from './timers.js'
 import type {
   AttachOptions,
   AuthenticateRequest,
@@ -51,8 +52,6 @@ interface Question {
 /** What the addon answers and asks: see `replies` in its `drain.rs`. Null: a shard has ended. */
 type Reply = number | [request: number, refused: string[]] | Question | 'key' | null
 
-/** The longest time that a timer takes: a listening server keeps its process alive with one. */
-const FOR_EVER_MS = 2 ** 31 - 1
 /** The close code of {@link WseServer.disconnect} without one: not allowed, clients do not come back. */
 const NOT_ALLOWED = 4403
 
@@ -291,7 +290,7 @@ export class WseServer {
   }
 
   #hold(): void {
-    this.#keepAlive ??= setInterval(() => {}, FOR_EVER_MS)
+    this.#keepAlive ??= setInterval(() => {}, LONGEST_MS)
   }
 
   #release(): void {

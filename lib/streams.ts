@@ -10,6 +10,7 @@ import type { Duplex } from 'node:stream'
 import { translated } from './errors.js'
 import type { Decided } from './handlers.js'
 import { native } from './native.js'
+import { LONGEST_MS } from './timers.js'
 
 /** Words of a row of a turn's table, see `turnStreams` in the addon. */
 const ROW = 5
@@ -19,8 +20,6 @@ const END = 2
 const CLOSE = 3
 /** No turn is due. */
 const NEVER = 0xffff_ffff
-/** The longest time that a timer takes. */
-const LONGEST_MS = 2 ** 31 - 1
 /** Turns are taken without a break for this long, so that a publisher that never rests does not run away from them. */
 const SLICE_MS = 5
 /** How long a socket that is to close may take to pass on what it was given. */

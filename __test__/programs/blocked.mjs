@@ -1,18 +1,8 @@
 // A host whose JavaScript stands still from the message `block` until a line is written to its input.
 import { readSync } from 'node:fs'
-import { createServer } from 'node:http'
-import { WseServer } from 'wse-server'
+import { startEngines } from './engines.mjs'
 
-const options = { heartbeatIntervalMs: 250, idleTimeoutMs: 1_000 }
-const engines = Array.from({ length: 3 }, () => new WseServer(options))
-const [own, ...attached] = engines
-const ports = [(await own.listen({ host: '127.0.0.1', port: 0 })).port]
-for (const [n, via] of ['auto', 'stream'].entries()) {
-  const http = createServer()
-  attached[n].attach(http, { via })
-  await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve))
-  ports.push(http.address().port)
-}
+const { engines, ports } = await startEngines({ heartbeatIntervalMs: 250, idleTimeoutMs: 1_000 })
 console.log(JSON.stringify(ports))
 
 const drain = async (wse) => {

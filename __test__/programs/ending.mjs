@@ -1,7 +1,6 @@
 // A port of its own, a host and a host by streams, which end in the way that the argument names once enough
 // messages have come to each.
-import { createServer } from 'node:http'
-import { WseServer } from 'wse-server'
+import { startEngines } from './engines.mjs'
 
 const ENOUGH = 2_000
 const [, , way, ownPort = '0'] = process.argv
@@ -14,15 +13,7 @@ const ends = {
   rejection: () => Promise.reject(new Error('a promise of the host')),
   kill: () => process.kill(process.pid, 'SIGKILL'),
 }
-const engines = Array.from({ length: 3 }, () => new WseServer({ rateLimit: false }))
-const [own, ...attached] = engines
-const ports = [(await own.listen({ host: '127.0.0.1', port: Number(ownPort) })).port]
-for (const [n, via] of ['auto', 'stream'].entries()) {
-  const http = createServer()
-  attached[n].attach(http, { via })
-  await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve))
-  ports.push(http.address().port)
-}
+const { engines, ports } = await startEngines({ rateLimit: false }, Number(ownPort))
 console.log(JSON.stringify(ports))
 
 const seen = new Map(engines.map((wse) => [wse, 0]))

@@ -1,10 +1,9 @@
 // Engines in a worker thread: on a port of its own, on a host, and on a host by streams. The main thread has none;
 // it starts and terminates the worker when it is told to, and says how many descriptors the process has.
 import { readdirSync } from 'node:fs'
-import { createServer } from 'node:http'
 import { createInterface } from 'node:readline'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
-import { WseServer } from 'wse-server'
+import { startEngines } from './engines.mjs'
 
 if (isMainThread) lead()
 else await serve()
@@ -24,15 +23,7 @@ function lead() {
 }
 
 async function serve() {
-  const engines = Array.from({ length: 3 }, () => new WseServer())
-  const [own, ...attached] = engines
-  const ports = [(await own.listen({ host: '127.0.0.1', port: 0 })).port]
-  for (const [n, via] of ['auto', 'stream'].entries()) {
-    const http = createServer()
-    attached[n].attach(http, { via })
-    await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve))
-    ports.push(http.address().port)
-  }
+  const { engines, ports } = await startEngines()
   parentPort.postMessage({ ports })
   const echo = async (wse) => {
     for await (const batch of wse.drain()) {
