@@ -194,6 +194,57 @@ test('shows the application messages of other types, and types that were given b
   await connection.next('another')
 })
 
+test('takes the place of an answer of the engine, in a batch too, until it is given back', async (t) => {
+  const server = await startServer(t)
+  server.handle('health_check', () => ({ t: 'health_check_response', p: { status: 'ours' } }))
+  const connection = await connect(t, server)
+  const status = async () => (await connection.next('health_check_response')).p.status
+  connection.send({ t: 'health_check' })
+  t.is(await status(), 'ours')
+  connection.send({ t: 'batch', p: { messages: [{ t: 'health_check' }, { t: 'health_check' }] } })
+  t.like((await connection.next('batch_message_result')).p, { total: 2, successful: 2 })
+  t.deepEqual([await status(), await status()], ['ours', 'ours'])
+  connection.send({ t: 'priority_message', p: { message: { t: 'health_check' } } })
+  t.is(await status(), 'ours')
+  server.handle('batch', ({ payload }) => ({ t: 'counted', p: { count: payload.messages.length } }))
+  connection.send({ t: 'batch', p: { messages: [{ t: 'health_check' }] } })
+  t.like((await connection.next('counted')).p, { count: 1 })
+  server.handle('health_check', null)
+  connection.send({ t: 'health_check' })
+  t.is(await status(), 'healthy')
+  t.deepEqual(connection.waiting, [])
+})
+
+for (const type of [
+  'health_check_request',
+  'metrics_request',
+  'config_request',
+  'config_update',
+  'connection_state_request',
+  'system_status_request',
+  'sequence_stats_request',
+  'sync_request',
+  'snapshot_request',
+  'request_snapshot',
+  'priority_message',
+  'batch_message',
+  'debug_request',
+  'debug_handlers',
+  'health_check_response',
+  'metrics_response',
+  'sync_response',
+]) {
+  // biome-ignore format: one line.
+  test(`can answer ${type}`, async (t) => {
+    const server = await startServer(t)
+    server.handle(type, ({ type }) => ({ t: 'ours', p: { type } }))
+    const connection = await connect(t, server)
+    connection.send({ t: type, p: {} })
+    t.deepEqual((await connection.next('ours')).p, { type })
+    t.deepEqual(connection.waiting, [])
+  })
+}
+
 test('runs the handlers of one connection one after another, and those of others beside them', async (t) => {
   const server = await startServer(t)
   const [isFree, setFree] = gate()
