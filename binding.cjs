@@ -862,6 +862,7 @@ module.exports.inboundDepth = nativeBinding.inboundDepth
 module.exports.isReady = nativeBinding.isReady
 module.exports.lines = nativeBinding.lines
 module.exports.listen = nativeBinding.listen
+module.exports.looked = nativeBinding.looked
 module.exports.memory = nativeBinding.memory
 module.exports.openStream = nativeBinding.openStream
 module.exports.release = nativeBinding.release

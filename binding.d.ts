@@ -108,6 +108,9 @@ export declare function lines(handle: number): string
 /** Listens, with TLS when there is a certificate (PEM) and its key; returns the port. */
 export declare function listen(handle: number, host: string, port: number, certificate?: string | undefined | null, key?: string | undefined | null): number
 
+/** Answers a `look` reply: newer keys were looked for, or could not be had. */
+export declare function looked(handle: number, look: number, isDone: boolean): void
+
 /** Bytes by kind, as JSON. */
 export declare function memory(handle: number): string
 

@@ -1,8 +1,8 @@
 /**
  * Keys of tokens that somebody else publishes, at a URL or in a file.
  *
- * Owns when they are looked at: in the background, never while a connection waits. What could not be had leaves the
- * keys before in force.
+ * Owns when they are looked at: in the background, and only a token of an unknown key waits for it. What could not be
+ * had leaves the keys before in force.
  *
  * @module
  */
@@ -17,8 +17,9 @@ const REFRESH_MS = 10 * 60_000
 /** How soon they are tried for again when they could not be had: doubled each time, up to a bound. */
 const RETRY_MS = 1_000
 const MOST_RETRY_MS = 60_000
-/** How often unknown keys make it look: whoever invents key ids must not make the publisher work. */
-const COOLDOWN_MS = 30_000
+/** How many looks unknown keys may cause in so many milliseconds: whoever invents them must not make the publisher work. */
+const WISHES = 3
+const WISHES_MS = 30_000
 /** How long an answer may take, and how large it may be. */
 const TIMEOUT_MS = 5_000
 const MAX_BYTES = 256 << 10
@@ -51,14 +52,11 @@ export class KeySource {
   readonly #onFault: (fault: WseError) => void
   readonly #after: After
   readonly #abort = new AbortController()
-  #loading: Promise<void> | undefined
+  #loading: Promise<boolean> | undefined
   #failures = 0
-  #isCooling = false
-  #isWished = false
-  #isStale = false
+  #wishes = WISHES
   #unwatch = nothing
   #cancelNext = nothing
-  #cancelCooldown = nothing
 
   /** `use` takes a key set, or throws; `onFault` hears why there are no newer ones. */
   constructor(origin: Origin, use: (jwks: string) => void, onFault: (fault: WseError) => void, after: After = timer) {
@@ -69,59 +67,63 @@ export class KeySource {
   }
 
   /** Begins to look, and goes on with it. Resolves when it has looked once, with success or without. */
-  open(): Promise<void> {
-    this.#unwatch = this.#origin.watch?.(() => void this.#look()) ?? nothing
-    return this.#look()
+  async open(): Promise<void> {
+    this.#unwatch = this.#origin.watch?.(() => void this.#lookAnew()) ?? nothing
+    await this.#look()
   }
 
-  /** Somebody has a token of an unknown key: looks soon, once in thirty seconds at most. */
-  wish(): void {
-    if (this.#isCooling) this.#isWished = true
-    else if (!this.#abort.signal.aborted) this.#grant()
+  /**
+   * Somebody has a token of an unknown key. Resolves when it has looked: true, what can be had is in force; false, it
+   * could not be had, or too many have wished.
+   */
+  async wish(): Promise<boolean> {
+    if (this.#wishes === 0) return false
+    this.#wishes -= 1
+    this.#after(WISHES_MS, () => {
+      this.#wishes += 1
+    })
+    return this.#lookAnew()
   }
 
   /** Looks no more, and lets go of what is under way. */
   close(): void {
     this.#abort.abort()
-    for (const end of [this.#unwatch, this.#cancelNext, this.#cancelCooldown]) end()
+    this.#unwatch()
+    this.#cancelNext()
   }
 
-  #grant(): void {
-    this.#isWished = false
-    this.#isCooling = true
-    void this.#look()
-    this.#cancelCooldown = this.#after(COOLDOWN_MS, () => {
-      this.#isCooling = false
-      if (this.#isWished) this.#grant()
-    })
+  /** Looks behind what is under way, which may be older than the reason. */
+  async #lookAnew(): Promise<boolean> {
+    await this.#loading
+    return this.#look()
   }
 
-  /** Looks; while it is looking already, once more behind that: what comes then may be older than the reason. Never rejects. */
-  #look(): Promise<void> {
-    this.#isStale = this.#loading !== undefined
+  /** Looks, unless it is looking already. True: with success. Never rejects. */
+  async #look(): Promise<boolean> {
+    if (this.#abort.signal.aborted) return false
     this.#loading ??= this.#load().finally(() => {
       this.#loading = undefined
-      if (this.#isStale && !this.#abort.signal.aborted) void this.#look()
     })
     return this.#loading
   }
 
-  async #load(): Promise<void> {
+  async #load(): Promise<boolean> {
     const { signal } = this.#abort
     this.#cancelNext()
     try {
       const jwks = await this.#origin.load(signal)
-      if (signal.aborted) return
+      if (signal.aborted) return false
       this.#use(jwks)
       this.#failures = 0
     } catch (cause) {
-      if (signal.aborted) return
+      if (signal.aborted) return false
       this.#failures += 1
       const message = `no keys from ${this.#origin.name}: ${reasonOf(cause)}`
       this.#onFault(new WseError('WSE_JWKS_FAILED', message, { cause }))
     }
     const retryMs = Math.min(RETRY_MS * 2 ** (this.#failures - 1), MOST_RETRY_MS)
     this.#cancelNext = this.#after(this.#failures > 0 ? retryMs : REFRESH_MS, () => void this.#look())
+    return this.#failures === 0
   }
 }
 

@@ -49,8 +49,13 @@ interface Question {
   readonly request: string
 }
 
+/** Connections wait with tokens of unknown keys for a look at newer ones. */
+interface Look {
+  readonly look: number
+}
+
 /** What the addon answers and asks: see `replies` in its `drain.rs`. Null: a shard has ended. */
-type Reply = number | [request: number, refused: string[]] | Question | 'key' | null
+type Reply = number | [request: number, refused: string[]] | Question | Look | null
 
 /** The close code of {@link WseServer.disconnect} without one: not allowed, clients do not come back. */
 const NOT_ALLOWED = 4403
@@ -538,10 +543,15 @@ export class WseServer {
     if (reply === null) {
       this.#shardsToClose -= 1
       if (this.#shardsToClose <= 0) this.#onClosed?.()
-    } else if (reply === 'key') this.#keys?.wish()
-    else if (typeof reply === 'number') this.#subscriptions.answer(reply, [])
+    } else if (typeof reply === 'number') this.#subscriptions.answer(reply, [])
     else if (Array.isArray(reply)) this.#subscriptions.answer(...reply)
+    else if ('look' in reply) void this.#look(reply)
     else void this.#decide(reply)
+  }
+
+  async #look({ look }: Look): Promise<void> {
+    const isDone = (await this.#keys?.wish()) ?? false
+    if (!this.#isGone) translated(() => native.looked(this.#handle, look, isDone))
   }
 
   async #decide({ place, generation, request }: Question): Promise<void> {

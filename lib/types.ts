@@ -48,7 +48,8 @@ export interface JwtOptions {
   publicKey?: string
   /**
    * The public keys of RS256 or ES256 as a JSON Web Key Set: a URL (https, except on this machine) or a file. Fetched
-   * in the background, every ten minutes and when a token has an unknown `kid`; a file is read again when it changes.
+   * in the background, every ten minutes and when a token has an unknown `kid`, which waits for it; a file is read
+   * again when it changes.
    */
   jwks?: string
   /** The only algorithm that is accepted. Default: `HS256`; to be named with `publicKey` and `jwks`. */

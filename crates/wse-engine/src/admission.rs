@@ -67,16 +67,42 @@ impl Core {
                 // Not the token's fault: who is refused with 4401 does not come back.
                 Some(_) if !tokens.verifier.has_keys() => self.refuse(conn, Refusal::NoKeys),
                 Some(token) => match tokens.verifier.verify(token, self.now.unix_ms) {
-                    Ok(identity) => self.open(conn, &upgrade, identity),
-                    Err(error) => {
-                        if error == TokenError::UnknownKey {
-                            self.shared.want_key();
-                        }
-                        self.turn_away(conn, &upgrade, Code::AuthFailed);
+                    Err(TokenError::UnknownKey) if tokens.verifier.may_renew() => {
+                        handshake.look = Some(self.shared.want_key());
+                        handshake.upgrade = Some(upgrade);
                     }
+                    verdict => self.judged(conn, &upgrade, verdict),
                 },
             },
         }
+    }
+
+    fn judged<S: Socket>(
+        &mut self,
+        conn: &mut Connection<S>,
+        upgrade: &Upgrade,
+        verdict: Result<Identity, TokenError>,
+    ) {
+        match verdict {
+            Ok(identity) => self.open(conn, upgrade, identity),
+            Err(_) => self.turn_away(conn, upgrade, Code::AuthFailed),
+        }
+    }
+
+    /// The look for newer keys is over that this handshake may have waited for. `is_done`: what its token needs
+    /// would have been found.
+    pub(crate) fn looked<S: Socket>(&mut self, conn: &mut Connection<S>, look: u32, is_done: bool) {
+        let shared = Arc::clone(&self.shared);
+        let (Phase::Handshake(handshake), Auth::Jwt(tokens)) = (&mut conn.phase, &shared.config.auth) else {
+            return;
+        };
+        let Some(upgrade) = handshake.upgrade.take_if(|_| handshake.look == Some(look)) else { return };
+        match tokens.verifier.verify(upgrade.token.as_deref().unwrap_or_default(), self.now.unix_ms) {
+            // Not the token's fault, perhaps.
+            Err(TokenError::UnknownKey) if !is_done => self.refuse(conn, Refusal::NoKeys),
+            verdict => self.judged(conn, &upgrade, verdict),
+        }
+        self.again.push(conn.key);
     }
 
     pub(crate) fn decided<S: Socket>(&mut self, conn: &mut Connection<S>, identity: Option<Identity>) {

@@ -67,8 +67,10 @@ pub struct Handshake {
     pub peer: IpAddr,
     /// What the host decided before it handed the socket over.
     pub decision: Decision,
-    /// The request, once complete, while the application decides.
+    /// The request, once complete, while the application decides or newer keys are looked for.
     pub upgrade: Option<Box<Upgrade>>,
+    /// The number of the look for newer keys that its token waits for.
+    pub look: Option<u32>,
 }
 
 /// A connection that says goodbye.

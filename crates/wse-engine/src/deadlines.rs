@@ -55,10 +55,10 @@ impl Core {
         match &conn.phase {
             Phase::Handshake(handshake) if now >= handshake.began + config.handshake_timeout_ms => {
                 count(&shared.metrics.handshakes_dropped_total, 1);
-                return if handshake.upgrade.is_some() {
-                    self.decided(conn, None)
-                } else {
-                    self.refuse(conn, Refusal::Timeout)
+                return match (&handshake.upgrade, handshake.look) {
+                    (Some(_), Some(_)) => self.refuse(conn, Refusal::NoKeys),
+                    (Some(_), None) => self.decided(conn, None),
+                    (None, _) => self.refuse(conn, Refusal::Timeout),
                 };
             }
             Phase::Handshake(_) => {}

@@ -154,6 +154,16 @@ impl Engine {
         }
     }
 
+    /// Answers [`Reply::UnknownKey`]: newer keys were looked for, or cannot be for now (`is_done` false). Decides
+    /// about the handshakes that wait for it: a token of a key that is still unknown is refused for good, or told to
+    /// come back.
+    pub fn looked(&self, look: u32, is_done: bool) {
+        for desk in self.shared.manned_desks() {
+            desk.mailbox.push(Command::Looked { look, is_done });
+            desk.mailbox.wake();
+        }
+    }
+
     /// Whether whoever connects can be told apart: not before there are keys.
     pub fn is_ready(&self) -> bool {
         self.shared.config.auth.is_ready()

@@ -82,8 +82,8 @@ pub enum Refusal {
     /// Every place is taken.
     #[error("the server is full")]
     Full,
-    /// Tokens cannot be checked yet.
-    #[error("the server has no keys yet to check a token with")]
+    /// The token cannot be checked yet.
+    #[error("the server has no key yet to check the token with")]
     NoKeys,
     /// The server is closing.
     #[error("the server is closing")]
@@ -368,6 +368,7 @@ mod tests {
         let verifier = Verifier::new(JwtConfig {
             algorithm: Algorithm::Hs256,
             keys: Some(Keys::of_secret(&[7; 32], None, None).expect("32 bytes")),
+            may_renew: false,
             issuer: None,
             audience: None,
             leeway_seconds: 30,

@@ -31,9 +31,13 @@ pub enum Reply {
         /// Its request as JSON: `headers`, `url`, `remoteAddress`.
         request: String,
     },
-    /// A token asks for a key that the verifier does not have: a newer set may have it, see
-    /// [`crate::Engine::set_keys`]. Once for each time that the replies are taken, however many tokens there were.
-    UnknownKey,
+    /// Tokens ask for keys that the verifier does not have: a newer set may have them, see
+    /// [`crate::Engine::set_keys`]. To be answered with [`crate::Engine::looked`]. Once for each time that the replies
+    /// are taken, however many tokens there were.
+    UnknownKey {
+        /// The number of the look that they wait for.
+        look: u32,
+    },
     /// A shard has ended; the engine is closed when all have.
     Closed,
 }

@@ -25,6 +25,8 @@ pub struct JwtConfig {
     pub algorithm: Algorithm,
     /// The keys of that algorithm; `None`: they are yet to come, see [`Verifier::set_keys`].
     pub keys: Option<Keys>,
+    /// Whether newer keys may come: then a token of an unknown one is worth a look.
+    pub may_renew: bool,
     /// Required and equal when set.
     pub issuer: Option<String>,
     /// Required and contained when set.
@@ -76,6 +78,7 @@ pub enum TokenError {
 pub struct Verifier {
     algorithm: Algorithm,
     keys: RwLock<Option<Arc<Keys>>>,
+    may_renew: bool,
     validation: Validation,
     issuer: Option<String>,
     leeway_seconds: f64,
@@ -110,6 +113,7 @@ impl Verifier {
         Self {
             algorithm: config.algorithm,
             keys: RwLock::new(config.keys.map(Arc::new)),
+            may_renew: config.may_renew,
             validation,
             issuer: config.issuer.clone(),
             leeway_seconds: config.leeway_seconds as f64,
@@ -119,6 +123,11 @@ impl Verifier {
     /// Whether it has keys; without any, every token is unknown to it.
     pub fn has_keys(&self) -> bool {
         self.keys.read().is_some()
+    }
+
+    /// Whether newer keys may come.
+    pub fn may_renew(&self) -> bool {
+        self.may_renew
     }
 
     /// Uses the keys of a JSON Web Key Set from now on; after an error it has those of before.
@@ -230,6 +239,7 @@ mod tests {
         Verifier::new(JwtConfig {
             algorithm: Algorithm::Hs256,
             keys: Some(Keys::of_secret(SECRET, None, None).expect("the secret is long enough")),
+            may_renew: false,
             issuer: issuer.map(str::to_owned),
             audience: audience.map(str::to_owned),
             leeway_seconds: 30,

@@ -103,7 +103,7 @@ impl<S: Socket> Shard<S> {
         let config = &self.core.shared.config;
         let rate = RateLimit::new(config.rate.unwrap_or_default(), now);
         let has_head = !head.is_empty();
-        let handshake = Handshake { received: head, began: now, peer, decision, upgrade: None };
+        let handshake = Handshake { received: head, began: now, peer, decision, upgrade: None, look: None };
         let conn = Connection {
             socket,
             key,
@@ -358,6 +358,13 @@ impl<S: Socket> Shard<S> {
                 if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
                     core.decided(conn, identity);
                     core.again.push(key);
+                }
+            }
+            Command::Looked { look, is_done } => {
+                for key in core.handshakes.clone() {
+                    if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
+                        core.looked(conn, look, is_done);
+                    }
                 }
             }
             Command::Close => {

@@ -18,7 +18,7 @@ use crate::users::Users;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use wse_protocol::codes::{Code, close};
 
 /// A wish of another thread, carried out by the shard that owns the connection.
@@ -68,6 +68,13 @@ pub enum Command {
     },
     /// The answer to [`Reply::Authenticate`]; `None`: refused.
     Decide(ConnectionKey, Option<Identity>),
+    /// The answer to [`Reply::UnknownKey`].
+    Looked {
+        /// The number of the look.
+        look: u32,
+        /// Whether what can be had is known now.
+        is_done: bool,
+    },
     /// The engine closes: everyone is told, and the shard ends.
     Close,
 }
@@ -76,7 +83,7 @@ impl Command {
     /// The connection that it is about, if it is one.
     pub fn key(&self) -> Option<ConnectionKey> {
         match self {
-            Self::Publish(..) | Self::Everyone(_) | Self::Close => None,
+            Self::Publish(..) | Self::Everyone(_) | Self::Looked { .. } | Self::Close => None,
             Self::Send(key, _) | Self::Decide(key, _) => Some(*key),
             Self::Subscribe { key, .. }
             | Self::Unsubscribe { key, .. }
@@ -216,6 +223,8 @@ pub struct Shared {
     is_host_called: AtomicBool,
     replies: Mutex<Vec<Reply>>,
     is_key_wanted: AtomicBool,
+    /// Looks for newer keys that the host was asked for.
+    looks: AtomicU32,
     log: Option<Box<Log>>,
     has_consumer: AtomicBool,
     is_closing: AtomicBool,
@@ -257,6 +266,7 @@ impl Shared {
             is_host_called: AtomicBool::new(false),
             replies: Mutex::default(),
             is_key_wanted: AtomicBool::new(false),
+            looks: AtomicU32::new(0),
             has_consumer: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             lifecycle_waiting: AtomicU64::new(0),
@@ -302,15 +312,20 @@ impl Shared {
         self.is_host_called.store(false, SeqCst);
         let mut replies = std::mem::take(&mut *self.replies.lock());
         if self.is_key_wanted.swap(false, SeqCst) {
-            replies.push(Reply::UnknownKey);
+            let look = self.looks.fetch_add(1, SeqCst).wrapping_add(1);
+            replies.push(Reply::UnknownKey { look });
         }
         replies
     }
 
-    /// Tells the host of a token that asks for an unknown key.
-    pub fn want_key(&self) {
+    /// Tells the host of a token that asks for an unknown key. Returns the number of a look for newer keys that
+    /// begins after this call.
+    pub fn want_key(&self) -> u32 {
+        // Read before it is asked for, so that a look with this number is sure to come.
+        let look = self.looks.load(SeqCst).wrapping_add(1);
         self.is_key_wanted.store(true, SeqCst);
         self.wake_for_replies();
+        look
     }
 
     /// Tells the log, if there is one that wants `event`, and wakes the host for it.

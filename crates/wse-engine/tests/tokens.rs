@@ -26,7 +26,14 @@ fn algorithm(case: &Value) -> Algorithm {
 }
 
 fn verifier(algorithm: Algorithm, keys: Option<Keys>) -> Verifier {
-    Verifier::new(JwtConfig { algorithm, keys, issuer: None, audience: None, leeway_seconds: 30 })
+    Verifier::new(JwtConfig {
+        algorithm,
+        keys,
+        may_renew: false,
+        issuer: None,
+        audience: None,
+        leeway_seconds: 30,
+    })
 }
 
 fn keys(name: &str, algorithm: Algorithm) -> Keys {

@@ -82,6 +82,7 @@ impl Jwt {
         Ok(JwtConfig {
             algorithm,
             keys: keys.transpose().map_err(|error| invalid(option, error))?,
+            may_renew: option == "jwks",
             issuer: self.issuer,
             audience: self.audience,
             leeway_seconds: self.leeway_seconds,

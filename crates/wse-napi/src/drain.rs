@@ -109,7 +109,7 @@ pub fn replies(handle: u32) -> Result<String> {
             Reply::Authenticate { key, request } => {
                 serde_json::json!({ "place": key.place, "generation": key.generation, "request": request })
             }
-            Reply::UnknownKey => "key".into(),
+            Reply::UnknownKey { look } => serde_json::json!({ "look": look }),
             Reply::Closed => serde_json::Value::Null,
         });
         Ok(serde_json::Value::Array(replies.collect()).to_string())

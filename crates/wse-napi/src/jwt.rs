@@ -14,6 +14,15 @@ pub fn set_keys(handle: u32, jwks: String) -> Result<()> {
     instance::with(handle, |it| it.engine.set_keys(&jwks).map_err(from_engine))
 }
 
+/// Answers a `look` reply: newer keys were looked for, or could not be had.
+#[napi]
+pub fn looked(handle: u32, look: u32, is_done: bool) -> Result<()> {
+    instance::with(handle, |it| {
+        it.engine.looked(look, is_done);
+        Ok(())
+    })
+}
+
 /// Whether the engine has what it needs to tell who connects.
 #[napi]
 pub fn is_ready(handle: u32) -> Result<bool> {

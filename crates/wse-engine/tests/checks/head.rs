@@ -17,6 +17,7 @@ static WITH_TOKENS: LazyLock<Config> = LazyLock::new(|| {
     let verifier = Verifier::new(JwtConfig {
         algorithm: Algorithm::Hs256,
         keys: None,
+        may_renew: false,
         issuer: None,
         audience: None,
         leeway_seconds: 30,

@@ -15,6 +15,7 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     Verifier::new(JwtConfig {
         algorithm: Algorithm::Hs256,
         keys: Some(Keys::of_secret(SECRET, None, None).expect("32 bytes")),
+        may_renew: false,
         issuer: None,
         audience: None,
         leeway_seconds: 30,
