@@ -162,6 +162,13 @@ const checkTokens: Field = (value, path) => {
 }
 const jwt: Field = Object.assign(checkTokens, { members: tokenFields.members })
 
+/** Which connections end with their token, and what the addon calls that. */
+const EXPIRY = new Map<unknown, string>([
+  [true, 'native'],
+  [false, 'off'],
+  ['all', 'all'],
+])
+
 /** The options of a server. */
 const schema: Schema = {
   path: text('/wse', (path) => /^\/[^\s?#]*$/.test(path), 'a path that begins with /'),
@@ -169,6 +176,11 @@ const schema: Schema = {
   authenticate: inCode((value, path) => {
     if (value === undefined || typeof value === 'function') return value !== undefined
     throw invalid(path, 'a function')
+  }),
+  tokenExpiry: readBy(truthOf, (value = true, path) => {
+    const choice = EXPIRY.get(value)
+    if (choice !== undefined) return choice
+    throw invalid(path, "true, false or 'all'")
   }),
   allowedOrigins: texts,
   trustProxy: readBy(

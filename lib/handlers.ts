@@ -29,6 +29,10 @@ export function authenticating(hook: NonNullable<ServerOptions['authenticate']>,
       if (typeof userId !== 'string' || userId === '' || typeof claims !== 'object' || Array.isArray(claims)) {
         throw new WseError('WSE_IDENTITY_INVALID', 'authenticate resolves to { userId, claims } or to null')
       }
+      const exp: unknown = claims?.exp ?? 0
+      if (typeof exp !== 'number' || !Number.isFinite(exp)) {
+        throw new WseError('WSE_IDENTITY_INVALID', 'claims.exp is a number, seconds since 1970')
+      }
       return { userId, claims: JSON.stringify(claims ?? {}) }
     } catch (err) {
       const code = err instanceof WseError ? err.code : 'HANDLER_ERROR'

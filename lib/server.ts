@@ -493,7 +493,8 @@ export class WseServer {
     const json = this.#isGone ? null : translated(() => native.connectionInfo(this.#handle, connId))
     if (json === null) return null
     const info = JSON.parse(json) as JsonObject
-    return { ...info, connectedAt: new Date(info.connectedAt) } as ConnectionInfo
+    const expiresAt = info.expiresAt === null ? null : new Date(info.expiresAt)
+    return { ...info, connectedAt: new Date(info.connectedAt), expiresAt } as ConnectionInfo
   }
 
   /** Closes a connection. False: it was gone. Default: 4403, after which clients do not come back. */

@@ -31,7 +31,10 @@ export interface AuthenticateRequest {
 export interface Identity {
   /** The user id: owns the topics `user:{id}` and `user:{id}:…`. */
   userId: string
-  /** Anything else that is known; comes back in the event `auth_connect`. Default: `{}`. */
+  /**
+   * Anything else that is known; comes back in the event `auth_connect`. `exp`, seconds since 1970, ends the
+   * connection as that of a token does. Default: `{}`.
+   */
   claims?: JsonObject
 }
 
@@ -76,6 +79,11 @@ export interface ServerOptions {
   jwt?: JwtOptions
   /** Says who connects, for services without JWT; null refuses with 4401. It has the handshake time. */
   authenticate?: (request: AuthenticateRequest) => Identity | null | Promise<Identity | null>
+  /**
+   * Whether a connection ends with its token (4401): told a minute before, it may send another (`auth_refresh`). True:
+   * those of protocol version 2, because older clients would not come back; `all`: those too. Default: true.
+   */
+  tokenExpiry?: boolean | 'all'
   /** Origins that may connect, `*` for all. Default: any, but with credentials only the page's own host. */
   allowedOrigins?: string[]
   /** Proxies that may append to `X-Forwarded-For`: how many, or true for one. Default: false. */
@@ -340,6 +348,8 @@ export interface ConnectionInfo {
   readonly userId: string | null
   readonly remoteAddress: string
   readonly connectedAt: Date
+  /** When its token ends, see {@link ServerOptions.tokenExpiry}; null: it has none that ends. */
+  readonly expiresAt: Date | null
 }
 
 /** Bytes by kind, and what a publisher paces itself by. */

@@ -54,9 +54,7 @@ impl Core {
         match (&config.auth, std::mem::take(&mut handshake.decision)) {
             (_, Decision::Granted(identity)) => self.open(conn, &upgrade, identity),
             (_, Decision::Refused) => self.turn_away(conn, &upgrade, Code::AuthFailed),
-            (Auth::Anonymous, Decision::Open) => {
-                self.open(conn, &upgrade, Identity { user_id: None, claims: "{}".into() })
-            }
+            (Auth::Anonymous, Decision::Open) => self.open(conn, &upgrade, Identity::anonymous()),
             (Auth::Hook, Decision::Open) => {
                 let request = upgrade.request.clone().unwrap_or_default();
                 handshake.upgrade = Some(upgrade);
@@ -121,8 +119,7 @@ impl Core {
         upgrade: &Upgrade,
         identity: Identity,
     ) {
-        conn.is_debugger = identity.is_debugger();
-        let user = identity.user_id.map(Arc::<str>::from);
+        let user = identity.user_id.as_deref().map(Arc::<str>::from);
         let shared = Arc::clone(&self.shared);
         if !shared.take_place() {
             return self.refuse(conn, Refusal::Full);
@@ -145,6 +142,7 @@ impl Core {
         conn.high = shared.ids.high(self.now.unix_ms, self.random.u64(..), conn.key);
         let caller = Arc::new(Caller { user, address: upgrade.address });
         shared.desks[self.index].seats.open(conn.key, conn.high, Arc::clone(&caller));
+        self.take_claims(conn, &identity);
         conn.caller = Some(caller);
         conn.last_seen = self.now.millis;
         conn.last_ping = self.now.millis;

@@ -1,6 +1,8 @@
 //! How it is known who is connecting (PROTOCOL §3).
 
+use crate::expiry;
 use crate::jwt::Verifier;
+use serde_json::Value;
 use wse_protocol::scan;
 
 /// The claim of who may look for a fault.
@@ -17,7 +19,18 @@ pub enum Auth {
     Hook,
 }
 
+/// Clock skew that the claims of the application are forgiven, in milliseconds: the default of tokens.
+const LEEWAY_MS: u64 = 30_000;
+
 impl Auth {
+    /// Clock skew that the end of a token is forgiven, in milliseconds.
+    pub fn leeway_ms(&self) -> u64 {
+        match self {
+            Self::Jwt(tokens) => tokens.verifier.leeway_ms(),
+            Self::Anonymous | Self::Hook => LEEWAY_MS,
+        }
+    }
+
     /// Whether it can be told yet: tokens cannot be checked before there are keys.
     pub fn is_ready(&self) -> bool {
         match self {
@@ -45,9 +58,22 @@ pub struct Identity {
     pub user_id: Option<String>,
     /// Claims as a JSON object.
     pub claims: String,
+    /// What `exp` of the claims says, in Unix milliseconds; `None`: for ever.
+    pub expires: Option<u64>,
 }
 
 impl Identity {
+    /// Nobody that is known.
+    pub fn anonymous() -> Self {
+        Self { user_id: None, claims: "{}".into(), expires: None }
+    }
+
+    /// Who the application says it is. `exp` of its claims counts as that of a token.
+    pub fn decided(user_id: Option<String>, claims: String) -> Self {
+        let exp = serde_json::from_str::<Value>(&claims).ok().and_then(|claims| claims["exp"].as_f64());
+        Self { user_id, claims, expires: exp.map(expiry::moment) }
+    }
+
     /// Whether its claim `wse_debug` is true: it may ask how the server does inside (PROTOCOL §7).
     pub fn is_debugger(&self) -> bool {
         // Hardly any claims name it, and those that do not are not read for it.
@@ -92,7 +118,7 @@ mod tests {
             (r#"{"wse_debug":true"#, false),
             ("{}", false),
         ] {
-            let identity = Identity { user_id: None, claims: claims.into() };
+            let identity = Identity::decided(None, claims.into());
             assert_eq!(identity.is_debugger(), expected, "{claims}");
         }
     }

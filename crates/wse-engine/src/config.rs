@@ -1,6 +1,7 @@
 //! The settings of an engine, validated once by whoever fills them in; inside, a value is always good.
 
 use crate::auth::Auth;
+use crate::expiry::TokenExpiry;
 use crate::heartbeat::Heartbeat;
 use crate::log::Level;
 use crate::rate_limit::Rate;
@@ -81,6 +82,8 @@ pub struct Config {
     pub path: String,
     /// Who may connect.
     pub auth: Auth,
+    /// Which connections end with their token. Default: those of the native dialect.
+    pub token_expiry: TokenExpiry,
     /// Origins that may connect; empty: the rule of PROTOCOL §2 (same host where a cookie is sent).
     pub allowed_origins: Vec<String>,
     /// How many proxies before the server are trusted to append to `X-Forwarded-For`. Default: none.
@@ -129,6 +132,7 @@ impl Default for Config {
         Self {
             path: "/wse".into(),
             auth: Auth::Anonymous,
+            token_expiry: TokenExpiry::default(),
             allowed_origins: Vec::new(),
             trusted_proxies: 0,
             max_connections: 10_000,

@@ -3,6 +3,7 @@
 //! Plain data, about 250 bytes when idle; the shard and its session act on it.
 
 use crate::auth::Decision;
+use crate::expiry::Expiry;
 use crate::frame::Frame;
 use crate::handshake::Upgrade;
 use crate::id::ConnectionKey;
@@ -111,6 +112,8 @@ pub struct Connection<S> {
     pub speech: Speech,
     /// What it has of encryption, if it wants any.
     pub secrecy: Option<Box<Secrecy>>,
+    /// When its token ends.
+    pub expiry: Expiry,
     /// When something was last heard from it, in milliseconds.
     pub last_seen: u64,
     /// When it was last pinged, in milliseconds.

@@ -1,19 +1,19 @@
-//! What is due for a connection when: its handshake, its heartbeat, its slow reading, its goodbye.
+//! What is due for a connection when: its handshake, its heartbeat, its slow reading, its token, its goodbye.
 
 use crate::calendar::Calendar;
 use crate::connection::{Connection, Phase, Socket};
 use crate::core::Core;
+use crate::expiry;
 use crate::handshake::Refusal;
 use crate::heartbeat::Due;
 use crate::metrics::count;
 use std::sync::Arc;
 use wse_protocol::codes::close;
-use wse_protocol::envelope::Dialect;
 
 impl Core {
     /// Whether the connection is pinged although it speaks: clients of v1 want it (PROTOCOL §14).
     fn is_steady<S>(&self, conn: &Connection<S>) -> bool {
-        self.shared.config.envelope && conn.speech.dialect() == Dialect::V1
+        self.is_v1(conn)
     }
 
     pub(crate) fn schedule<S>(&mut self, conn: &mut Connection<S>) {
@@ -37,7 +37,12 @@ impl Core {
                 let slow_timeout = config.outbound.slow_timeout_ms;
                 let slow = full_since.filter(|_| slow_timeout != 0).map(|since| since + slow_timeout);
                 let secrecy = conn.secrecy.as_ref().and_then(|secrecy| secrecy.deadline());
-                match beat.into_iter().chain(slow).chain(secrecy).min() {
+                let expiry = match self.due_of_token(conn) {
+                    expiry::Due::In(ms) => Some(self.now.millis + ms),
+                    expiry::Due::Tell | expiry::Due::End => Some(self.now.millis),
+                    expiry::Due::Never => None,
+                };
+                match beat.into_iter().chain(slow).chain(secrecy).chain(expiry).min() {
                     Some(at) => at,
                     None => return,
                 }
@@ -68,6 +73,11 @@ impl Core {
                 }
             }
             Phase::Open => {
+                match self.due_of_token(conn) {
+                    expiry::Due::End => return self.expire(conn),
+                    expiry::Due::Tell => self.tell_expiry(conn),
+                    expiry::Due::In(_) | expiry::Due::Never => {}
+                }
                 let full_since = conn.backlog.as_ref().and_then(|backlog| backlog.full_since());
                 let slow_timeout = config.outbound.slow_timeout_ms;
                 if slow_timeout != 0 && full_since.is_some_and(|since| now >= since + slow_timeout) {

@@ -50,6 +50,17 @@ pub struct Memory {
     pub longest_outbound_bytes: usize,
 }
 
+/// What is known of an open connection; moments in Unix milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// Who it belongs to.
+    pub caller: Arc<Caller>,
+    /// When it was opened.
+    pub connected_at: u64,
+    /// When its token ends; `None`: it has none.
+    pub expires_at: Option<u64>,
+}
+
 /// A running engine.
 pub struct Engine {
     shared: Arc<Shared>,
@@ -307,11 +318,12 @@ impl Engine {
         self.flush();
     }
 
-    /// Who an open connection belongs to, and since when (Unix milliseconds).
-    pub fn info(&self, id: ConnectionId) -> Option<(Arc<Caller>, u64)> {
+    /// What is known of an open connection.
+    pub fn info(&self, id: ConnectionId) -> Option<Info> {
         let (key, desk) = self.find(id)?;
         let (high, _) = id.0.as_u64_pair();
-        desk.seats.caller(key).map(|caller| (caller, high >> 16))
+        let caller = desk.seats.caller(key)?;
+        Some(Info { caller, connected_at: high >> 16, expires_at: desk.seats.expires(key) })
     }
 
     /// The ids of all open connections.

@@ -5,6 +5,7 @@
 use crate::auth::Identity;
 use crate::crypto;
 use crate::error::EngineError;
+use crate::expiry::moment;
 use crate::keys::{Algorithm, KeyError, Keys, check_secret};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -81,7 +82,7 @@ pub struct Verifier {
     may_renew: bool,
     validation: Validation,
     issuer: Option<String>,
-    leeway_seconds: f64,
+    leeway_seconds: u64,
 }
 
 impl fmt::Debug for Verifier {
@@ -116,7 +117,7 @@ impl Verifier {
             may_renew: config.may_renew,
             validation,
             issuer: config.issuer.clone(),
-            leeway_seconds: config.leeway_seconds as f64,
+            leeway_seconds: config.leeway_seconds,
         }
     }
 
@@ -128,6 +129,11 @@ impl Verifier {
     /// Whether newer keys may come.
     pub fn may_renew(&self) -> bool {
         self.may_renew
+    }
+
+    /// Clock skew that `exp` and `nbf` are forgiven, in milliseconds.
+    pub fn leeway_ms(&self) -> u64 {
+        self.leeway_seconds.saturating_mul(1_000)
     }
 
     /// Uses the keys of a JSON Web Key Set from now on; after an error it has those of before.
@@ -168,15 +174,15 @@ impl Verifier {
 
     /// Whom the claims of a signed token name, if its time has come and not passed.
     fn identify(&self, claims: Map<String, Value>, unix_ms: u64) -> Result<Identity, TokenError> {
-        let now = unix_ms as f64 / 1_000.0;
+        let (now, leeway) = (unix_ms as f64 / 1_000.0, self.leeway_seconds as f64);
         let time = |name| claims.get(name).map(Value::as_f64);
         let Some(Some(expires)) = time("exp") else { return Err(TokenError::NoExpiry) };
-        if now >= expires + self.leeway_seconds {
+        if now >= expires + leeway {
             return Err(TokenError::Expired);
         }
         match time("nbf") {
             None => {}
-            Some(Some(starts)) if now + self.leeway_seconds >= starts => {}
+            Some(Some(starts)) if now + leeway >= starts => {}
             Some(_) => return Err(TokenError::NotYet),
         }
         if let Some(issuer) = &self.issuer
@@ -186,7 +192,7 @@ impl Verifier {
         }
         let subject = claims.get("sub").and_then(Value::as_str).filter(|subject| !subject.is_empty());
         let user_id = Some(subject.ok_or(TokenError::NoSubject)?.to_owned());
-        Ok(Identity { user_id, claims: Value::Object(claims).to_string() })
+        Ok(Identity { user_id, expires: Some(moment(expires)), claims: Value::Object(claims).to_string() })
     }
 }
 
@@ -262,6 +268,7 @@ mod tests {
         let identity = verifier(None, None).verify(&token, NOW).expect("it is good");
         assert_eq!(identity.user_id.as_deref(), Some("ann"));
         assert!(identity.claims.contains(r#""role":"x""#));
+        assert_eq!(identity.expires, Some(1_700_000_001_000));
     }
 
     #[test]

@@ -28,6 +28,8 @@ struct Seat {
     generation: AtomicU32,
     full: AtomicBool,
     silent: AtomicBool,
+    /// When the connection's token ends, in Unix milliseconds; zero: it has none.
+    expires: AtomicU64,
     /// Unicast messages so far.
     sequence: AtomicU64,
     /// Messages that were refused before the shard heard of them, and that its client has not been told of.
@@ -75,6 +77,7 @@ impl Seats {
             seat.high.store(high, Ordering::Relaxed);
             seat.full.store(false, Ordering::Relaxed);
             seat.silent.store(false, Ordering::Relaxed);
+            seat.expires.store(0, Ordering::Relaxed);
             seat.sequence.store(0, Ordering::Relaxed);
             seat.refused.store(0, Ordering::Relaxed);
             seat.missed.store(0, Ordering::Relaxed);
@@ -107,6 +110,19 @@ impl Seats {
     /// Whether the connection owes an answer to a ping.
     pub fn is_silent(&self, key: ConnectionKey) -> bool {
         self.seat(key.slot()).is_some_and(|seat| seat.silent.load(Ordering::Relaxed))
+    }
+
+    /// Notes when the connection's token ends, in Unix milliseconds.
+    pub fn set_expires(&self, key: ConnectionKey, at: Option<u64>) {
+        if let Some(seat) = self.seat(key.slot()) {
+            seat.expires.store(at.unwrap_or(0), Ordering::Relaxed);
+        }
+    }
+
+    /// When the token of an open connection ends, in Unix milliseconds.
+    pub fn expires(&self, key: ConnectionKey) -> Option<u64> {
+        let at = self.seat(key.slot())?.expires.load(Ordering::Relaxed);
+        self.high(key).and((at != 0).then_some(at))
     }
 
     /// The upper half of the id of an open connection.

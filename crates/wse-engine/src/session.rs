@@ -180,6 +180,9 @@ impl Core {
                         self.encryption(conn, public_key(message.payload).as_deref())
                     }
                     Some("key_rotation_request") => self.rotate(conn, public_key(message.payload).as_deref()),
+                    Some("auth_refresh") if conn.speech.dialect() == Dialect::V2 => {
+                        self.refresh(conn, message.payload);
+                    }
                     Some("subscription_update" | "subscription") => self.subscription(conn, message.payload),
                     Some(kind) if self.shared.handled.has(kind) => self.request(conn, message.json),
                     Some(kind) if self.answer_request(conn, kind, &message) => {}
@@ -352,6 +355,7 @@ fn explain(code: Code) -> &'static str {
     match code {
         Code::AuthRequired => "a token is required",
         Code::AuthFailed => "the token was not accepted",
+        Code::AuthExpired => "the token ended: come back with another",
         Code::ConnectionLimit => "this user has too many connections",
         Code::RateLimited => "too many messages: the rest of this second is dropped",
         _ => code.as_str(),

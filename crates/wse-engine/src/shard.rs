@@ -7,6 +7,7 @@ use crate::auth::Decision;
 use crate::connection::{Connection, Handshake, Phase, Socket};
 use crate::core::{COSTLY_READS, Core};
 use crate::delivery::Publication;
+use crate::expiry::Expiry;
 use crate::farewell::ABNORMAL;
 use crate::handshake::Refusal;
 use crate::host::Reply;
@@ -116,6 +117,7 @@ impl<S: Socket> Shard<S> {
             caller: None,
             speech: Speech::default(),
             secrecy: None,
+            expiry: Expiry::default(),
             last_seen: now,
             last_ping: 0,
             page: 0,

@@ -5,6 +5,7 @@ use napi::bindgen_prelude::Result;
 use serde::Deserialize;
 use wse_engine::auth::{Auth, Tokens};
 use wse_engine::config::{Compression, Config, ConnectionLimitPolicy, InboundLimits, Mode, OutboundLimits};
+use wse_engine::expiry::TokenExpiry;
 use wse_engine::heartbeat::Heartbeat;
 use wse_engine::jwt::{JwtConfig, Verifier};
 use wse_engine::keys::{Algorithm, Keys, check_secret};
@@ -19,6 +20,7 @@ use wse_protocol::topic::Rules;
 struct Options {
     path: String,
     jwt: Option<Jwt>,
+    token_expiry: Expiring,
     authenticate: bool,
     allowed_origins: Vec<String>,
     trust_proxy: usize,
@@ -88,6 +90,14 @@ impl Jwt {
             leeway_seconds: self.leeway_seconds,
         })
     }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Expiring {
+    Off,
+    Native,
+    All,
 }
 
 #[derive(Deserialize)]
@@ -172,6 +182,11 @@ pub fn read(json: &str) -> Result<Config> {
     Ok(Config {
         path: options.path,
         auth,
+        token_expiry: match options.token_expiry {
+            Expiring::Off => TokenExpiry::Off,
+            Expiring::Native => TokenExpiry::Native,
+            Expiring::All => TokenExpiry::All,
+        },
         allowed_origins: options.allowed_origins,
         trusted_proxies: options.trust_proxy,
         max_connections: options.max_connections,

@@ -39,7 +39,7 @@ pub fn adopt(
 /// What the host has decided before it hands a socket over.
 pub fn decision(is_decided: bool, user_id: Option<String>, claims: Option<String>) -> Decision {
     match claims {
-        Some(claims) => Decision::Granted(Identity { user_id, claims }),
+        Some(claims) => Decision::Granted(Identity::decided(user_id, claims)),
         None if is_decided => Decision::Refused,
         None => Decision::Open,
     }

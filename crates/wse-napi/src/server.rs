@@ -191,7 +191,7 @@ pub fn decide(
     claims: Option<String>,
 ) -> Result<()> {
     instance::with(handle, |it| {
-        let identity = claims.map(|claims| Identity { user_id, claims });
+        let identity = claims.map(|claims| Identity::decided(user_id, claims));
         it.engine.decide(ConnectionKey { place, generation }, identity);
         Ok(())
     })
@@ -214,12 +214,13 @@ pub fn connection_count(handle: u32) -> Result<u32> {
 pub fn connection_info(handle: u32, id: JsString<'_>) -> Result<Option<String>> {
     instance::with(handle, |it| {
         let Some(id) = connection_id(&id) else { return Ok(None) };
-        Ok(it.engine.info(id).map(|(caller, connected_at)| {
+        Ok(it.engine.info(id).map(|info| {
             serde_json::json!({
                 "connId": id.to_string(),
-                "userId": caller.user.as_deref(),
-                "remoteAddress": caller.address.to_string(),
-                "connectedAt": connected_at,
+                "userId": info.caller.user.as_deref(),
+                "remoteAddress": info.caller.address.to_string(),
+                "connectedAt": info.connected_at,
+                "expiresAt": info.expires_at,
             })
             .to_string()
         }))

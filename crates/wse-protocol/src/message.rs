@@ -68,6 +68,8 @@ server_messages! {
     Error<'a> = "error",
     RateLimitWarning = "rate_limit_warning",
     Gap<'a> = "gap",
+    AuthExpiring = "auth_expiring",
+    AuthRefreshed = "auth_refreshed",
     SubscriptionUpdate<'a> = "subscription_update",
     EncryptionResponse<'a> = "encryption_response",
     KeyRotationResponse<'a> = "key_rotation_response",
@@ -347,6 +349,14 @@ impl<'a> Error<'a> {
         self
     }
 
+    /// Says that the connection goes on all the same.
+    #[must_use]
+    pub const fn with_recovery(mut self) -> Self {
+        self.recoverable = true;
+        self.severity = "error";
+        self
+    }
+
     /// Says when trying again can help; in seconds on the wire.
     #[must_use]
     pub const fn with_retry_after(mut self, retry_after: Duration) -> Self {
@@ -378,6 +388,20 @@ pub struct Gap<'a> {
     pub count: u64,
     /// Why, in one word.
     pub reason: &'a str,
+}
+
+/// Tells a client that its token ends soon, and the connection with it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct AuthExpiring {
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// The answer to a token that took the place of the one before.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct AuthRefreshed {
+    /// When it ends.
+    pub expires_at: Timestamp,
 }
 
 /// What a subscription request asked for.

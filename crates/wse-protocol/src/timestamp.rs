@@ -11,10 +11,10 @@ use serde::{Serialize, Serializer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
-/// 9999-12-31T23:59:59.999Z.
-const LAST: u64 = 253_402_300_799_999;
-
 impl Timestamp {
+    /// 9999-12-31T23:59:59.999Z.
+    pub const LAST: Self = Self(253_402_300_799_999);
+
     /// Reads RFC 3339, and what databases make of it: a space for the `T`, an offset without its minutes or
     /// its colon. Without an offset it is UTC. Decimals beyond the third are dropped.
     ///
@@ -39,7 +39,7 @@ impl Timestamp {
 
     /// The text of the moment, all ASCII.
     pub fn to_ascii(self) -> [u8; 24] {
-        let ms = self.0.min(LAST);
+        let ms = self.0.min(Self::LAST.0);
         let (days, ms) = (ms / 86_400_000, ms % 86_400_000);
         let (year, month, day) = civil(days);
         let (seconds, ms) = (ms / 1000, ms % 1000);
@@ -154,7 +154,7 @@ mod tests {
             (1_709_164_800_000, "2024-02-29T00:00:00.000Z"),
             (1_700_000_000_050, "2023-11-14T22:13:20.050Z"),
             (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
-            (LAST, "9999-12-31T23:59:59.999Z"),
+            (Timestamp::LAST.0, "9999-12-31T23:59:59.999Z"),
             (u64::MAX, "9999-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(Timestamp(ms).to_string(), text);
@@ -177,7 +177,7 @@ mod tests {
         }
         assert_eq!(Timestamp::parse("1970-01-01T00:00:00Z"), Some(Timestamp(0)));
         assert_eq!(Timestamp::parse("2000-02-29T23:59:60Z"), Some(Timestamp(951_868_800_000)));
-        assert_eq!(Timestamp::parse("9999-12-31T23:59:59.999Z"), Some(Timestamp(LAST)));
+        assert_eq!(Timestamp::parse("9999-12-31T23:59:59.999Z"), Some(Timestamp::LAST));
         for text in [
             "",
             "2023-11-14",
@@ -214,7 +214,7 @@ mod tests {
             _ => 31,
         };
         let (mut year, mut month, mut day) = (1970, 1, 1);
-        for days in 0..=LAST / 86_400_000 {
+        for days in 0..=Timestamp::LAST.0 / 86_400_000 {
             assert_eq!(civil(days), (year, month, day));
             assert_eq!(days_before(year, month, day), Some(days));
             day += 1;

@@ -87,6 +87,17 @@ impl World {
         self.tell(Command::Decide(key, user.map(identity)));
     }
 
+    /// Reads a connection no longer, or again.
+    pub fn hold_back(&self, key: ConnectionKey, is_held: bool) {
+        self.tell(Command::HoldBack { key, is_held });
+    }
+
+    /// Says that newer keys were looked for.
+    pub fn looked(&mut self, look: u32, is_done: bool) {
+        self.tell(Command::Looked { look, is_done });
+        self.settle();
+    }
+
     /// Closes the engine.
     pub fn close(&self) {
         assert!(self.shared.close(), "it is closed once");

@@ -10,6 +10,7 @@ mod world;
 
 mod echo;
 mod endings;
+mod expiry;
 mod handshakes;
 mod heartbeats;
 mod inbound;

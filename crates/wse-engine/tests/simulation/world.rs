@@ -256,5 +256,5 @@ pub fn value(counter: &AtomicU64) -> u64 {
 
 /// Who `user` is.
 pub fn identity(user: &str) -> Identity {
-    Identity { user_id: Some(user.into()), claims: "{}".into() }
+    Identity::decided(Some(user.into()), "{}".into())
 }

@@ -121,6 +121,8 @@ fn an_error_always_has_an_object_of_details() {
     let full = payload(&full);
     assert_eq!((&full["topics"], &full["details"]), (&json!(topics), &json!({ "topics": topics })));
     assert_eq!((&full["retry_after"], &full["recoverable"]), (&json!(1.5), &json!(true)));
+    let again = payload(&Error::new(Code::AuthFailed, "", AT).with_recovery());
+    assert_eq!((&again["recoverable"], &again["severity"]), (&json!(true), &json!("error")));
 }
 
 #[test]
@@ -135,6 +137,8 @@ fn notices_carry_what_a_client_reacts_to() {
     assert_eq!(payload(&warning), expected);
     let gap = Gap { topic: Some("prices"), count: 3, reason: "slow" };
     assert_eq!(payload(&gap), json!({ "topic": "prices", "count": 3, "reason": "slow" }));
+    assert_eq!(payload(&AuthExpiring { expires_at: AT }), json!({ "expires_at": TIME }));
+    assert_eq!(payload(&AuthRefreshed { expires_at: AT }), json!({ "expires_at": TIME }));
 }
 
 #[test]
