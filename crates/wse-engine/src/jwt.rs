@@ -6,7 +6,7 @@ use crate::auth::Identity;
 use crate::crypto;
 use crate::error::EngineError;
 use crate::expiry::moment;
-use crate::keys::{Algorithm, KeyError, Keys, check_secret};
+use crate::keys::{Algorithm, KeyError, Keys, Place, check_secret};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
@@ -166,7 +166,7 @@ impl Verifier {
                     // Without a `kid` it may be of a key that took the place of this one.
                     refusal = if kid.is_some() { TokenError::Signature } else { TokenError::UnknownKey };
                 }
-                Err(error) => return Err(TokenError::Refused(error.to_string())),
+                Err(error) => return Err(TokenError::Refused(reason(&error))),
             }
         }
         Err(refusal)
@@ -196,6 +196,14 @@ impl Verifier {
     }
 }
 
+/// What the library says, without what it quotes of the claims.
+fn reason(error: &jsonwebtoken::errors::Error) -> String {
+    match error.kind() {
+        ErrorKind::Json(error) => format!("the claims: {}", Place::of(error)),
+        _ => error.to_string(),
+    }
+}
+
 fn header(token: &str) -> Option<Map<String, Value>> {
     let encoded = token.split('.').next()?;
     let decoded = URL_SAFE_NO_PAD.decode(encoded).ok()?;
@@ -211,8 +219,9 @@ pub fn encode_jwt(
     algorithm: Algorithm,
     key_id: Option<String>,
 ) -> Result<String, EngineError> {
-    let claims: Map<String, Value> = serde_json::from_str(claims)
-        .map_err(|error| EngineError::Token(format!("claims are not a JSON object: {error}")))?;
+    let claims: Map<String, Value> = serde_json::from_str(claims).map_err(|error| {
+        EngineError::Token(format!("claims are not a JSON object: {}", Place::of(&error)))
+    })?;
     for name in ["iat", "exp"] {
         if !claims.get(name).is_some_and(Value::is_number) {
             return Err(EngineError::Token(format!("claims.{name} is required: seconds since 1970")));

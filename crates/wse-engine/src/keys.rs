@@ -1,6 +1,7 @@
 //! The keys that check tokens: a secret, or public keys in the form of JSON Web Keys (RFC 7517).
 //!
-//! Decides which keys are of any use and which of them a token asks for; never whether a token is good.
+//! Decides which keys are of any use and which of them a token asks for; never whether a token is good. Its errors name
+//! members and places, and quote nothing: what was given by mistake may be a secret.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,12 +9,13 @@ use jsonwebtoken::DecodingKey;
 use ring::agreement::{ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
 use ring::rand::SystemRandom;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::error::Category;
+use serde_json::{Map, Value};
 use std::fmt;
 
 /// The shortest HS256 secret: as long as the hash (RFC 7518 §3.2).
 pub const MIN_SECRET_BYTES: usize = 32;
-/// Most keys of a set that are of use. Providers publish two to ten.
+/// Most keys of a set. Providers publish two to ten.
 pub const MAX_KEYS: usize = 64;
 /// What an RSA modulus may have: fewer bits are broken soon (RFC 7518 §3.3), more take long.
 const MIN_RSA_BITS: usize = 2_048;
@@ -72,7 +74,10 @@ pub enum KeyError {
     PemSecret,
     /// Not a set of keys.
     #[error("not a JSON Web Key Set: {0}")]
-    NotASet(String),
+    NotASet(Place),
+    /// A set that gives a private key away.
+    #[error("a key of the set has private members: publish the public ones only, and replace that key")]
+    Private,
     /// More keys than [`MAX_KEYS`].
     #[error("the set has {0} keys, at most {MAX_KEYS} are taken")]
     TooMany(usize),
@@ -90,24 +95,48 @@ pub enum KeyError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unfit {
-    /// A member is missing, or has another form.
-    #[error("{0}")]
-    Malformed(String),
-    /// Of another type, on another curve, or for another algorithm.
-    #[error("it is a key of another kind ({0})")]
-    OtherKind(String),
+    /// This member is missing, or has another form.
+    #[error("its {0} is missing, or has another form")]
+    Malformed(&'static str),
+    /// Of another type, on another curve, or for another algorithm, as this member says.
+    #[error("it is a key of another kind (see its {0})")]
+    OtherKind(&'static str),
     /// For another use than checking signatures.
     #[error("it is not for checking signatures")]
     OtherUse,
     /// An RSA modulus of so many bits.
     #[error("an RSA key has {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, this one has {0}")]
     RsaSize(usize),
+    /// An even RSA modulus: the product of no two primes.
+    #[error("its modulus is even")]
+    RsaModulus,
     /// An RSA exponent that is even, 1, or larger than 33 bits.
     #[error("its exponent is even, 1, or over 33 bits")]
     RsaExponent,
     /// Coordinates that are no point of the curve.
     #[error("its point is not on the curve P-256")]
     NotOnCurve,
+}
+
+/// Where a text stops being what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{fault} at line {line}, column {column}")]
+pub struct Place {
+    fault: &'static str,
+    line: usize,
+    column: usize,
+}
+
+impl Place {
+    /// Where reading JSON failed, without what stands there.
+    pub fn of(error: &serde_json::Error) -> Self {
+        let fault = match error.classify() {
+            Category::Data => "a value of another form",
+            Category::Eof => "an early end",
+            Category::Syntax | Category::Io => "no JSON",
+        };
+        Self { fault, line: error.line(), column: error.column() }
+    }
 }
 
 /// Keys of one algorithm.
@@ -169,8 +198,8 @@ impl Keys {
     /// A public key (a JSON Web Key), asked for by `key_id` when there is one.
     pub fn of_public(jwk: &str, algorithm: Algorithm, key_id: Option<String>) -> Result<Self, KeyError> {
         let key = serde_json::from_str(jwk)
-            .map_err(|error| Unfit::Malformed(error.to_string()))
-            .and_then(|jwk| Jwk::read(jwk)?.key(algorithm))
+            .map_err(|_| Unfit::Malformed("JSON"))
+            .and_then(|jwk| Jwk::read(&jwk)?.key(algorithm))
             .map_err(|fault| KeyError::NoneOfUse { algorithm, fault: Some(fault) })?;
         Ok(Self(vec![Key { kid: Kid::of_option(key_id), key }]))
     }
@@ -179,23 +208,28 @@ impl Keys {
     ///
     /// A lone one needs no `kid` and checks tokens without one; of several each needs its own.
     pub fn of_set(jwks: &str, algorithm: Algorithm) -> Result<Self, KeyError> {
-        let set: Set = serde_json::from_str(jwks).map_err(|error| KeyError::NotASet(error.to_string()))?;
+        let set: Set = serde_json::from_str(jwks).map_err(|error| KeyError::NotASet(Place::of(&error)))?;
+        // Before any is looked at: to check a point takes as long as a signature.
+        if set.keys.len() > MAX_KEYS {
+            return Err(KeyError::TooMany(set.keys.len()));
+        }
+        if set.keys.iter().any(|jwk| jwk.get("d").is_some()) {
+            return Err(KeyError::Private);
+        }
         let mut fault = None;
         let mut usable = Vec::new();
-        for jwk in set.keys {
-            match Jwk::read(jwk).and_then(|jwk| Ok((jwk.key(algorithm)?, jwk.kid))) {
+        for jwk in &set.keys {
+            let key = Jwk::read(jwk).and_then(|jwk| Ok((jwk.key(algorithm)?, jwk.kid.map(str::to_owned))));
+            match key {
                 Ok(key) => usable.push(key),
                 Err(unfit) => _ = fault.get_or_insert(unfit),
             }
-        }
-        if usable.len() > MAX_KEYS {
-            return Err(KeyError::TooMany(usable.len()));
         }
         let is_lone = usable.len() == 1;
         let keys = usable.into_iter().filter_map(|(key, kid)| match kid {
             None if is_lone => Some(Key { kid: Kid::Any, key }),
             None => {
-                fault.get_or_insert(Unfit::Malformed("it has no kid".into()));
+                fault.get_or_insert(Unfit::Malformed("kid"));
                 None
             }
             Some(kid) => Some(Key { kid: if is_lone { Kid::OrNone(kid) } else { Kid::Exactly(kid) }, key }),
@@ -233,49 +267,50 @@ struct Set {
 }
 
 /// What is looked at of a JSON Web Key.
-#[derive(Deserialize)]
-struct Jwk {
-    kty: String,
-    kid: Option<String>,
-    alg: Option<String>,
-    #[serde(rename = "use")]
-    usage: Option<String>,
-    key_ops: Option<Vec<String>>,
-    crv: Option<String>,
-    #[serde(default)]
-    n: String,
-    #[serde(default)]
-    e: String,
-    #[serde(default)]
-    x: String,
-    #[serde(default)]
-    y: String,
+struct Jwk<'a> {
+    members: &'a Map<String, Value>,
+    kty: &'a str,
+    kid: Option<&'a str>,
 }
 
-impl Jwk {
-    fn read(jwk: Value) -> Result<Self, Unfit> {
-        serde_json::from_value(jwk).map_err(|error| Unfit::Malformed(error.to_string()))
+impl<'a> Jwk<'a> {
+    fn read(jwk: &'a Value) -> Result<Self, Unfit> {
+        let members = jwk.as_object().ok_or(Unfit::Malformed("JSON object"))?;
+        let kty = text(members, "kty")?.ok_or(Unfit::Malformed("kty"))?;
+        Ok(Self { members, kty, kid: text(members, "kid")? })
+    }
+
+    fn text(&self, name: &'static str) -> Result<Option<&'a str>, Unfit> {
+        text(self.members, name)
     }
 
     fn key(&self, algorithm: Algorithm) -> Result<DecodingKey, Unfit> {
-        if self.alg.as_ref().is_some_and(|alg| alg != algorithm.as_str()) {
-            return Err(Unfit::OtherKind(self.alg.clone().unwrap_or_default()));
+        if self.text("alg")?.is_some_and(|alg| alg != algorithm.as_str()) {
+            return Err(Unfit::OtherKind("alg"));
         }
-        let is_for_signatures = self.usage.as_ref().is_none_or(|usage| usage == "sig")
-            && self.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
-        match (algorithm, self.kty.as_str(), self.crv.as_deref()) {
+        let operations = match self.members.get("key_ops") {
+            None | Some(Value::Null) => None,
+            Some(operations) => Some(operations.as_array().ok_or(Unfit::Malformed("key_ops"))?),
+        };
+        let is_for_signatures = self.text("use")?.is_none_or(|usage| usage == "sig")
+            && operations.is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
+        match (algorithm, self.kty, self.text("crv")?) {
             _ if !is_for_signatures => Err(Unfit::OtherUse),
             (Algorithm::Rs256, "RSA", _) => self.rsa(),
             (Algorithm::Es256, "EC", Some("P-256")) => self.p256(),
-            (_, kty, crv) => Err(Unfit::OtherKind(crv.unwrap_or(kty).to_owned())),
+            (Algorithm::Es256, "EC", _) => Err(Unfit::OtherKind("crv")),
+            _ => Err(Unfit::OtherKind("kty")),
         }
     }
 
     fn rsa(&self) -> Result<DecodingKey, Unfit> {
-        let (n, e) = (number("n", &self.n)?, number("e", &self.e)?);
+        let (n, e) = (self.number("n")?, self.number("e")?);
         let bits = n.len() * 8 - n.first().map_or(0, |first| first.leading_zeros() as usize);
         if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
             return Err(Unfit::RsaSize(bits));
+        }
+        if n.last().is_some_and(|last| last % 2 == 0) {
+            return Err(Unfit::RsaModulus);
         }
         let exponent = e.iter().take(6).fold(0u64, |value, byte| value << 8 | u64::from(*byte));
         if exponent < 3 || exponent % 2 == 0 || exponent >= 1 << 33 {
@@ -286,14 +321,34 @@ impl Jwk {
 
     fn p256(&self) -> Result<DecodingKey, Unfit> {
         let mut point = vec![4];
-        for (name, value) in [("x", &self.x), ("y", &self.y)] {
-            let coordinate = bytes(name, value)?;
+        for name in ["x", "y"] {
+            let coordinate = self.bytes(name)?;
             if coordinate.len() != COORDINATE_BYTES {
-                return Err(Unfit::Malformed(format!("{name} has not {COORDINATE_BYTES} bytes")));
+                return Err(Unfit::Malformed(name));
             }
             point.extend_from_slice(&coordinate);
         }
         if is_on_curve(&point) { Ok(DecodingKey::from_ec_der(&point)) } else { Err(Unfit::NotOnCurve) }
+    }
+
+    /// A number (RFC 7518 §2, Base64urlUInt) without the leading zeros that some write.
+    fn number(&self, name: &'static str) -> Result<Vec<u8>, Unfit> {
+        let mut bytes = self.bytes(name)?;
+        bytes.drain(..bytes.iter().take_while(|byte| **byte == 0).count());
+        Ok(bytes)
+    }
+
+    fn bytes(&self, name: &'static str) -> Result<Vec<u8>, Unfit> {
+        let value = self.text(name)?.unwrap_or_default();
+        URL_SAFE_NO_PAD.decode(value.trim_end_matches('=')).map_err(|_| Unfit::Malformed(name))
+    }
+}
+
+/// A member that is a text, where it is there.
+fn text<'a>(members: &'a Map<String, Value>, name: &'static str) -> Result<Option<&'a str>, Unfit> {
+    match members.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_str().map(Some).ok_or(Unfit::Malformed(name)),
     }
 }
 
@@ -301,16 +356,4 @@ impl Jwk {
 fn is_on_curve(point: &[u8]) -> bool {
     let own = EphemeralPrivateKey::generate(&ECDH_P256, &SystemRandom::new());
     own.and_then(|own| agree_ephemeral(own, &UnparsedPublicKey::new(&ECDH_P256, point), |_| ())).is_ok()
-}
-
-/// A number (RFC 7518 §2, Base64urlUInt) without the leading zeros that some write.
-fn number(name: &str, value: &str) -> Result<Vec<u8>, Unfit> {
-    let mut bytes = bytes(name, value)?;
-    bytes.drain(..bytes.iter().take_while(|byte| **byte == 0).count());
-    Ok(bytes)
-}
-
-fn bytes(name: &str, value: &str) -> Result<Vec<u8>, Unfit> {
-    let bytes = URL_SAFE_NO_PAD.decode(value.trim_end_matches('='));
-    bytes.map_err(|_| Unfit::Malformed(format!("{name} is not base64url")))
 }

@@ -139,6 +139,38 @@ fn a_set_is_bounded_and_of_several_keys_each_needs_a_name() {
 }
 
 #[test]
+fn a_set_that_gives_a_private_key_away_is_refused() {
+    let mut keys = VECTORS["sets"]["set"]["keys"].clone();
+    keys[1]["d"] = json!("c2VjcmV0");
+    let refused = Keys::of_set(&json!({ "keys": keys }).to_string(), Algorithm::Rs256);
+    assert_eq!(refused.expect_err("it is private"), KeyError::Private);
+}
+
+#[test]
+fn no_error_repeats_what_may_be_a_secret() {
+    let key = |member: &str, value: Value| {
+        let mut key = VECTORS["sets"]["set"]["keys"][0].clone();
+        key[member] = value;
+        json!({ "keys": [key] })
+    };
+    for set in [json!("hunter2"), json!({ "keys": "hunter2" }), json!({ "keys": ["hunter2"] })]
+        .into_iter()
+        .chain(["kty", "kid", "alg", "use", "key_ops", "n", "e"].into_iter().flat_map(|member| {
+            [json!("hunter2!"), json!(["hunter2"]), json!({ "hunter2": 1 })].map(|value| key(member, value))
+        }))
+    {
+        if let Err(error) = Keys::of_set(&set.to_string(), Algorithm::Rs256) {
+            assert!(
+                !error.to_string().contains("hunter2") && !format!("{error:?}").contains("hunter2"),
+                "{error}"
+            );
+        }
+    }
+    let claims = encode_jwt(r#"["hunter2"]"#, &[7; 32], Algorithm::Hs256, None).expect_err("a list");
+    assert!(!claims.to_string().contains("hunter2"), "{claims}");
+}
+
+#[test]
 fn a_secret_is_long_and_no_key_that_everybody_knows() {
     let secret = |secret: &str| Keys::of_secret(secret.as_bytes(), None, None).map(drop);
     assert_eq!(secret(&"x".repeat(31)), Err(KeyError::ShortSecret(31)));

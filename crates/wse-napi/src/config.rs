@@ -8,7 +8,7 @@ use wse_engine::config::{Compression, Config, ConnectionLimitPolicy, InboundLimi
 use wse_engine::expiry::TokenExpiry;
 use wse_engine::heartbeat::Heartbeat;
 use wse_engine::jwt::{JwtConfig, Verifier};
-use wse_engine::keys::{Algorithm, Keys, check_secret};
+use wse_engine::keys::{Algorithm, Keys, Place, check_secret};
 use wse_engine::log::Level;
 use wse_engine::rate_limit::Rate;
 use wse_protocol::frame::FrameLimits;
@@ -165,7 +165,9 @@ pub fn read_jwt(json: &str) -> Result<JwtConfig> {
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(json: &str) -> Result<T> {
-    serde_json::from_str(json).map_err(|error| coded("WSE_OPTION_INVALID", &error.to_string()))
+    // Not what serde says of it, which would quote secrets.
+    serde_json::from_str(json)
+        .map_err(|error| coded("WSE_OPTION_INVALID", &format!("the options: {}", Place::of(&error))))
 }
 
 /// Reads the options.

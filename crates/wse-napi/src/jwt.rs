@@ -38,7 +38,7 @@ pub fn encode_jwt(
     key_id: Option<String>,
 ) -> Result<String> {
     let algorithm = serde_json::from_value::<Algorithm>(algorithm.into())
-        .map_err(|error| coded("WSE_TOKEN_INVALID", &error.to_string()))?;
+        .map_err(|_| coded("WSE_TOKEN_INVALID", "alg is HS256, RS256 or ES256"))?;
     wse_engine::jwt::encode_jwt(&claims, &key, algorithm, key_id).map_err(from_engine)
 }
 
