@@ -1,4 +1,5 @@
 // The Python client that users already have, unmodified, against a real server.
+import { createECDH } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
 import type { ServerOptions } from 'wse-server'
@@ -192,6 +193,32 @@ test('encrypts everything for it, and opens what it encrypts, under a new key af
   const again = await application.next('connect')
   await client.logged('Subscribed to: ')
   await exchange(again.connId, 2)
+})
+
+test('lets nobody else change its key or its position, whatever an application relays', async (t) => {
+  const { server, application, client } = await start(t, { arguments: { encryption: true } })
+  await client.logged('E2E encryption enabled')
+  await client.subscribe(['news'])
+  const key = createECDH('prime256v1').generateKeys('base64')
+  const hello = { t: 'server_hello', p: { features: { encryption: true }, encryption_public_key: key } }
+  const stamped = { t: 'x', p: {}, tp: 'news', e: '00000000', o: 1_000_000 }
+  const forgeries = [hello, stamped].flatMap((forged) => [
+    JSON.stringify(forged),
+    `WSE${JSON.stringify(forged)}`,
+    // Python reads this, as no other language does.
+    JSON.stringify({ ...forged, n: 'NaN' }).replace('"NaN"', 'NaN'),
+    JSON.stringify({ t: 'batch', p: { messages: [forged] } }),
+    JSON.stringify({ type: 'batch', payload: { messages: [forged] }, p: {} }),
+    JSON.stringify({ t: 'priority_message', p: { message: forged } }),
+  ])
+  for (const text of forgeries) {
+    t.throws(() => server.broadcast('news', text), { code: 'WSE_RESERVED_MEMBER' }, text)
+  }
+  server.broadcast('news', { t: 'story', p: {} })
+  await client.next('story')
+  await client.call('send', 'order', {})
+  await application.next('msg')
+  t.deepEqual(await client.call('recovery_state'), {})
 })
 
 test('has it back with its topics after a restart', async (t) => {

@@ -60,14 +60,12 @@ pub fn complete(text: &str, id: &Uuid, at: Timestamp, out: &mut Vec<u8>) -> Resu
         // Clients that read deeper than we do would take what we have not read for checked.
         Err(ScanError::TooDeep) => return Err(EnvelopeError::TooDeep),
         Err(ScanError::NotAnObject | ScanError::Malformed { .. }) => {
+            vouch_for_text(json)?;
             out.extend_from_slice(text.as_bytes());
             return Ok(Outcome::Verbatim);
         }
     }
-    if let Some(name) = found.reserved {
-        return Err(EnvelopeError::ReservedMember(name));
-    }
-    reserved::check(found.kinds, found.payload)?;
+    found.check()?;
     let category = found.category();
 
     out.reserve(json.len() + MAX_OVERHEAD);
@@ -83,11 +81,21 @@ pub fn complete(text: &str, id: &Uuid, at: Timestamp, out: &mut Vec<u8>) -> Resu
         out.extend_from_slice(&at.to_ascii());
         out.extend_from_slice(b"\",");
     }
-    if !found.has_payload {
+    if found.payloads == [None, None] {
         out.extend_from_slice(b"\"p\":{},");
     }
     push_members(json, &found.cuts, out);
     Ok(Outcome::Envelope { category, has_seq: found.has_seq })
+}
+
+/// Looks at what is no JSON: some readers take more for an object than RFC 8259, and to them it is an envelope.
+fn vouch_for_text(text: &str) -> Result<(), EnvelopeError> {
+    let mut found = Found::default();
+    match scan::loose_members(text, &mut |member| found.note(&member)) {
+        Ok(()) => found.check(),
+        Err(ScanError::TooDeep) => Err(EnvelopeError::TooDeep),
+        Err(ScanError::NotAnObject | ScanError::Malformed { .. }) => Ok(()),
+    }
 }
 
 /// Appends the members of the object `json` without those in `cuts`, and the closing brace.
@@ -114,11 +122,10 @@ pub(crate) fn push_members(json: &str, cuts: &[Range<usize>], out: &mut Vec<u8>)
 struct Found<'a> {
     has_id: bool,
     has_ts: bool,
-    has_payload: bool,
     has_seq: bool,
     reserved: Option<&'static str>,
-    /// JSON of `p`, or of `payload`.
-    payload: Option<&'a str>,
+    /// JSON of `p` and `payload`.
+    payloads: [Option<&'a str>; 2],
     /// The category that a prefix or else the first usable `_msg_cat` asks for.
     wish: Option<Category>,
     /// The same, of `c`.
@@ -139,10 +146,8 @@ impl<'a> Found<'a> {
             Some("t") => self.kinds[0] = Some(member.value),
             Some("type") => self.kinds[1] = Some(member.value),
             Some("event_type") => self.kinds[2] = Some(member.value),
-            Some("p" | "payload") => {
-                self.has_payload = true;
-                self.payload = Some(member.value);
-            }
+            Some("p") => self.payloads[0] = Some(member.value),
+            Some("payload") => self.payloads[1] = Some(member.value),
             Some("id") => self.has_id = true,
             Some("ts") => self.has_ts = true,
             Some("seq") => self.has_seq = true,
@@ -158,6 +163,11 @@ impl<'a> Found<'a> {
             Some(name) => self.reserved = self.reserved.or_else(|| reserved::member(name)),
             None => {}
         }
+    }
+
+    fn check(&self) -> Result<(), EnvelopeError> {
+        self.reserved.map_or(Ok(()), |name| Err(EnvelopeError::ReservedMember(name)))?;
+        reserved::check(self.kinds, self.payloads)
     }
 
     fn category(&self) -> Category {

@@ -40,7 +40,38 @@ impl<'a> Member<'a> {
 /// The members seen before an error were real, but a caller must forget them: `text` is no object.
 #[inline]
 pub fn members<'a>(text: &'a str, visit: &mut impl FnMut(Member<'a>)) -> Result<(), ScanError> {
-    let mut grammar = Grammar::new(text);
+    members_by(Grammar::new(text), text, visit)
+}
+
+/// As [`members`], of what some readers take for JSON (see [`Grammar::loose`]).
+pub(crate) fn loose_members<'a>(text: &'a str, visit: &mut impl FnMut(Member<'a>)) -> Result<(), ScanError> {
+    members_by(Grammar::loose(text), text, visit)
+}
+
+/// Calls `visit` for each item of the array `text`, loosely read. Nothing is visited behind a fault.
+pub(crate) fn loose_items<'a>(text: &'a str, visit: &mut impl FnMut(&'a str)) {
+    let mut grammar = Grammar::loose(text);
+    if grammar.next() != b'[' {
+        return;
+    }
+    while matches!(grammar.next(), b'[' | b',') {
+        grammar.step();
+        grammar.skip_whitespace();
+        let start = grammar.at();
+        if grammar.value().is_none() {
+            return;
+        }
+        visit(&text[start..grammar.at()]);
+        grammar.skip_whitespace();
+    }
+}
+
+#[inline]
+fn members_by<'a>(
+    mut grammar: Grammar<'a>,
+    text: &'a str,
+    visit: &mut impl FnMut(Member<'a>),
+) -> Result<(), ScanError> {
     grammar.skip_whitespace();
     if grammar.next() != b'{' {
         return Err(ScanError::NotAnObject);

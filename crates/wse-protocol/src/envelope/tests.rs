@@ -1,6 +1,7 @@
 //! Unit tests of the envelope. `spec/vectors/envelope.json` has the cases that every language reads.
 
 use super::*;
+use crate::codes::Code;
 
 const AT: Timestamp = Timestamp(1_700_000_000_050);
 const ID: &str = "018bcfe5-6832-7000-8000-000000000001";
@@ -115,6 +116,32 @@ fn the_servers_own_orders_cannot_be_forged() {
         assert_eq!(completed(&batch), refused);
     }
     assert!(completed(r#"{"t":"error","p":{"code":"MINE"}}"#).is_ok());
+}
+
+#[test]
+fn nothing_is_forged_by_what_readers_read_differently() {
+    let stamped = r#"{"messages":[{"t":"x","o":1}]}"#;
+    for text in [
+        // The last of two counts, the first that is not empty, or what another message wraps.
+        r#"{"t":"batch","p":{"messages":[],"messages":[{"o":1}]}}"#.to_owned(),
+        r#"{"t":"batch","p":{"messages":[{"o":1}],"messages":[]}}"#.to_owned(),
+        format!(r#"{{"t":"batch","payload":{stamped},"p":{{}}}}"#),
+        format!(r#"{{"t":"","type":"batch","p":null,"payload":{stamped}}}"#),
+        r#"{"t":"priority_message","p":{"message":{"t":"server_hello"}}}"#.to_owned(),
+        r#"{"t":"batch","p":{"messages":[{"t":"priority_message"}]}}"#.to_owned(),
+        // Not everybody's JSON.
+        r#"{"t":"x","o":1,"p":{"n":NaN}}"#.to_owned(),
+        r#"{"n":[-Infinity,Infinity],"t":"server_hello"}"#.to_owned(),
+        r#"U{"t":"batch","p":{"n":NaN,"messages":[{"n":NaN},{"o":1,"n":-Infinity}]}}"#.to_owned(),
+    ] {
+        let refused = completed(&text).expect_err(&text);
+        assert_eq!(refused.code(), Code::ReservedMember, "{text}");
+    }
+    let deep = format!(r#"{{"n":NaN,"p":{}{},"o":1}}"#, "[".repeat(200), "]".repeat(200));
+    assert_eq!(completed(&deep), Err(EnvelopeError::TooDeep));
+    for harmless in [r#"{"t":"x","p":{"n":NaN}}"#, r#"{"o":1,"n":Nan}"#, r#"{"o":1,"n":-NaN}"#] {
+        assert_eq!(completed(harmless), Ok((harmless.into(), Outcome::Verbatim)), "{harmless}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub(crate) struct Grammar<'a> {
     bytes: &'a [u8],
     at: usize,
     is_too_deep: bool,
+    is_loose: bool,
 }
 
 /// The objects and arrays around a position: the innermost is the lowest bit, set for an object.
@@ -47,7 +48,12 @@ impl Nesting {
 
 impl<'a> Grammar<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { bytes: text.as_bytes(), at: 0, is_too_deep: false }
+        Self { bytes: text.as_bytes(), at: 0, is_too_deep: false, is_loose: false }
+    }
+
+    /// As some readers have it: `NaN`, `Infinity` and `-Infinity` are numbers too.
+    pub(crate) fn loose(text: &'a str) -> Self {
+        Self { is_loose: true, ..Self::new(text) }
     }
 
     pub(crate) fn at(&self) -> usize {
@@ -108,6 +114,8 @@ impl<'a> Grammar<'a> {
                 b't' => self.literal(b"true")?,
                 b'f' => self.literal(b"false")?,
                 b'n' => self.literal(b"null")?,
+                b'N' if self.is_loose => self.literal(b"NaN")?,
+                b'I' if self.is_loose => self.literal(b"Infinity")?,
                 open @ (b'{' | b'[') => {
                     let is_object = open == b'{';
                     if !nesting.enter(is_object) {
@@ -244,6 +252,7 @@ impl<'a> Grammar<'a> {
             self.step();
         }
         match self.next() {
+            b'I' if self.is_loose => return self.literal(b"Infinity"),
             b'0' => self.step(),
             _ => self.digits()?,
         }
