@@ -88,21 +88,21 @@ async function look(args: string[]): Promise<number> {
   const token = (given === '-' ? await text(process.stdin) : given).trim()
   const { alg: algorithm, issuer, audience } = values
   const key = keyOf(values)
-  const inspection = inspect(token, { key, algorithm, issuer, audience, now: Date.now() })
+  const inspection = inspect(token, { algorithm, issuer, audience, now: Date.now() })
   if (inspection === null) {
     const faults = ['this is no token: expected three parts in base64url, with dots between']
     console.log(JSON.stringify({ verdict: 'refused', faults }, null, 2))
     return 1
   }
-  const { header, claims, signature, faults } = inspection
-  // What is wrong is said here; whether anything is wrong is said by what a server decides with.
+  const { header, claims, faults } = inspection
+  // What is wrong is said there; whether anything is wrong is said by what a server decides with.
   const means = { ...(issuer && { issuer }), ...(audience && { audience }) }
   if (key !== undefined && faults.length === 0) faults.push(...refusals(token, key, algorithm ?? header.alg, means))
   const ends = typeof claims.exp === 'number' ? new Date(claims.exp * 1_000) : null
   // A number can be past all dates.
   const expires = ends && Number.isFinite(ends.valueOf()) ? ends.toISOString() : null
-  const verdict = faults.length > 0 ? 'refused' : signature === 'valid' ? 'good' : 'good, if the signature is'
-  const lines = JSON.stringify({ header, claims, expires, signature, verdict, faults }, null, 2).split('\n')
+  const verdict = faults.length > 0 ? 'refused' : key !== undefined ? 'good' : 'good, if the signature is'
+  const lines = JSON.stringify({ header, claims, expires, verdict, faults }, null, 2).split('\n')
   for (const line of lines) console.log(escaped(line))
   return faults.length > 0 ? 1 : 0
 }
