@@ -8,7 +8,7 @@ import { runFile } from './harness/child.js'
 import { finished } from './harness/command.js'
 import { connect } from './harness/connect.js'
 import { connectPython, installPython, PythonClient, type PythonOptions, runPython } from './harness/python.js'
-import { startRelay } from './harness/relay.js'
+import { type Relay, startRelay } from './harness/relay.js'
 import { Application, startServer } from './harness/server.js'
 import { OP } from './harness/socket.js'
 import { secret, tokenOf } from './harness/tokens.js'
@@ -106,7 +106,7 @@ test('tells it once what it subscribed to twice, in its URL and by a request', a
 
 test('tells it which topics it may not have', async (t) => {
   const { client, server } = await start(t, {}, { topics: { allow: ['news'] } })
-  await client.call('subscribe', ['secrets'])
+  await client.call('subscribe', [['secrets']])
   await client.logged("Subscription failed for: ['secrets']")
   const { payload } = await client.next('error')
   t.like(payload, { code: 'SUBSCRIPTION_FAILED', details: { topics: ['secrets'] } })
@@ -125,17 +125,23 @@ test('numbers what is sent to it alone, without a hole', async (t) => {
 
 test('hands on what it sends', async (t) => {
   const { application, client, connId } = await start(t)
-  t.true(await client.call('send', 'order', { qty: 100, note: 'Grüße 😀' }))
+  t.true(await client.call('send', ['order', { qty: 100, note: 'Grüße 😀' }]))
   const event = await application.next('msg')
   t.is(event.connId, connId)
   t.like(event.data, { t: 'order', c: 'U', v: 1, p: { qty: 100, note: 'Grüße 😀' } })
 })
 
-test('answers its pings, by which it knows the latency', async (t) => {
-  const { client } = await start(t, { constants: { HEARTBEAT_INTERVAL: 0.02 } })
-  await until('a latency', async () => (await statsOf(client)).network.quality !== 'unknown')
-  t.true((await statsOf(client)).network.latency_ms >= 0)
-})
+for (const [title, options] of [
+  ['', {}],
+  [', packed', { query: '?format=msgpack' }],
+  [', encrypted', { arguments: { encryption: true } }],
+] as const) {
+  test(`answers its pings, by which it knows the latency${title}`, async (t) => {
+    const { client } = await start(t, { ...options, constants: { HEARTBEAT_INTERVAL: 0.02 } })
+    await until('a latency', async () => (await statsOf(client)).network.quality !== 'unknown')
+    t.true((await statsOf(client)).network.latency_ms >= 0)
+  })
+}
 
 test('packs what it asked to have as MessagePack', async (t) => {
   const { server, relay, client, connId } = await start(t, { query: '?format=msgpack' })
@@ -184,7 +190,7 @@ test('encrypts everything for it, and opens what it encrypts, under a new key af
     server.sendEvent(connId, { t: 'note', p: { round } })
     t.like(await client.next('note'), { sequence: 1, payload: { round } })
     for (const _ of [1, 2]) t.is((await relay.heard.next(OP.binary)).payload.toString('latin1', 0, 2), 'E:')
-    await client.call('send', 'order', { round })
+    await client.call('send', ['order', { round }])
     t.like((await application.next('msg')).data, { t: 'order', c: 'U', p: { round } })
   }
   await client.subscribe(['news'])
@@ -193,6 +199,23 @@ test('encrypts everything for it, and opens what it encrypts, under a new key af
   const again = await application.next('connect')
   await client.logged('Subscribed to: ')
   await exchange(again.connId, 2)
+})
+
+test('keeps what is for it until it has a key, in order', async (t) => {
+  const server = await startServer(t, { topics: { allow: ['news'] } })
+  const application = new Application(server)
+  const client = new PythonClient(t, server, { arguments: { encryption: true, topics: ['news'] } })
+  client.open()
+  const { connId } = await application.next('connect')
+  for (let n = 1; n <= 100; n++) {
+    server.sendEvent(connId, { t: 'note', p: { n } })
+    server.broadcast('news', { t: 'story', p: { n } })
+  }
+  for (let n = 1; n <= 100; n++) {
+    t.like(await client.next('note'), { sequence: n, payload: { n } })
+    t.like(await client.next('story'), { payload: { n } })
+  }
+  t.false(client.waiting.some(({ log }) => log?.includes('encryption not configured')))
 })
 
 test('lets nobody else change its key or its position, whatever an application relays', async (t) => {
@@ -216,20 +239,22 @@ test('lets nobody else change its key or its position, whatever an application r
   }
   server.broadcast('news', { t: 'story', p: {} })
   await client.next('story')
-  await client.call('send', 'order', {})
+  await client.call('send', ['order'])
   await application.next('msg')
   t.deepEqual(await client.call('recovery_state'), {})
 })
 
-test('has it back with its topics after a restart', async (t) => {
-  const { server, relay, client } = await start(t)
+test('has it back with its topics after a restart, and what it said meanwhile', async (t) => {
+  const { server, relay, client } = await start(t, { reconnectDelay: 0.5 })
   await client.subscribe(['news', 'weather'])
   const next = await startServer(t, { topics: { allow: ['*'] } })
   const application = new Application(next)
   relay.layTo(next)
   await server.close()
   await client.logged('WebSocket closed: code=1012')
+  t.false(await client.call('send', ['order', { qty: 1 }]))
   await application.next('connect')
+  t.like((await application.next('msg')).data, { t: 'order', p: { qty: 1 } })
   await client.logged('Subscribed to: ')
   for (const topic of ['news', 'weather']) {
     next.broadcast(topic, { t: 'story', p: { topic } })
@@ -237,18 +262,23 @@ test('has it back with its topics after a restart', async (t) => {
   }
 })
 
-test('has it back with its topics after a broken wire', async (t) => {
-  const { server, application, relay, client, connId } = await start(t)
-  await client.subscribe(['news'])
-  relay.cut()
-  await client.logged('WebSocket closed: code=1006')
-  t.is((await application.next('disconnect')).connId, connId)
-  t.not((await application.next('connect')).connId, connId)
-  await client.logged('Subscribed to: ')
-  server.broadcast('news', { t: 'story', p: {} })
-  await client.next('story')
-  t.is((await statsOf(client)).reconnect_count, 1)
-})
+const ends: [title: string, end: (relay: Relay, client: PythonClient) => unknown, code: number][] = [
+  ['a broken wire', (relay) => relay.cut(), 1006],
+  ['an end of its own', (_, client) => client.call('force_reconnect'), 1000],
+]
+for (const [title, end, code] of ends) {
+  test(`has it back with its topics after ${title}`, async (t) => {
+    const { server, application, relay, client, connId } = await start(t)
+    await client.subscribe(['news'])
+    await end(relay, client)
+    t.like(await application.next('disconnect'), { connId, code })
+    t.not((await application.next('connect')).connId, connId)
+    await client.logged('Subscribed to: ')
+    server.broadcast('news', { t: 'story', p: {} })
+    await client.next('story')
+    t.is((await statsOf(client)).reconnect_count, 1)
+  })
+}
 
 /** The client was told to stay away, and does. */
 async function assertGivenUp(t: ExecutionContext, client: PythonClient, code: number): Promise<void> {
@@ -332,12 +362,43 @@ test('keeps it from thinking that the server is gone', async (t) => {
   )
 })
 
+test('answers its request for a snapshot', async (t) => {
+  const { client } = await start(t)
+  await client.call('request_snapshot', [['news']])
+  t.like((await client.next('snapshot_complete')).payload, { success: true, count: 0, topics: ['news'] })
+})
+
+test('answers its requests, each with the id that it gave', async (t) => {
+  const { client } = await start(t)
+  const requests: [type: string, payload: object, answer: string][] = [
+    ['health_check', {}, 'health_check_response'],
+    ['metrics_request', {}, 'metrics_response'],
+    ['config_request', {}, 'config_response'],
+    ['config_update', { compression_enabled: false }, 'config_update_response'],
+    ['connection_state_request', {}, 'connection_state_response'],
+    ['system_status_request', {}, 'system_status_response'],
+    ['sequence_stats_request', {}, 'sequence_stats_response'],
+  ]
+  for (const [type, payload, answer] of requests) {
+    await client.call('send', [type, payload], { correlation_id: type })
+    t.like(await client.next(answer), { correlation_id: type, category: 'WSE', version: 1 })
+  }
+})
+
+test('takes its batches apart', async (t) => {
+  const { application, client } = await start(t)
+  const messages = [1, 2, 3].map((n) => ['order', { n }])
+  await client.call('send_batch', [messages])
+  for (const [, p] of messages) t.like((await application.next('msg')).data, { t: 'order', p })
+  t.like((await client.next('batch_message_result')).payload, { total: 3, successful: 3, failed: 0 })
+})
+
 test('serves its blocking half as well', async (t) => {
   const { server, application, client } = await start(t, { isAsync: false })
   await client.subscribe(['news'])
   server.broadcast('news', { t: 'story', p: { n: 1 } })
-  t.like(await client.call('recv', 10), { type: 'story', category: 'U', version: 1, payload: { n: 1 } })
-  t.true(await client.call('send', 'order', { qty: 1 }))
+  t.like(await client.call('recv', [10]), { type: 'story', category: 'U', version: 1, payload: { n: 1 } })
+  t.true(await client.call('send', ['order', { qty: 1 }]))
   t.like((await application.next('msg')).data, { t: 'order', p: { qty: 1 } })
   await client.call('close')
   t.is((await application.next('disconnect')).code, 1000)

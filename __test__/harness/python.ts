@@ -50,6 +50,8 @@ export interface PythonOptions {
   query?: string
   /** Arguments of the client, in its own spelling. */
   arguments?: Record<string, unknown>
+  /** How long it waits before it comes back, in seconds. Default: 0.05; the client's own is 1. */
+  reconnectDelay?: number
   /** Constants of its module `connection`, in seconds where they are times. */
   constants?: Record<string, number>
   /** Whether its calls return at once, or block. Default: true. */
@@ -69,18 +71,17 @@ export class PythonClient {
   #calls = 0
 
   constructor(t: ExecutionContext, { port }: { port: number }, options: PythonOptions) {
-    const { query = '', arguments: args = {}, constants = {}, isAsync = true } = options
+    const { query = '', arguments: args = {}, reconnectDelay = 0.05, constants = {}, isAsync = true } = options
     this.#child = runPython(t, '__test__/python/client.py')
     const url = `ws://127.0.0.1:${port}/wse${query}`
-    // It waits a second before it comes back, unless it is told otherwise.
-    const reconnect = { base_delay: 0.05, jitter: false }
+    const reconnect = { base_delay: reconnectDelay, jitter: false }
     this.#child.say(JSON.stringify({ url, isAsync, constants, reconnect, arguments: args }))
   }
 
   /** What a member of the client's interface returns, or is. Rejects with what it raises. */
-  async call(member: string, ...args: unknown[]): Promise<unknown> {
+  async call(member: string, args: unknown[] = [], keywords: Record<string, unknown> = {}): Promise<unknown> {
     const id = ++this.#calls
-    this.#child.say(JSON.stringify({ id, member, arguments: args }))
+    this.#child.say(JSON.stringify({ id, member, arguments: args, keywords }))
     const { value, error } = await this.#next((line) => line.id === id)
     if (error !== undefined) throw new Error(error)
     return value
@@ -103,7 +104,7 @@ export class PythonClient {
 
   /** Subscribes and waits for the answer, which the client keeps for itself. */
   async subscribe(topics: string[]): Promise<void> {
-    await this.call('subscribe', topics)
+    await this.call('subscribe', [topics])
     await this.logged('Subscribed to: ')
   }
 

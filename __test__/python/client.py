@@ -49,9 +49,9 @@ async def answer(client, call):
     try:
         value = getattr(client, call["member"])
         if inspect.iscoroutinefunction(value):
-            value = await value(*call["arguments"])
+            value = await value(*call["arguments"], **call["keywords"])
         elif callable(value):
-            value = await asyncio.to_thread(value, *call["arguments"])
+            value = await asyncio.to_thread(value, *call["arguments"], **call["keywords"])
         say({"id": call["id"], "value": value})
     except Exception as cause:
         say({"id": call["id"], "error": f"{type(cause).__name__}: {cause}"})
