@@ -6,9 +6,8 @@
  * @module
  */
 import type { IncomingMessage } from 'node:http'
-import { rootCertificates } from 'node:tls'
 import WebSocket from 'ws'
-import { headersOf, type Target } from './target.js'
+import { headersOf, type Target, trustOf } from './target.js'
 
 /** A message of the protocol. */
 export interface Envelope {
@@ -52,7 +51,7 @@ function socketTo(target: Target): WebSocket {
     headers: headersOf(target),
     handshakeTimeout: target.timeoutMs,
     perMessageDeflate: false,
-    ...(target.ca !== undefined && { ca: [...rootCertificates, target.ca] }),
+    ...trustOf(target),
   })
 }
 

@@ -7,11 +7,10 @@ import { once } from 'node:events'
 import { get as getPlain, type IncomingMessage } from 'node:http'
 import { get as getEncrypted } from 'node:https'
 import type { Socket } from 'node:net'
-import { rootCertificates } from 'node:tls'
 import { NETWORK } from './causes.js'
 import { codeOf, type Examination, type Finding, since } from './finding.js'
 import { LEEWAY_SECONDS } from './jwt.js'
-import type { Target } from './target.js'
+import { type Target, trustOf } from './target.js'
 
 export interface Endpoint {
   /** The engine answered its health: the path is right. */
@@ -112,13 +111,11 @@ function healthOf(body: string): Health | null {
   }
 }
 
-async function answer(url: URL, { headers, ca }: Target, signal: AbortSignal): Promise<IncomingMessage> {
+async function answer(url: URL, target: Target, signal: AbortSignal): Promise<IncomingMessage> {
   // A cache is to ask as well.
-  const options = { headers: { 'cache-control': 'no-cache', ...headers }, signal, agent: false } as const
-  const request =
-    url.protocol === 'https:'
-      ? getEncrypted(url, { ...options, ...(ca !== undefined && { ca: [...rootCertificates, ca] }) })
-      : getPlain(url, options)
+  const options = { headers: { 'cache-control': 'no-cache', ...target.headers }, signal, agent: false } as const
+  const isEncrypted = url.protocol === 'https:'
+  const request = isEncrypted ? getEncrypted(url, { ...options, ...trustOf(target) }) : getPlain(url, options)
   // A server that upgrades everything answers too; without a listener nothing would come, not even a fault.
   const upgraded = once(request, 'upgrade').then(([response, socket]) => {
     ;(socket as Socket).destroy()

@@ -6,10 +6,10 @@
 import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
 import { connect, isIP, type Socket } from 'node:net'
-import { connect as connectTls, type DetailedPeerCertificate, rootCertificates, type TLSSocket } from 'node:tls'
+import { connect as connectTls, type DetailedPeerCertificate, type TLSSocket } from 'node:tls'
 import { CERTIFICATE, NETWORK } from './causes.js'
 import { codeOf, type Examination, type Finding, since } from './finding.js'
-import type { Target } from './target.js'
+import { type Target, trustOf } from './target.js'
 
 /** Days before its end from which a certificate is worth a word. */
 const FEW_DAYS = 14
@@ -80,7 +80,7 @@ async function* encrypt(target: Target, host: string, address: string, port: num
     host: address,
     port,
     ...(!isIP(host) && { servername: host }),
-    ...(target.ca !== undefined && { ca: [...rootCertificates, target.ca] }),
+    ...trustOf(target),
     ALPNProtocols: ['http/1.1'],
     // The certificate is judged below, where it can be shown.
     rejectUnauthorized: false,

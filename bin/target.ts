@@ -4,6 +4,7 @@
  * @module
  */
 import { readFileSync } from 'node:fs'
+import { rootCertificates } from 'node:tls'
 import { milliseconds, UsageError } from './arguments.js'
 
 /** The flags of every subcommand that connects. */
@@ -49,6 +50,10 @@ export function targetOf(address: string, { token, header = [], ca, timeout }: F
 /** All headers of the upgrade, the token's too. */
 export const headersOf = ({ token, headers }: Target): Record<string, string> =>
   token === undefined ? { ...headers } : { authorization: `Bearer ${token}`, ...headers }
+
+/** The authorities to trust, where there is one besides those that everybody trusts. */
+export const trustOf = ({ ca }: Target): { ca?: string[] } =>
+  ca === undefined ? {} : { ca: [...rootCertificates, ca] }
 
 function urlOf(address: string): URL {
   const url = URL.canParse(address) ? new URL(address) : null
