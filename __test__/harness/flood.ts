@@ -6,11 +6,12 @@ import type { RunningServer } from './server.js'
 
 export const FLOOD = 50_000
 
-/** Sends {@link FLOOD} texts; how often the host had a turn for something else until `isSeen` resolves. */
+/** Sends {@link FLOOD} messages; how often the host had a turn for something else until `isSeen` resolves. */
 export async function turnsDuringFlood(
   t: ExecutionContext,
   server: RunningServer,
   isSeen: Promise<void>,
+  message: string | object = 'x',
 ): Promise<number> {
   let turns = 0
   const ticking = setInterval(() => {
@@ -18,7 +19,7 @@ export async function turnsDuringFlood(
   }, 1)
   t.teardown(() => clearInterval(ticking))
   const connection = await connect(t, server)
-  for (let n = 0; n < FLOOD; n++) connection.send('x')
+  for (let n = 0; n < FLOOD; n++) connection.send(message)
   await within(isSeen, 'all messages')
   return turns
 }
