@@ -1,29 +1,29 @@
 /**
  * The engine as a class: its life, its topics, and what is sent.
  *
- * Calls that only hand bytes over are synchronous; what was handed over in one go leaves in one write,
- * because the shards learn of it when the calling code has finished its turn.
+ * Owns the public methods and how the parts know of each other. What a part does is in its own file.
  *
  * @module
  */
 import { lookup } from 'node:dns/promises'
 import type { Server as HttpServer } from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
-import { isUint8Array } from 'node:util/types'
 import { Dispatcher } from './callbacks.js'
 import { certificateOf, type Pem, TlsPort } from './certificate.js'
+import { closeCode, NOT_ALLOWED } from './closing.js'
 import { warnInCluster } from './cluster.js'
 import { certificate, listening, type Settings, settings } from './config.js'
 import { Drain } from './drain.js'
 import { translated, WseError } from './errors.js'
 import { type Authenticate, authenticating, type Decided, Handlers } from './handlers.js'
 import { KeySource } from './jwks.js'
+import { Life } from './life.js'
 import { type Line, Log } from './log.js'
 import { native } from './native.js'
+import { Outbound } from './outbound.js'
 import { Router } from './router.js'
 import { Streams } from './streams.js'
 import { Subscriptions, topicsOf } from './subscriptions.js'
-import { LONGEST_MS } from './timers.js'
 import type {
   AttachOptions,
   AuthenticateRequest,
@@ -57,9 +57,6 @@ interface Look {
 /** What the addon answers and asks: see `replies` in its `drain.rs`. Null: a shard has ended. */
 type Reply = number | [request: number, refused: string[]] | Question | Look | null
 
-/** The close code of {@link WseServer.disconnect} without one: not allowed, clients do not come back. */
-const NOT_ALLOWED = 4403
-
 /**
  * A real-time server: sockets, heartbeats, limits and fan-out on Rust threads, events in batches.
  *
@@ -84,15 +81,14 @@ export class WseServer {
   readonly #settings: Settings
   readonly #handle: number
   readonly #drain: Drain
+  readonly #life = new Life()
+  readonly #outbound: Outbound
   readonly #log: Log
   readonly #handlers: Handlers
   readonly #dispatcher: Dispatcher
   readonly #streams: Streams
   readonly #authenticate: Authenticate | undefined
   readonly #subscriptions = new Subscriptions()
-  #isFlushing = false
-  #state: 'new' | 'running' | 'closing' | 'closed' = 'new'
-  #keepAlive: NodeJS.Timeout | undefined
   #router: Router | undefined
   #tls: TlsPort | undefined
   #keys: KeySource | undefined
@@ -106,6 +102,7 @@ export class WseServer {
     this.#log = new Log(this.#settings.logger, this.#settings.logLevel)
     this.#authenticate = this.#settings.authenticate && authenticating(this.#settings.authenticate, this.#log)
     this.#handle = translated(() => native.start(this.#settings.json, () => this.#wake()))
+    this.#outbound = new Outbound(this.#handle, this.#life)
     this.#drain = new Drain(this.#handle, this.#settings.envelope)
     this.#handlers = new Handlers(this.#log, {
       send: (connId, event) => this.sendEvent(connId, event),
@@ -136,9 +133,9 @@ export class WseServer {
       const address = await addressOf(host)
       const pem = tls && (await certificateOf(tls))
       // A server that was closed meanwhile looks for no keys.
-      this.#ensureOpen()
+      this.#life.ensureOpen()
       await this.#openKeys()
-      this.#ensureOpen()
+      this.#life.ensureOpen()
       const port = translated(() => native.listen(this.#handle, address, wanted, pem?.cert, pem?.key))
       if (tls) this.#tls = this.#tlsPort(tls)
       return { port }
@@ -157,7 +154,7 @@ export class WseServer {
    */
   async setTls(options: TlsOptions): Promise<void> {
     const tls = certificate(options)
-    this.#ensureOpen()
+    this.#life.ensureOpen()
     if (!this.#tls) {
       throw new WseError('WSE_OPTION_INVALID', 'the server has no port with TLS: give listen() the option tls')
     }
@@ -166,7 +163,7 @@ export class WseServer {
 
   #tlsPort(tls: TlsOptions): TlsPort {
     const use = ({ cert, key }: Pem) => {
-      this.#ensureOpen()
+      this.#life.ensureOpen()
       translated(() => native.setCertificate(this.#handle, cert, key))
     }
     return new TlsPort(tls, use, (err) => {
@@ -225,7 +222,7 @@ export class WseServer {
 
   /** Whether the server listens or is attached, and is not closing. */
   isRunning(): boolean {
-    return this.#state === 'running'
+    return this.#life.isRunning
   }
 
   /**
@@ -239,13 +236,12 @@ export class WseServer {
   }
 
   async #close(): Promise<void> {
-    this.#state = 'closing'
+    this.#life.close()
     this.#router?.detach()
     this.#tls?.close()
     this.#keys?.close()
     await new Promise<void>((resolve) => {
       this.#onClosed = resolve
-      this.#hold()
       // A shard that failed has said before that it ended.
       this.#shardsToClose += translated(() => native.close(this.#handle))
       if (this.#shardsToClose <= 0) resolve()
@@ -258,11 +254,10 @@ export class WseServer {
     this.#report()
     this.#log.close()
     this.#drain.close()
-    this.#state = 'closed'
+    this.#life.end()
     this.#streams.close()
     this.#subscriptions.close()
     translated(() => native.release(this.#handle))
-    this.#release()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -270,37 +265,13 @@ export class WseServer {
   }
 
   #begin(): void {
-    this.#ensureOpen()
-    if (this.#state === 'running') {
-      throw new WseError('WSE_SERVER_STARTED', 'the server listens or is attached already: one server, one entrance')
-    }
-    this.#state = 'running'
-    this.#hold()
+    this.#life.begin()
     this.#attend()
     warnInCluster()
   }
 
-  /** A start that failed leaves the server as it was, unless it was closed meanwhile. */
   #giveUp(): void {
-    if (this.#state !== 'running') return
-    this.#state = 'new'
-    this.#keys?.close()
-    this.#release()
-  }
-
-  #ensureOpen(): void {
-    if (this.#state === 'closing' || this.#state === 'closed') {
-      throw new WseError('WSE_SERVER_CLOSED', 'the server is closed')
-    }
-  }
-
-  #hold(): void {
-    this.#keepAlive ??= setInterval(() => {}, LONGEST_MS)
-  }
-
-  #release(): void {
-    clearInterval(this.#keepAlive)
-    this.#keepAlive = undefined
+    if (this.#life.giveUp()) this.#keys?.close()
   }
 
   // ---- what comes in ----
@@ -362,7 +333,7 @@ export class WseServer {
 
   /** Sees to requests that nobody would take out. */
   #attend(): void {
-    if (this.#state === 'running') this.#drain.attend(!this.#handlers.isEmpty)
+    if (this.isRunning()) this.#drain.attend(!this.#handlers.isEmpty)
   }
 
   /** Events that wait for the application. */
@@ -385,36 +356,32 @@ export class WseServer {
    * `WSE_MESSAGE_TOO_LARGE`.
    */
   send(connId: string, text: string): boolean {
-    return this.#send(connId, text) >= 0
+    return this.#outbound.send(connId, text) >= 0
   }
 
   /** Sends bytes to one connection. False: it is gone, or its queue is full. */
   sendBytes(connId: string, bytes: Uint8Array): boolean {
-    if (this.#isGone) return false
-    return this.#handedOver(() => native.sendBytes(this.#handle, connId, asBytes(bytes)))
+    return this.#outbound.sendBytes(connId, bytes)
   }
 
   /** Sends an event to one connection; the bytes of JSON queued, 0 when it is gone or its queue is full. */
   sendEvent(connId: string, event: OutboundEvent): number {
-    return Math.max(0, this.#send(connId, asJson(event)))
+    return Math.max(0, this.#outbound.sendEvent(connId, event))
   }
 
   /** Sends an event, or text, to each connection of a user; how many took it. */
   sendToUser(userId: string, event: OutboundEvent | string): number {
-    if (this.#isGone) return 0
-    return this.#handedOver(() => native.sendToUser(this.#handle, userId, asText(event)))
+    return this.#outbound.sendToUser(userId, event)
   }
 
   /** Sends text to every connection. False: over the memory budget, nothing was queued. */
   broadcastAll(text: string): boolean {
-    if (this.#isGone) return false
-    return this.#handedOver(() => native.broadcastAll(this.#handle, text))
+    return this.#outbound.broadcastAll(text)
   }
 
   /** Sends bytes to every connection. False: over the memory budget, nothing was queued. */
   broadcastAllBytes(bytes: Uint8Array): boolean {
-    if (this.#isGone) return false
-    return this.#handedOver(() => native.broadcastAllBytes(this.#handle, asBytes(bytes)))
+    return this.#outbound.broadcastAllBytes(bytes)
   }
 
   /**
@@ -423,31 +390,12 @@ export class WseServer {
    * Throws `WSE_TOPIC_INVALID`, `WSE_RESERVED_MEMBER`, `WSE_MESSAGE_TOO_LARGE`, also where nobody listens.
    */
   broadcast(topic: string, event: OutboundEvent | string): boolean {
-    if (this.#isGone) return false
-    return this.#handedOver(() => native.broadcast(this.#handle, topic, asText(event)))
+    return this.#outbound.broadcast(topic, event)
   }
 
   /** The same as {@link WseServer.broadcast}, on this instance only. */
   broadcastLocal(topic: string, event: OutboundEvent | string): boolean {
     return this.broadcast(topic, event)
-  }
-
-  #send(connId: string, text: string): number {
-    if (this.#isGone) return -1
-    return this.#handedOver(() => native.send(this.#handle, connId, text))
-  }
-
-  #handedOver<T>(call: () => T): T {
-    if (!this.#isFlushing) {
-      this.#isFlushing = true
-      queueMicrotask(this.#flush)
-    }
-    return translated(call)
-  }
-
-  readonly #flush = (): void => {
-    this.#isFlushing = false
-    if (!this.#isGone) translated(() => native.flush(this.#handle))
   }
 
   // ---- topics ----
@@ -499,14 +447,14 @@ export class WseServer {
 
   /** Closes a connection. False: it was gone. Default: 4403, after which clients do not come back. */
   disconnect(connId: string, code = NOT_ALLOWED, reason = ''): boolean {
-    checkCode(code)
-    return !this.#isGone && translated(() => native.disconnect(this.#handle, connId, code, reason))
+    const sent = closeCode(code)
+    return !this.#isGone && translated(() => native.disconnect(this.#handle, connId, sent, reason))
   }
 
   /** Closes all connections of a user; how many. Default: 4403, after which clients do not come back. */
   disconnectUser(userId: string, code = NOT_ALLOWED, reason = ''): number {
-    checkCode(code)
-    return this.#isGone ? 0 : translated(() => native.disconnectUser(this.#handle, userId, code, reason))
+    const sent = closeCode(code)
+    return this.#isGone ? 0 : translated(() => native.disconnectUser(this.#handle, userId, sent, reason))
   }
 
   /** The engine's state, in the spelling of its HTTP endpoint. Throws `WSE_SERVER_CLOSED`. */
@@ -519,9 +467,8 @@ export class WseServer {
     return JSON.parse(translated(() => native.memory(this.#handle))) as Memory
   }
 
-  /** After the end the addon knows the handle no more, and nothing is there to be told. */
   get #isGone(): boolean {
-    return this.#state === 'closed'
+    return this.#life.isGone
   }
 
   // ---- what the addon answers and asks ----
@@ -563,24 +510,6 @@ export class WseServer {
   }
 }
 
-const asText = (event: OutboundEvent | string): string => (typeof event === 'string' ? event : asJson(event))
-
-function asJson(event: OutboundEvent): string {
-  if (typeof event !== 'object' || event === null) {
-    throw new WseError('WSE_MESSAGE_INVALID', 'expected text, or an event: an object')
-  }
-  try {
-    return JSON.stringify(event)
-  } catch (cause) {
-    throw new WseError('WSE_MESSAGE_INVALID', `an event that JSON cannot say: ${String(cause)}`, { cause })
-  }
-}
-
-function asBytes(bytes: Uint8Array): Uint8Array {
-  if (isUint8Array(bytes)) return bytes
-  throw new WseError('WSE_MESSAGE_INVALID', 'expected bytes: a Uint8Array')
-}
-
 /** The first address of `host`, found without holding up the event loop. */
 async function addressOf(host: string): Promise<string> {
   try {
@@ -589,11 +518,3 @@ async function addressOf(host: string): Promise<string> {
     throw new WseError('WSE_LISTEN_FAILED', `no address of ${host}: ${String(cause)}`, { cause })
   }
 }
-
-/** RFC 6455 §7.4: what a program may send. */
-function checkCode(code: number): void {
-  const isGood = Number.isInteger(code) && ((code >= 3000 && code <= 4999) || SENDABLE.has(code))
-  if (!isGood) throw new WseError('WSE_OPTION_INVALID', `${code} is no close code: use one from 3000 to 4999`)
-}
-
-const SENDABLE = new Set([1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014])

@@ -1,0 +1,86 @@
+/**
+ * What an application sends and publishes, on its way to the shards.
+ *
+ * Calls hand bytes over and wait for nothing. What was handed over in one go leaves in one write, because the shards
+ * learn of it when the calling code has finished its turn. Owns no queue: those are the engine's.
+ *
+ * @module
+ */
+import { isUint8Array } from 'node:util/types'
+import { translated, WseError } from './errors.js'
+import type { Life } from './life.js'
+import { native } from './native.js'
+import type { OutboundEvent } from './types.js'
+
+export class Outbound {
+  readonly #handle: number
+  readonly #life: Life
+  #isFlushing = false
+
+  constructor(handle: number, life: Life) {
+    this.#handle = handle
+    this.#life = life
+  }
+
+  /** The bytes queued; negative: nothing was. */
+  send(connId: string, text: string): number {
+    return this.#handOver(-1, () => native.send(this.#handle, connId, text))
+  }
+
+  sendEvent(connId: string, event: OutboundEvent): number {
+    return this.send(connId, asJson(event))
+  }
+
+  sendBytes(connId: string, bytes: Uint8Array): boolean {
+    return this.#handOver(false, () => native.sendBytes(this.#handle, connId, asBytes(bytes)))
+  }
+
+  sendToUser(userId: string, event: OutboundEvent | string): number {
+    return this.#handOver(0, () => native.sendToUser(this.#handle, userId, asText(event)))
+  }
+
+  broadcastAll(text: string): boolean {
+    return this.#handOver(false, () => native.broadcastAll(this.#handle, text))
+  }
+
+  broadcastAllBytes(bytes: Uint8Array): boolean {
+    return this.#handOver(false, () => native.broadcastAllBytes(this.#handle, asBytes(bytes)))
+  }
+
+  broadcast(topic: string, event: OutboundEvent | string): boolean {
+    return this.#handOver(false, () => native.broadcast(this.#handle, topic, asText(event)))
+  }
+
+  /** Does `call`; a server that is gone does nothing and answers `none`. */
+  #handOver<T>(none: T, call: () => T): T {
+    if (this.#life.isGone) return none
+    if (!this.#isFlushing) {
+      this.#isFlushing = true
+      queueMicrotask(this.#flush)
+    }
+    return translated(call)
+  }
+
+  readonly #flush = (): void => {
+    this.#isFlushing = false
+    if (!this.#life.isGone) translated(() => native.flush(this.#handle))
+  }
+}
+
+const asText = (event: OutboundEvent | string): string => (typeof event === 'string' ? event : asJson(event))
+
+function asJson(event: OutboundEvent): string {
+  if (typeof event !== 'object' || event === null) {
+    throw new WseError('WSE_MESSAGE_INVALID', 'expected text, or an event: an object')
+  }
+  try {
+    return JSON.stringify(event)
+  } catch (cause) {
+    throw new WseError('WSE_MESSAGE_INVALID', `an event that JSON cannot say: ${String(cause)}`, { cause })
+  }
+}
+
+function asBytes(bytes: Uint8Array): Uint8Array {
+  if (isUint8Array(bytes)) return bytes
+  throw new WseError('WSE_MESSAGE_INVALID', 'expected bytes: a Uint8Array')
+}
