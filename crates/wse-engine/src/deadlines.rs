@@ -84,10 +84,11 @@ impl Core {
                     count(&shared.metrics.slow_closed_total, 1);
                     return self.close(conn, close::SLOW, "too slow: the outbound queue stayed full");
                 }
-                let secrecy = conn.secrecy.as_ref().and_then(|secrecy| secrecy.deadline());
-                if secrecy.is_some_and(|at| now >= at) {
-                    count(&shared.metrics.protocol_errors_total, 1);
-                    return self.close(conn, close::PROTOCOL, "encryption was asked for, and no key came");
+                let secrecy =
+                    conn.secrecy.as_ref().filter(|secrecy| secrecy.deadline().is_some_and(|at| now >= at));
+                if let Some((code, reason)) = secrecy.map(|secrecy| secrecy.farewell()) {
+                    count(&shared.metrics.protocol_errors_total, u64::from(code == close::PROTOCOL));
+                    return self.close(conn, code, reason);
                 }
                 if conn.is_stalled {
                     // It is we who do not listen.

@@ -43,7 +43,6 @@ impl Core {
         let binary = form::of(payload, conn.speech.is_msgpack()).filter(|_| self.shared.config.envelope);
         let Some(binary) = binary else { return self.event(conn, Kind::Binary, payload) };
         let mut text = std::mem::take(&mut self.decoder.text);
-        text.clear();
         match self.open_binary(conn, &binary, &mut text) {
             Ok(text) => self.heard_text(conn, text),
             Err(Unreadable::Foreign) => self.event(conn, Kind::Binary, payload),
@@ -54,6 +53,7 @@ impl Core {
             Err(Unreadable::Closed(code, reason)) => self.violated(conn, code, reason),
             Err(Unreadable::Done) => {}
         }
+        text.clear();
         text.shrink_to(SPARE);
         self.decoder.text = text;
     }

@@ -23,19 +23,21 @@ pub struct Publication {
     /// The topic, if it was published to one.
     pub topic: Option<Arc<Topic>>,
     numbers: [Option<u32>; LANES],
+    /// What those get, in each dialect, for whom the memory budget had no room.
+    gaps: [Option<u32>; 2],
 }
 
 impl Publication {
     /// A publication that nobody has got yet.
     pub fn new(frame: Frame, topic: Option<Arc<Topic>>) -> Self {
-        Self { frame, topic, numbers: [None; LANES] }
+        Self { frame, topic, numbers: [None; LANES], gaps: [None; 2] }
     }
 }
 
 impl Core {
     /// Queues a publication for a connection, in the way that it speaks.
     pub fn publish<S: Socket>(&mut self, conn: &mut Connection<S>, publication: &mut Publication) {
-        if conn.secrecy.is_some() {
+        if conn.secrecy.as_ref().is_some_and(|secrecy| !secrecy.is_off()) {
             return self.publish_sealed(conn, publication);
         }
         let lane = conn.speech.lane();
@@ -43,7 +45,7 @@ impl Core {
             Some(number) => number,
             None => {
                 let Some(frame) = self.spoken(&publication.frame, conn.speech) else {
-                    return self.miss(conn, publication.topic.clone());
+                    return self.miss(conn, publication);
                 };
                 let number = self.turn.add(frame, publication.topic.clone(), lane);
                 *publication.numbers[lane].insert(number)
@@ -81,14 +83,25 @@ impl Core {
         }
     }
 
-    /// A connection does not get a message for which there is no room in the memory budget, and is told so.
-    pub(crate) fn miss<S>(&mut self, conn: &mut Connection<S>, topic: Option<Arc<Topic>>) {
+    /// A connection does not get a publication for which there is no room in the memory budget, and is told so: by
+    /// one message for all who miss it, which leaves whatever the budget says.
+    pub(crate) fn miss<S>(&mut self, conn: &mut Connection<S>, publication: &mut Publication) {
         count(&self.shared.metrics.budget_refused_total, 1);
         self.note(conn, Event::Overload(Overload::Memory));
-        match &mut conn.backlog {
-            Some(backlog) => backlog.miss(topic.as_ref()),
-            None => self.tell_gap(conn, &Missed { topic, count: 1 }),
+        if let Some(backlog) = &mut conn.backlog {
+            return backlog.miss(publication.topic.as_ref());
         }
+        let dialect = conn.speech.dialect();
+        let number = match publication.gaps[dialect as usize] {
+            Some(number) => number,
+            None => {
+                let missed = Missed { topic: publication.topic.clone(), count: 1 };
+                let frame = self.gap(dialect, &missed, "overload");
+                let number = self.turn.add(frame, None, dialect as usize);
+                *publication.gaps[dialect as usize].insert(number)
+            }
+        };
+        self.queue(conn, number);
     }
 
     /// Queues a message of this turn for a connection, behind what waits.
@@ -113,12 +126,15 @@ impl Core {
         }
     }
 
-    /// Queues what the engine itself has to say, see [`crate::outbound::Outbound::tell`].
-    pub fn tell<S>(&mut self, conn: &mut Connection<S>, frame: Frame) {
-        let Some(backlog) = &mut conn.backlog else { return self.send_now(conn, frame) };
-        if !backlog.tell(&frame, &self.shared.config.outbound) {
-            count(&self.shared.metrics.outbound_refused_total, 1);
-        }
+    /// Queues what the engine itself has to say, see [`crate::outbound::Outbound::tell`]; whether there was room.
+    pub fn tell<S>(&mut self, conn: &mut Connection<S>, frame: Frame) -> bool {
+        let Some(backlog) = &mut conn.backlog else {
+            self.send_now(conn, frame);
+            return true;
+        };
+        let is_queued = backlog.tell(&frame, &self.shared.config.outbound);
+        count(&self.shared.metrics.outbound_refused_total, u64::from(!is_queued));
+        is_queued
     }
 
     /// Queues one frame for one connection.

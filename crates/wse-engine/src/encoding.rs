@@ -47,7 +47,6 @@ impl Codecs {
     /// too small to compress, or would become larger than JSON or than a message may be.
     pub fn encode(&mut self, envelope: Envelope<'_>, speech: Speech) -> Option<(OpCode, Vec<u8>)> {
         let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
         let text = match speech.dialect() {
             Dialect::V2 => envelope.text,
             Dialect::V1 => {
@@ -61,6 +60,7 @@ impl Codecs {
             Encoding::ZlibPayload => self.zlib_payload(text),
             Encoding::Msgpack => self.msgpack(text),
         };
+        scratch.clear();
         scratch.shrink_to(SPARE);
         self.scratch = scratch;
         encoded
@@ -77,9 +77,11 @@ impl Codecs {
         if text.len() <= self.compression.threshold_bytes {
             return None;
         }
-        let mut bytes = Payload::room(text.len() / 2);
+        let mut bytes = Payload::room(0);
         bytes.extend_from_slice(compress::PREFIX);
         self.deflater().deflate(text.as_bytes(), &mut bytes);
+        // It may wait for long, and was given room for much more.
+        bytes.shrink_to_fit();
         (bytes.len() - ROOM < text.len()).then_some((OpCode::Binary, bytes))
     }
 
@@ -95,7 +97,7 @@ impl Codecs {
         .ok()?;
         let payload =
             payload.filter(|payload| is_plain && payload.len() > self.compression.threshold_bytes)?;
-        let mut deflated = Vec::with_capacity(payload.len() / 4);
+        let mut deflated = Vec::new();
         self.deflater().deflate(&text.as_bytes()[payload.clone()], &mut deflated);
         let deflated = STANDARD.encode(deflated);
         let length = text.len() - payload.len() + deflated.len() + r#""","cmp":true"#.len();

@@ -56,6 +56,8 @@ impl Core {
             return;
         }
         self.leave_topics(conn);
+        // Keys are wiped, and what waits for one is given up.
+        conn.secrecy = None;
         if let Some(user) = conn.user() {
             self.shared.users.leave(user, conn.key);
         }

@@ -179,4 +179,34 @@ mod tests {
             assert_eq!(&envelope.text[envelope.at..], r#""t":"x"}"#);
         }
     }
+
+    #[test]
+    fn another_form_is_made_once_however_many_threads_want_it() {
+        use std::sync::Barrier;
+        use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+        for _ in 0..100 {
+            let frame = Frame::new(OpCode::Text, b"{}", None);
+            let (made, start) = (AtomicUsize::new(0), Barrier::new(4));
+            let wanted = || {
+                start.wait();
+                let other = frame.other(3, || {
+                    made.fetch_add(1, Relaxed);
+                    // One form may ask for another one on its way.
+                    let Other::Encoded(inner) =
+                        frame.other(1, || Other::Encoded(Frame::new(OpCode::Text, b"1", None)))
+                    else {
+                        return Other::Refused;
+                    };
+                    Other::Encoded(inner.clone())
+                });
+                matches!(other, Other::Encoded(form) if form.payload() == b"1")
+            };
+            std::thread::scope(|scope| {
+                let threads = [(); 4].map(|()| scope.spawn(wanted));
+                assert!(threads.into_iter().all(|thread| thread.join().expect("no panic")));
+            });
+            assert_eq!(made.load(Relaxed), 1);
+        }
+    }
 }

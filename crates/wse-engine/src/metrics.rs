@@ -37,7 +37,7 @@ pub struct Metrics {
     pub rate_dropped_total: AtomicU64,
     /// Inbound events dropped because nobody drains.
     pub inbound_dropped_total: AtomicU64,
-    /// Connections closed for a violation of RFC 6455 or of a limit.
+    /// Connections closed for a violation of RFC 6455 or of a limit, and messages that could not be read.
     pub protocol_errors_total: AtomicU64,
     /// Encrypted messages dropped: there was no key yet.
     pub encrypted_dropped_total: AtomicU64,

@@ -9,43 +9,41 @@ use crate::delivery::Publication;
 use crate::frame::{FRAME_WEIGHT, Payload};
 use crate::metrics::count;
 use crate::outbound::Outbound;
+use crate::turn::SEALED;
 use ring::rand::{SecureRandom, SystemRandom};
 use wse_protocol::codes::{Code, close};
 use wse_protocol::crypto::{self, Key, KeyExchangeError, KeyPair, NONCE_LEN};
 use wse_protocol::frame::OpCode;
-use wse_protocol::message::{EncryptionResponse, KeyRotationResponse};
+use wse_protocol::message::{EncryptionResponse, KeyRotationResponse, ServerMessage};
 
 /// How long publications wait for the client's key, in milliseconds.
 const PATIENCE_MS: u64 = 10_000;
-/// The least time between two changes of keys, in milliseconds: each costs as much as a thousand messages.
-const ROTATION_MS: u64 = 1_000;
+/// The least time between two exchanges of keys, in milliseconds: each costs as much as a thousand messages.
+const EXCHANGE_MS: u64 = 1_000;
 /// Messages that cannot be opened before the connection is closed.
 const MAX_FAILURES: u8 = 3;
 
 /// What a connection has of encryption, once it has asked for it.
 #[derive(Debug)]
-pub enum Secrecy {
-    /// The client has said that it wants encryption, and not with which key.
-    Waiting {
-        /// Since when, in milliseconds.
-        since: u64,
-        /// Publications, as they came.
-        held: Outbound,
-    },
-    /// There is a key.
-    Keyed(Keys),
+pub struct Secrecy {
+    /// When it asked, in milliseconds.
+    since: u64,
+    /// Publications, as they came, while the client has not said with which key.
+    held: Option<Outbound>,
+    /// When keys were last exchanged, or tried to be, in milliseconds.
+    exchanged: Option<u64>,
+    /// Without keys nothing is sealed: there is none that both sides know.
+    keys: Option<Keys>,
 }
 
 /// The keys of a connection.
 #[derive(Debug)]
-pub struct Keys {
+struct Keys {
     key: Key,
     /// The key before, until the client has used the new one.
     previous: Option<Key>,
     /// Ours of the last exchange, in base64.
     public: String,
-    /// When they were agreed on, in milliseconds.
-    since: u64,
     /// The next nonce: it begins at random and counts, so that none comes twice.
     nonce: [u8; NONCE_LEN],
     /// How many messages the key may still seal.
@@ -54,38 +52,68 @@ pub struct Keys {
 }
 
 impl Secrecy {
-    /// The client wants encryption from `now` on.
-    pub fn wanted(now: u64) -> Box<Self> {
-        Box::new(Self::Waiting { since: now, held: Outbound::default() })
+    fn new(now: u64, held: Option<Outbound>) -> Box<Self> {
+        Box::new(Self { since: now, held, exchanged: None, keys: None })
     }
 
-    /// When the connection is given up unless the client's key has come; milliseconds.
+    /// The client wants encryption from `now` on: publications wait for its key.
+    pub fn wanted(now: u64) -> Box<Self> {
+        Self::new(now, Some(Outbound::default()))
+    }
+
+    /// Whether publications wait for the client's key.
+    pub fn is_waiting(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Whether publications leave as they are.
+    pub fn is_off(&self) -> bool {
+        self.held.is_none() && self.keys.is_none()
+    }
+
+    /// When the connection is closed: the client's key has not come, or the key that there is has served its time.
+    /// Milliseconds.
     pub fn deadline(&self) -> Option<u64> {
-        match self {
-            Self::Waiting { since, .. } => Some(since + PATIENCE_MS),
-            Self::Keyed(_) => None,
+        match (&self.held, &self.keys) {
+            (Some(_), _) => Some(self.since + PATIENCE_MS),
+            (None, Some(keys)) => (keys.left == 0).then_some(self.since),
+            (None, None) => None,
+        }
+    }
+
+    /// The code and the reason of that Close.
+    pub fn farewell(&self) -> (u16, &'static str) {
+        if self.is_waiting() {
+            (close::PROTOCOL, "encryption was asked for, and no key came")
+        } else {
+            (close::RESTART, "the key is used up: connect again")
         }
     }
 
     /// The server's public key, when there has been an exchange.
     pub fn public_key(&self) -> Option<&str> {
-        match self {
-            Self::Waiting { .. } => None,
-            Self::Keyed(keys) => Some(&keys.public),
+        self.keys.as_ref().map(|keys| &*keys.public)
+    }
+
+    /// Exchanges keys with the owner of `peer`, a public key in base64; or says why that cannot be.
+    fn exchange(&mut self, peer: Option<&str>, now: u64) -> Result<Keys, (Code, String)> {
+        if self.exchanged.is_some_and(|at| now < at + EXCHANGE_MS) {
+            return Err((Code::RateLimited, "keys are exchanged once a second at most".into()));
         }
+        self.exchanged = Some(now);
+        Keys::agree(peer.unwrap_or_default()).map_err(|error| (error.code(), error.to_string()))
     }
 }
 
 impl Keys {
-    /// Agrees with the owner of `peer`, a public key in base64.
-    fn agree(peer: &str, now: u64) -> Result<Self, KeyExchangeError> {
+    fn agree(peer: &str) -> Result<Self, KeyExchangeError> {
         let random = SystemRandom::new();
         let pair = KeyPair::generate(&random)?;
         let mut nonce = [0; NONCE_LEN];
         random.fill(&mut nonce).map_err(|_| KeyExchangeError::Randomness)?;
         let public = pair.public_key();
         let key = pair.agree(peer)?;
-        Ok(Self { key, previous: None, public, since: now, nonce, left: u32::MAX, failures: 0 })
+        Ok(Self { key, previous: None, public, nonce, left: u32::MAX, failures: 0 })
     }
 
     fn next_nonce(&mut self) -> [u8; NONCE_LEN] {
@@ -99,7 +127,7 @@ impl Keys {
         nonce
     }
 
-    /// Opens `message` where it stands; whether it could.
+    /// Opens `message` where it stands.
     fn open<'a>(&mut self, message: &'a mut [u8]) -> Result<&'a str, crypto::OpenError> {
         if let Some(previous) = &self.previous {
             let mut copy = message.to_vec();
@@ -114,28 +142,35 @@ impl Keys {
 }
 
 impl Core {
-    /// Agrees on keys with a client that wants encryption, once. What waited for them is returned, for
-    /// [`Core::release`]: sealed, or as it is when there is no key that both know.
-    pub(crate) fn agree<S>(&mut self, conn: &mut Connection<S>, peer: Option<&str>) -> Option<Outbound> {
-        if matches!(conn.secrecy.as_deref(), Some(Secrecy::Keyed(_))) {
-            return None;
+    /// Agrees on keys with a client that wants encryption, once. Without a key that both know the client is told, and
+    /// may try again.
+    pub(crate) fn agree<S>(&mut self, conn: &mut Connection<S>, peer: Option<&str>) {
+        let now = self.now.millis;
+        let secrecy = conn.secrecy.get_or_insert_with(|| Secrecy::new(now, None));
+        if secrecy.keys.is_some() {
+            return;
         }
-        let keys = match Keys::agree(peer.unwrap_or_default(), self.now.millis) {
-            Ok(keys) => Some(Box::new(Secrecy::Keyed(keys))),
-            Err(error) => {
-                self.say_error(conn, Code::KeyExchangeFailed, &error.to_string());
-                None
-            }
-        };
-        match *std::mem::replace(&mut conn.secrecy, keys)? {
-            Secrecy::Waiting { held, .. } => Some(held),
-            Secrecy::Keyed(_) => None,
+        match secrecy.exchange(peer, now) {
+            Ok(keys) => secrecy.keys = Some(keys),
+            Err((code, message)) => self.say_error(conn, code, &message),
         }
     }
 
-    /// Lets go what waited for the key, behind the message that told the client of ours.
-    pub(crate) fn release<S: Socket>(&mut self, conn: &mut Connection<S>, held: Option<Outbound>) {
-        let Some(held) = held else { return };
+    /// Says what names our key, if there is one. A client that missed it could read nothing from there on, so it is told
+    /// to come back.
+    pub(crate) fn say_key<S: Socket>(&mut self, conn: &mut Connection<S>, message: &impl ServerMessage) {
+        if !self.say(conn, message) && conn.secrecy.as_ref().is_some_and(|secrecy| secrecy.keys.is_some()) {
+            self.close(conn, close::OVERLOAD, "there is no room for the key");
+        }
+    }
+
+    /// Lets go what waited for the key, behind the message that told the client of ours: sealed, or as it is when
+    /// there is no key that both know.
+    pub(crate) fn release<S: Socket>(&mut self, conn: &mut Connection<S>) {
+        if !conn.is_open() {
+            return;
+        }
+        let Some(held) = conn.secrecy.as_mut().and_then(|secrecy| secrecy.held.take()) else { return };
         let (frames, missed) = held.into_parts();
         for frame in frames {
             self.publish(conn, &mut Publication::new(frame, None));
@@ -147,74 +182,72 @@ impl Core {
 
     /// `encryption_request`: an exchange of keys beside the hello, or without a key how things stand.
     pub(crate) fn encryption<S: Socket>(&mut self, conn: &mut Connection<S>, peer: Option<&str>) {
-        let held = peer.and_then(|peer| self.agree(conn, Some(peer)));
+        if peer.is_some() {
+            self.agree(conn, peer);
+        }
         let public = conn.secrecy.as_ref().and_then(|secrecy| secrecy.public_key()).map(str::to_owned);
-        self.say(conn, &EncryptionResponse::new(public.as_deref()));
-        self.release(conn, held);
+        self.say_key(conn, &EncryptionResponse::new(public.as_deref()));
+        // Without a key it still waits: what leaves in plain text after all is for a hello to say.
+        if public.is_some() {
+            self.release(conn);
+        }
     }
 
     /// `key_rotation_request`: another pair of keys. What the client has sealed before it knows ours is still read.
     pub(crate) fn rotate<S: Socket>(&mut self, conn: &mut Connection<S>, peer: Option<&str>) {
         let now = self.now.millis;
-        let Some(Secrecy::Keyed(keys)) = conn.secrecy.as_deref_mut() else {
-            return self.say_error(
-                conn,
-                Code::KeyExchangeFailed,
-                "there is no key to rotate: ask for encryption first",
-            );
+        let Some(secrecy) = conn.secrecy.as_deref_mut().filter(|secrecy| secrecy.keys.is_some()) else {
+            let message = "there is no key to rotate: ask for encryption first";
+            return self.say_error(conn, Code::KeyExchangeFailed, message);
         };
-        if now < keys.since + ROTATION_MS {
-            return self.say_error(conn, Code::RateLimited, "keys change once a second at most");
-        }
-        match Keys::agree(peer.unwrap_or_default(), now) {
-            Ok(fresh) => {
-                let before = std::mem::replace(keys, fresh);
-                keys.previous = Some(before.key);
-                keys.failures = before.failures;
-                let public = keys.public.clone();
-                self.say(conn, &KeyRotationResponse::new(&public));
+        match secrecy.exchange(peer, now) {
+            Ok(mut fresh) => {
+                if let Some(before) = secrecy.keys.take() {
+                    fresh.failures = before.failures;
+                    fresh.previous = Some(before.key);
+                }
+                let public = secrecy.keys.insert(fresh).public.clone();
+                self.say_key(conn, &KeyRotationResponse::new(&public));
             }
-            Err(error) => {
-                keys.since = now;
-                self.say_error(conn, Code::KeyExchangeFailed, &error.to_string());
-            }
+            Err((code, message)) => self.say_error(conn, code, &message),
         }
     }
 
     /// Queues a publication for a connection that has asked for encryption.
-    pub(crate) fn publish_sealed<S: Socket>(&mut self, conn: &mut Connection<S>, publication: &Publication) {
+    pub(crate) fn publish_sealed<S: Socket>(
+        &mut self,
+        conn: &mut Connection<S>,
+        publication: &mut Publication,
+    ) {
         let Publication { frame, topic, .. } = publication;
-        let (limits, now) = (self.shared.config.outbound, self.now.millis);
-        let keys = match conn.secrecy.as_deref_mut() {
-            Some(Secrecy::Keyed(keys)) => keys,
-            Some(Secrecy::Waiting { held, .. }) => {
-                if !held.push(frame, topic.as_ref(), &limits, now) {
-                    count(&self.shared.metrics.outbound_refused_total, 1);
-                }
-                return;
+        let Some(secrecy) = conn.secrecy.as_deref_mut() else { return };
+        if let Some(held) = &mut secrecy.held {
+            if !held.push(frame, topic.as_ref(), &self.shared.config.outbound, self.now.millis) {
+                count(&self.shared.metrics.outbound_refused_total, 1);
             }
-            None => return,
-        };
-        let nonce = keys.next_nonce();
-        keys.left = keys.left.saturating_sub(1);
-        if keys.left == 0 {
-            return self.close(conn, close::RESTART, "the key is used up: connect again");
+            return;
         }
+        let Some(keys) = &mut secrecy.keys else { return };
+        // Without any left the connection is about to be closed; not from here, where a topic may be locked.
+        let Some(left) = keys.left.checked_sub(1) else { return };
+        keys.left = left;
+        let nonce = keys.next_nonce();
         let Some(plain) = self.spoken(frame, conn.speech.as_json()) else {
-            return self.miss(conn, topic.clone());
+            return self.miss(conn, publication);
         };
         let message = plain.payload();
         let length = message.len() + crypto::OVERHEAD;
         let Some(charge) = self.shared.budget.charge(length + FRAME_WEIGHT) else {
-            return self.miss(conn, topic.clone());
+            return self.miss(conn, publication);
         };
         let mut bytes = Payload::room(length);
-        if let Some(Secrecy::Keyed(keys)) = conn.secrecy.as_deref() {
-            keys.key.seal(&nonce, message, &mut bytes);
-        }
+        keys.key.seal(&nonce, message, &mut bytes);
         let frame = Payload::new(OpCode::Binary, bytes, None, Some(charge)).into_frame(None).0;
-        let number = self.turn.add(frame, topic.clone(), conn.speech.lane());
+        let number = self.turn.add(frame, topic.clone(), SEALED);
         self.queue(conn, number);
+        if left == 0 {
+            self.schedule(conn);
+        }
     }
 
     /// The text inside of an `E:` message, opened where it stands. `None`: there is no key yet, or another one sealed
@@ -224,7 +257,7 @@ impl Core {
         conn: &mut Connection<S>,
         message: &'a mut [u8],
     ) -> Option<&'a str> {
-        let Some(Secrecy::Keyed(keys)) = conn.secrecy.as_deref_mut() else {
+        let Some(keys) = conn.secrecy.as_deref_mut().and_then(|secrecy| secrecy.keys.as_mut()) else {
             // Clients use the key of the connection before, right after a reconnect.
             count(&self.shared.metrics.encrypted_dropped_total, 1);
             return None;
@@ -243,5 +276,35 @@ impl Core {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_has_served_its_time_ends_the_connection() {
+        let pair = KeyPair::generate(&SystemRandom::new()).expect("randomness");
+        let mut secrecy = Secrecy::new(5, None);
+        let keys = secrecy.exchange(Some(&pair.public_key()), 5).expect("a good key");
+        assert_eq!(keys.left, u32::MAX);
+        secrecy.keys = Some(keys);
+        assert_eq!(secrecy.deadline(), None);
+        secrecy.keys.as_mut().expect("it was put there").left = 0;
+        assert_eq!((secrecy.deadline(), secrecy.farewell().0), (Some(5), close::RESTART));
+    }
+
+    #[test]
+    fn nonces_begin_at_random_and_count_over_every_byte() {
+        let peer = KeyPair::generate(&SystemRandom::new()).expect("randomness").public_key();
+        let keys = || Keys::agree(&peer).expect("a good key");
+        assert_ne!(keys().nonce, keys().nonce);
+        let mut keys = keys();
+        keys.nonce = [0xff; NONCE_LEN];
+        assert_eq!((keys.next_nonce(), keys.next_nonce()), ([0xff; NONCE_LEN], [0; NONCE_LEN]));
+        keys.nonce[NONCE_LEN - 1] = 0xff;
+        keys.next_nonce();
+        assert_eq!(keys.nonce[NONCE_LEN - 2..], [1, 0]);
     }
 }

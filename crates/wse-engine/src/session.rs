@@ -13,7 +13,6 @@ use crate::log::{Event, Fault, Overload};
 use crate::metrics::count;
 use crate::outbound::Missed;
 use crate::rate_limit::Verdict;
-use crate::secrecy::Secrecy;
 use crate::topics::MAX_SUBSCRIPTIONS;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -237,18 +236,15 @@ impl Core {
         let limits = self.limits();
         let interval = Duration::from_millis(config.heartbeat.interval_ms);
         let dialect = conn.speech.dialect();
-        let is_waiting = matches!(conn.secrecy.as_deref(), Some(Secrecy::Waiting { .. }));
-        let held = if hello.features.encryption || is_waiting {
-            self.agree(conn, hello.encryption_public_key.as_deref())
-        } else {
-            None
-        };
+        if hello.features.encryption || conn.secrecy.as_ref().is_some_and(|secrecy| secrecy.is_waiting()) {
+            self.agree(conn, hello.encryption_public_key.as_deref());
+        }
         let public = conn.secrecy.as_ref().and_then(|secrecy| secrecy.public_key()).map(str::to_owned);
         let features = self.features_of(conn);
         let version = env!("CARGO_PKG_VERSION");
         let hello = ServerHello::new(version, dialect, features, limits, interval, id, self.timestamp());
-        self.say(conn, &hello.with_public_key(public.as_deref()));
-        self.release(conn, held);
+        self.say_key(conn, &hello.with_public_key(public.as_deref()));
+        self.release(conn);
     }
 
     fn pong<S: Socket>(&mut self, conn: &mut Connection<S>, payload: Option<&str>) {
@@ -304,8 +300,18 @@ impl Core {
 
     /// Tells what a full queue refused, now that there is room again.
     pub fn tell_gap<S>(&mut self, conn: &mut Connection<S>, missed: &Missed) {
+        if self.shared.config.envelope {
+            let frame = self.gap(conn.speech.dialect(), missed, "slow");
+            self.tell(conn, frame);
+        }
+    }
+
+    /// What tells of messages that are missing. It passes the memory budget: a hole that nobody knows of is worse.
+    pub(crate) fn gap(&mut self, dialect: Dialect, missed: &Missed, reason: &str) -> Frame {
         let topic = missed.topic.as_ref().map(|topic| topic.name());
-        self.say(conn, &Gap { topic, count: missed.count, reason: "slow" });
+        let text = self.text(dialect, &Gap { topic, count: missed.count, reason });
+        let charge = self.shared.budget.charge(text.len() + FRAME_WEIGHT);
+        Frame::new(OpCode::Text, &text, charge)
     }
 
     /// Says an error. Plain connections have none: they are told by the close code alone.
@@ -315,9 +321,9 @@ impl Core {
         self.say(conn, &Error::new(code, message, self.timestamp()));
     }
 
-    /// Queues a message of the server's own. Over the memory budget it is refused and counted.
-    pub(crate) fn say<S>(&mut self, conn: &mut Connection<S>, message: &impl ServerMessage) {
-        self.respond(conn, message, None);
+    /// Queues a message of the server's own; whether there was room. Over the memory budget it is refused and counted.
+    pub(crate) fn say<S>(&mut self, conn: &mut Connection<S>, message: &impl ServerMessage) -> bool {
+        self.respond(conn, message, None)
     }
 
     /// Says a message that answers the request with this `cid` (JSON).
@@ -326,9 +332,9 @@ impl Core {
         conn: &mut Connection<S>,
         message: &impl ServerMessage,
         cid: Option<&str>,
-    ) {
+    ) -> bool {
         if !self.shared.config.envelope {
-            return;
+            return false;
         }
         let mut text = self.text(conn.speech.dialect(), message);
         if let Some(cid) = cid {
@@ -339,6 +345,7 @@ impl Core {
             None => {
                 count(&self.shared.metrics.budget_refused_total, 1);
                 self.note(conn, Event::Overload(Overload::Memory));
+                false
             }
         }
     }

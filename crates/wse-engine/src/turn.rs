@@ -9,6 +9,9 @@ use crate::speech::LANES;
 use crate::topics::Topic;
 use std::sync::Arc;
 
+/// The lane of what is encrypted: each of its frames is for one connection, so nobody shares what is joined of them.
+pub const SEALED: usize = LANES;
+
 const NONE: u32 = u32::MAX;
 /// The bits of a frame's number that count within its lane; those above name the lane.
 const PLACE_BITS: u32 = 28;
@@ -50,7 +53,7 @@ struct Lane {
 /// The frames of a turn and the chains through them. Reused from turn to turn.
 #[derive(Debug, Default)]
 pub struct Turn {
-    lanes: [Lane; LANES],
+    lanes: [Lane; LANES + 1],
     links: Vec<Link>,
     runs: Vec<(u32, u32)>,
     length: usize,
@@ -181,7 +184,7 @@ mod tests {
             let mut expected = vec![Vec::new(); 6];
             for (n, receivers) in sends.iter().enumerate() {
                 let frame = Frame::new(OpCode::Text, n.to_string().as_bytes(), None);
-                let number = turn.add(frame.clone(), None, n % LANES);
+                let number = turn.add(frame.clone(), None, n % (SEALED + 1));
                 for &receiver in receivers.iter().collect::<std::collections::BTreeSet<_>>() {
                     turn.queue(&mut pending[receiver], number);
                     expected[receiver].extend_from_slice(frame.bytes());

@@ -27,18 +27,22 @@ impl World {
         mailbox.wake();
     }
 
-    /// What the engine makes of `text`; `None`: over the memory budget.
-    fn payload(&self, text: &str) -> Option<Payload> {
-        let config = &self.shared.config;
-        let payload = Content::Text(text).payload(config, Timestamp(1), || Uuid::from_u128(1));
+    /// What the engine makes of `content`; `None`: over the memory budget.
+    fn payload(&self, content: Content<'_>) -> Option<Payload> {
+        let payload = content.payload(&self.shared.config, Timestamp(1), || Uuid::from_u128(1));
         let payload = payload.expect("it is no larger than a message may be");
         self.shared.budget.charge(payload.capacity()).map(|charge| payload.charged(charge))
     }
 
     /// Publishes `text`; `false`: over the memory budget.
     pub fn publish(&self, topic: &str, text: &str) -> bool {
+        self.publish_content(topic, Content::Text(text))
+    }
+
+    /// Publishes text or bytes; `false`: over the memory budget.
+    pub fn publish_content(&self, topic: &str, content: Content<'_>) -> bool {
         let Some(topic) = self.shared.topics.get(topic) else { return true };
-        let Some(payload) = self.payload(text) else { return false };
+        let Some(payload) = self.payload(content) else { return false };
         if topic.is_wanted(0) {
             self.tell(Command::Publish(topic, payload.into_frame(None).0));
         }
@@ -52,7 +56,7 @@ impl World {
 
     /// Sends `text` to every connection; `false`: over the memory budget.
     pub fn publish_all(&self, text: &str) -> bool {
-        let payload = self.payload(text);
+        let payload = self.payload(Content::Text(text));
         payload.map(|payload| self.tell(Command::Everyone(payload.into_frame(None).0))).is_some()
     }
 
@@ -61,7 +65,7 @@ impl World {
         let seats = &self.shared.desks[0].seats;
         seats.high(key)?;
         let seq = seats.next_sequence(key);
-        let payload = if seats.is_full(key) { None } else { self.payload(text) }?;
+        let payload = if seats.is_full(key) { None } else { self.payload(Content::Text(text)) }?;
         let (frame, _) = payload.into_frame(Some(seq));
         self.tell(Command::Send(key, frame));
         Some(seq)

@@ -104,6 +104,10 @@ impl Client {
         self.write(&frame(TEXT, text.as_bytes(), true));
     }
 
+    pub fn binary(&self, bytes: &[u8]) {
+        self.write(&frame(BINARY, bytes, true));
+    }
+
     pub fn ping(&self, payload: &[u8]) {
         self.write(&frame(PING, payload, true));
     }

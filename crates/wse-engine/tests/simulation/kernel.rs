@@ -36,6 +36,8 @@ pub struct Kernel {
     pub is_reading: bool,
     /// Whether the next read panics, as a bug of ours would.
     pub is_faulty: bool,
+    /// How often the server has written.
+    pub writes: usize,
     /// Whether a read is as expensive as a handshake of TLS.
     pub is_costly: bool,
     arrived: VecDeque<u8>,
@@ -56,6 +58,7 @@ impl Kernel {
             most_per_write: usize::MAX,
             is_reading: true,
             is_faulty: false,
+            writes: 0,
             is_costly: false,
             arrived: VecDeque::new(),
             unread: VecDeque::new(),
@@ -164,6 +167,7 @@ impl Socket for Wire {
             return Err(ErrorKind::WouldBlock.into());
         }
         let length = bytes.len().min(room).min(kernel.most_per_write);
+        kernel.writes += 1;
         kernel.unread.extend(&bytes[..length]);
         Ok(length)
     }

@@ -4,6 +4,7 @@
 
 use crate::application::Event;
 use crate::client::Client;
+use crate::listener::Listener;
 use wse_engine::ConnectionKey;
 use wse_engine::inbound::Kind;
 
@@ -12,7 +13,9 @@ type Label = (String, u64);
 
 /// One client's account.
 pub struct Account {
-    pub client: Client,
+    pub listener: Listener,
+    /// It wants encryption, and has not said with which key.
+    pub owes_hello: bool,
     pub key: ConnectionKey,
     /// Topics that it holds from the moment that is being written down.
     pub topics: Vec<String>,
@@ -24,7 +27,8 @@ pub struct Account {
 
 impl Account {
     pub fn new(client: Client) -> Self {
-        Self { key: client.key(), client, topics: Vec::new(), owed: Vec::new(), sent: 0 }
+        let (key, listener) = (client.key(), Listener::new(client));
+        Self { key, listener, owes_hello: false, topics: Vec::new(), owed: Vec::new(), sent: 0 }
     }
 
     /// Notes a publication.
@@ -33,8 +37,8 @@ impl Account {
     }
 
     /// Verifies that what arrived is part of what was owed, in order and once; returns how much.
-    pub fn verify_order(&self) -> usize {
-        let envelopes = self.client.envelopes();
+    pub fn verify_order(&mut self) -> usize {
+        let envelopes = self.listener.told().into_iter().map(|message| message.json()).collect::<Vec<_>>();
         let got = envelopes.iter().filter_map(|envelope| {
             let n = envelope["p"]["n"].as_u64()?;
             Some((envelope["t"].as_str()?.to_owned(), n))
@@ -50,18 +54,20 @@ impl Account {
     }
 
     /// Verifies that nothing is missing but what the client was told to be missing.
-    pub fn verify_complete(&self) {
-        let got = self.verify_order();
-        let told = self.client.told("gap").iter().filter_map(|gap| gap["count"].as_u64()).sum::<u64>();
+    pub fn verify_complete(&mut self) {
+        let (got, told) = (self.verify_order(), self.listener.missed());
         assert_eq!(got as u64 + told, self.owed.len() as u64, "{got} arrived, {told} were told as missing");
-        assert!(self.client.heard().rest.is_empty(), "whole frames only");
+        assert!(self.listener.client.heard().rest.is_empty(), "whole frames only");
     }
 
     /// Verifies the application's view: one beginning, messages without a hole, one end; returns how many.
     pub fn verify_events(&self, events: &[Event], is_over: bool) -> u64 {
         let own = events.iter().filter(|event| event.key == self.key).collect::<Vec<_>>();
         let Some((first, rest)) = own.split_first() else {
-            assert!(self.client.told("server_ready").is_empty(), "nobody who was greeted stays unknown");
+            assert!(
+                self.listener.client.told("server_ready").is_empty(),
+                "nobody who was greeted stays unknown"
+            );
             return 0;
         };
         assert!(matches!(first.kind, Kind::Connect | Kind::AuthConnect), "it begins with a beginning");

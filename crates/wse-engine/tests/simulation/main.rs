@@ -1,13 +1,16 @@
 //! Runs a shard without a kernel, a clock or threads: the twin of `driver.rs` for tests.
 //!
-//! [`world`] drives the shard, [`application`] plays the host, [`kernel`] the sockets, [`client`] the peers.
+//! [`world`] drives the shard, [`application`] plays the host, [`kernel`] the sockets, [`client`] the peers,
+//! [`listener`] those that understand every way of speaking.
 //! Every other module verifies one behaviour. Time passes only when a test says so.
 
 mod application;
 mod client;
 mod kernel;
+mod listener;
 mod world;
 
+mod decoding;
 mod echo;
 mod endings;
 mod expiry;
@@ -19,5 +22,7 @@ mod limits;
 mod partial_writes;
 mod random;
 mod requests;
+mod secrecy;
 mod slow_readers;
+mod speeches;
 mod splits;

@@ -3,17 +3,31 @@
 //! `SIMULATION_SEEDS=10000` runs more of them, `SIMULATION_SEED=7` one alone; a run that fails says which.
 
 use crate::application::{Event, numbered};
-use crate::client::{HEAD, frame};
+use crate::client::{BINARY, HEAD, frame};
 use crate::ledger::Account;
 use crate::world::{World, settings};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use wse_engine::auth::Auth;
-use wse_engine::config::{ConnectionLimitPolicy, InboundLimits, OutboundLimits};
+use wse_engine::config::{Compression, ConnectionLimitPolicy, InboundLimits, OutboundLimits};
 use wse_engine::{Config, ConnectionKey, Reply};
 
 const SEEDS: u64 = 300;
 const STEPS: usize = 400;
 const TOPICS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
+/// How clients ask for each way of speaking.
+const KINDS: [&str; 9] = [
+    "",
+    "protocol_version=1",
+    "compression=true",
+    "compression=payload",
+    "compression=true&protocol_version=1",
+    "format=msgpack",
+    "format=msgpack&protocol_version=1",
+    "encryption=true",
+    "encryption=true&protocol_version=1",
+];
+/// Those of them that have no randomness of their own.
+const KINDS_OF_A_SEED: usize = 7;
 const USERS: [&str; 3] = ["ann", "bob", "cy"];
 
 /// One random run.
@@ -25,6 +39,8 @@ struct Run {
     /// Connections that the application has to decide about.
     undecided: Vec<ConnectionKey>,
     published: u64,
+    /// How many of the kinds there are.
+    kinds: usize,
 }
 
 fn config(random: &mut fastrand::Rng) -> Config {
@@ -52,16 +68,18 @@ fn config(random: &mut fastrand::Rng) -> Config {
         // Those that the host has not decided about are asked about.
         auth: Auth::Hook,
         rate: None,
+        compression: Some(Compression { threshold_bytes: one_of(&[0, 250]), level: 6 }),
         ..settings()
     }
 }
 
 impl Run {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, kinds: usize) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let world = World::seeded(config(&mut random), seed);
         world.set_consumer(true);
-        Self { world, random, accounts: Vec::new(), events: Vec::new(), undecided: Vec::new(), published: 0 }
+        let (accounts, events, undecided) = (Vec::new(), Vec::new(), Vec::new());
+        Self { world, random, accounts, events, undecided, published: 0, kinds }
     }
 
     fn step(&mut self) {
@@ -95,7 +113,8 @@ impl Run {
     }
 
     fn pick(&mut self) -> Option<&mut Account> {
-        let open = self.accounts.iter_mut().filter(|account| !account.client.is_gone()).collect::<Vec<_>>();
+        let open =
+            self.accounts.iter_mut().filter(|account| !account.listener.client.is_gone()).collect::<Vec<_>>();
         let index = self.random.usize(..open.len().max(1));
         open.into_iter().nth(index)
     }
@@ -137,8 +156,10 @@ impl Run {
     fn connect(&mut self) {
         let user = self.user();
         let agent = self.random.u8(..5).to_string();
-        let client = self.world.knock_as(user, &agent);
-        self.accounts.push(Account::new(client));
+        let kind = KINDS[self.random.usize(..self.kinds)];
+        let mut account = Account::new(self.world.knock_with(user, &agent, kind));
+        account.owes_hello = kind.contains("encryption");
+        self.accounts.push(account);
         self.world.settle();
     }
 
@@ -187,17 +208,28 @@ impl Run {
         let mut bytes = Vec::new();
         let is_split = self.random.bool();
         let messages = self.random.u64(1..6);
+        let is_sealed = self.random.bool();
         let Some(account) = self.pick() else { return };
+        let listener = &mut account.listener;
+        listener.listen();
+        if std::mem::take(&mut account.owes_hello) {
+            listener.hello();
+        } else if listener.key.is_some() && !listener.is_exchanging() {
+            listener.rotate();
+        }
         for _ in 0..messages {
             let text = account.sent.to_string();
-            bytes.extend(frame(crate::client::TEXT, text.as_bytes(), true));
+            bytes.extend(match account.listener.key {
+                Some(_) if is_sealed => frame(BINARY, &account.listener.seal(&text), true),
+                _ => frame(crate::client::TEXT, text.as_bytes(), true),
+            });
             bytes.extend(frame(crate::client::PING, text.as_bytes(), true));
             account.sent += 1;
         }
         let key = account.key;
         let cut = if is_split { self.random.usize(..bytes.len()) } else { 0 };
         for piece in [&bytes[..cut], &bytes[cut..]] {
-            self.account(key).client.write(piece);
+            self.account(key).listener.client.write(piece);
             if is_split {
                 self.turn();
             }
@@ -208,9 +240,9 @@ impl Run {
         let (choice, size) = (self.random.u8(..4), self.random.usize(1..3_000));
         let Some(account) = self.pick() else { return };
         match choice {
-            0 => account.client.resume(),
-            1 => account.client.kernel().drain(size),
-            _ => account.client.stop_reading(size),
+            0 => account.listener.client.resume(),
+            1 => account.listener.client.kernel().drain(size),
+            _ => account.listener.client.stop_reading(size),
         }
     }
 
@@ -218,9 +250,9 @@ impl Run {
         let choice = self.random.u8(..4);
         let Some(account) = self.pick() else { return };
         match choice {
-            0 => account.client.kernel().reset(),
-            1 => account.client.kernel().end(),
-            2 => account.client.close(1000),
+            0 => account.listener.client.kernel().reset(),
+            1 => account.listener.client.kernel().end(),
+            2 => account.listener.client.close(1000),
             _ => {
                 let key = account.key;
                 self.world.disconnect(key, 4403);
@@ -230,19 +262,24 @@ impl Run {
 
     /// Lets everyone read and the application catch up; then every account has to balance.
     fn settle_accounts(&mut self) {
-        self.accounts.iter().for_each(|account| account.client.resume());
+        for account in &mut self.accounts {
+            account.listener.client.resume();
+            if std::mem::take(&mut account.owes_hello) {
+                account.listener.hello();
+            }
+        }
         self.world.settle();
         while let Some(batch) = self.world.take_batch() {
             self.events.extend(batch);
             self.world.settle();
         }
-        for account in &self.accounts {
+        for account in &mut self.accounts {
             let is_open = self.world.is_open(account.key);
             let said = account.verify_events(&self.events, !is_open);
             if is_open {
                 account.verify_complete();
                 assert_eq!(said, account.sent, "what it said has arrived");
-                assert_eq!(account.client.waiting(), 0);
+                assert_eq!(account.listener.client.waiting(), 0);
             } else {
                 account.verify_order();
             }
@@ -255,13 +292,13 @@ impl Run {
         self.world.close();
         self.world.settle();
         for account in &self.accounts {
-            account.client.close(1012);
+            account.listener.client.close(1012);
         }
         self.world.pass(2_100);
         assert!(self.world.shard.is_done());
         self.events.extend(self.world.take_events());
         for account in &self.accounts {
-            assert!(account.client.is_gone());
+            assert!(account.listener.client.is_gone());
             account.verify_events(&self.events, true);
         }
         self.world.assert_nothing_is_left(&USERS);
@@ -269,7 +306,7 @@ impl Run {
 }
 
 fn run(seed: u64) {
-    let mut run = Run::new(seed);
+    let mut run = Run::new(seed, KINDS.len());
     for _ in 0..STEPS {
         run.step();
     }
@@ -298,9 +335,9 @@ fn no_order_of_events_loses_repeats_or_leaks_anything() {
 #[test]
 fn a_seed_gives_the_same_run_again() {
     let play = || {
-        let mut run = Run::new(7);
+        let mut run = Run::new(7, KINDS_OF_A_SEED);
         (0..STEPS).for_each(|_| run.step());
-        let said = run.accounts.iter().map(|account| account.client.bytes()).collect::<Vec<_>>();
+        let said = run.accounts.iter().map(|account| account.listener.client.bytes()).collect::<Vec<_>>();
         (said, run.events)
     };
     assert_eq!(play(), play());

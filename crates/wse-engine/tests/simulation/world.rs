@@ -204,7 +204,13 @@ impl World {
 
     /// A connection of `user` whose browser calls itself `agent`; not settled.
     pub fn knock_as(&mut self, user: &str, agent: &str) -> Client {
+        self.knock_with(user, agent, "")
+    }
+
+    /// The same, with a query.
+    pub fn knock_with(&mut self, user: &str, agent: &str, query: &str) -> Client {
         let head = HEAD.replace("Host: a\r\n", &format!("Host: a\r\nUser-Agent: {agent}\r\n"));
+        let head = head.replace("/wse", &format!("/wse?{query}"));
         self.take_in(PEER, &head, Decision::Granted(identity(user)))
     }
 
