@@ -63,6 +63,7 @@ test.serial('says why nothing can be published, without a stack', async (t) => {
       /^the payload is not JSON: look at line 1, column 13$/m,
     ],
     [['publish', at(server), 'chat', '--wait', 'long'], 2, /--wait: expected seconds/],
+    [['publish', at(server), 'chat', '--timeout', '0'], 2, /^--timeout: without any time/],
     [['publish', at(server), 'chat', '--header', 'Cookie=hunter2'], 2, /^--header: expected 'Name: value'$/m],
     [['publish', at(server), 'chat', '--header=-h'], 2, /^--header: expected 'Name: value'$/m],
   ] as const) {

@@ -38,12 +38,14 @@ interface Flags {
 
 /** The target that arguments describe. */
 export function targetOf(address: string, { token, header = [], ca, timeout }: Flags): Target {
+  const timeoutMs = milliseconds('timeout', timeout)
+  if (timeoutMs === 0) throw new UsageError('--timeout: without any time nothing can be reached')
   return {
     url: urlOf(address),
     token: token ?? (process.env.WSE_TOKEN || undefined),
     headers: Object.fromEntries(header.map(headerOf)),
     ca: ca === undefined ? undefined : textOf(ca),
-    timeoutMs: milliseconds('timeout', timeout),
+    timeoutMs,
   }
 }
 
