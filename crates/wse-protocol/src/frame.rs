@@ -220,6 +220,24 @@ pub fn mark_compressed(header: &mut [u8; MAX_HEADER]) {
     header[0] |= COMPRESSED;
 }
 
+/// The server frame that `bytes` begin with, as opcode and payload, and what follows it.
+///
+/// `None` when they begin with something else: less than a frame, or one that is compressed or a fragment.
+pub fn split(bytes: &[u8]) -> Option<(OpCode, &[u8], &[u8])> {
+    let (&first, rest) = bytes.split_first()?;
+    let opcode = OpCode::from_bits(first & OPCODE).filter(|opcode| first == FIN | opcode.bits())?;
+    let (&short, rest) = rest.split_first()?;
+    let (len, rest) = match short {
+        LENGTH_16 => {
+            rest.split_first_chunk().map(|(len, rest)| (u64::from(u16::from_be_bytes(*len)), rest))?
+        }
+        LENGTH_64 => rest.split_first_chunk().map(|(len, rest)| (u64::from_be_bytes(*len), rest))?,
+        short => (u64::from(short), rest),
+    };
+    let (payload, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+    Some((opcode, payload, rest))
+}
+
 /// One whole server frame, in one allocation of its exact size.
 ///
 /// A control payload must not exceed [`MAX_CONTROL`]; the caller has it from a client's frame, which

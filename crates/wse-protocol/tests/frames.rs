@@ -76,7 +76,7 @@ fn ours_with(bytes: &[u8], cuts: &[usize], has_deflate: bool) -> (Vec<Read1>, En
         });
         match end {
             Ok(ControlFlow::Continue(())) => from = to,
-            Ok(ControlFlow::Break(())) => return (messages, End::Closed, None),
+            Ok(ControlFlow::Break(_)) => return (messages, End::Closed, None),
             Err(error) => return (messages, End::Refused, Some(error)),
         }
     }

@@ -272,7 +272,7 @@ fn frames_are_read_as_the_vectors_say_in_pieces_of_any_size() {
                     });
                 match end {
                     Ok(ControlFlow::Continue(())) => {}
-                    Ok(ControlFlow::Break(())) => break,
+                    Ok(ControlFlow::Break(_)) => break,
                     Err(error) => {
                         refused = Some(error.close_code());
                         break;

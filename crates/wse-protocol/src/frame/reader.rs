@@ -67,9 +67,9 @@ impl FrameReader {
     /// Reads `data`, the next bytes of the stream, and hands each complete message to `sink`.
     ///
     /// `data` is unmasked in place; a message of one frame that lies whole in it is not copied. The
-    /// sink may break, and a Close always does: what follows in `data` is discarded, and `Break` is
-    /// returned. After `Break` or an error the stream has no next frame, so the reader must not be fed
-    /// again.
+    /// sink may break, and a Close always does: `Break` says how many bytes at the end of `data` were left
+    /// as they came. The next feed begins with them, except after a Close, which nothing may follow. After
+    /// an error the stream has no next frame, so the reader must not be fed again.
     ///
     /// `has_deflate` says that the connection has agreed on permessage-deflate, so that a message may be
     /// compressed. Such a one is handed on as it came, and the limits are those of what came.
@@ -83,7 +83,7 @@ impl FrameReader {
         limits: &FrameLimits,
         has_deflate: bool,
         sink: &mut impl FnMut(Message<'_>) -> ControlFlow<()>,
-    ) -> Flow {
+    ) -> Result<ControlFlow<usize>, FrameError> {
         while !data.is_empty() {
             if let Some(unfinished) = self.unfinished.as_deref_mut()
                 && let Some((header, received)) = unfinished.frame.take()
@@ -93,7 +93,7 @@ impl FrameReader {
                 let flow = unfinished.take_piece(header, received, piece, sink)?;
                 self.release();
                 if flow.is_break() {
-                    return Ok(flow);
+                    return Ok(ControlFlow::Break(data.len()));
                 }
                 continue;
             }
@@ -112,7 +112,7 @@ impl FrameReader {
             let flow = self.take_frame(header, payload, sink)?;
             self.release();
             if flow.is_break() {
-                return Ok(flow);
+                return Ok(ControlFlow::Break(data.len()));
             }
         }
         Ok(ControlFlow::Continue(()))

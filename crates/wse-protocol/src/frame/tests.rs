@@ -22,7 +22,7 @@ fn owned(message: Message<'_>) -> String {
 }
 
 /// What came out, and how it ended.
-type Outcome = (Vec<String>, Result<ControlFlow<()>, FrameError>);
+type Outcome = (Vec<String>, Result<ControlFlow<usize>, FrameError>);
 
 /// Feeds `bytes` in pieces of `size`.
 fn read_in(bytes: &[u8], size: usize, limits: &FrameLimits) -> Outcome {
@@ -167,7 +167,7 @@ fn the_limits_of_a_compressed_message_are_those_of_what_came() {
 #[test]
 fn only_close_codes_that_an_endpoint_may_send_are_accepted() {
     let accepted = |code: u16| match read(&client(0x88, &code.to_be_bytes())) {
-        (messages, Ok(ControlFlow::Break(()))) => messages.len() == 1,
+        (messages, Ok(ControlFlow::Break(0))) => messages.len() == 1,
         (_, end) => {
             assert_eq!(end, Err(FrameError::InvalidCloseCode(code)));
             false
@@ -186,7 +186,7 @@ fn nothing_is_read_after_a_close() {
     let bytes = [client(0x88, b"\x03\xe8bye"), client(0x81, b"x")].concat();
     let whole = read_in(&bytes, bytes.len(), &FrameLimits::default());
     let message = "Close { code: Some(1000), reason: \"bye\" }";
-    assert_eq!(whole, (vec![message.into()], Ok(ControlFlow::Break(()))));
+    assert_eq!(whole, (vec![message.into()], Ok(ControlFlow::Break(7))));
 }
 
 #[test]
@@ -242,14 +242,23 @@ fn a_buffer_grows_with_what_has_arrived() {
 }
 
 #[test]
-fn a_sink_that_breaks_sees_no_more() {
-    let mut bytes = [client(0x81, b"1"), client(0x81, b"2"), client(0x81, b"3")].concat();
-    let mut seen = 0;
-    let end = FrameReader::new().feed(&mut bytes, &FrameLimits::default(), false, &mut |_| {
-        seen += 1;
-        if seen == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    assert_eq!((end, seen), (Ok(ControlFlow::Break(())), 2));
+fn a_sink_that_breaks_sees_the_rest_when_it_is_fed_again() {
+    let frames = [client(0x81, b"1"), client(0x01, b"2"), client(0x80, b"2"), client(0x81, b"3")];
+    let mut bytes = [&frames.concat(), &client(0x81, b"4")[..3]].concat();
+    let (mut reader, mut seen) = (FrameReader::new(), Vec::new());
+    let mut rest = &mut bytes[..];
+    for (left, message) in [(24, "1"), (10, "22"), (3, "3")] {
+        let end = reader.feed(rest, &FrameLimits::default(), false, &mut |message| {
+            seen.push(owned(message));
+            ControlFlow::Break(())
+        });
+        assert_eq!(end, Ok(ControlFlow::Break(left)));
+        assert_eq!(seen.last(), Some(&format!("Text({message:?})")));
+        let done = rest.len() - left;
+        rest = &mut rest[done..];
+    }
+    let end = reader.feed(rest, &FrameLimits::default(), false, &mut |_| ControlFlow::Break(()));
+    assert_eq!((end, seen.len()), (Ok(ControlFlow::Continue(())), 3));
 }
 
 #[test]
@@ -260,10 +269,30 @@ fn a_server_frame_has_the_shortest_header_and_no_spare_byte() {
         assert_eq!(frame[0], 0x82);
         assert_eq!(frame[1] & MASKED, 0);
     }
+}
+
+#[test]
+fn a_server_frame_is_split_from_what_follows_it() {
+    for len in [0, 125, 126, 65_535, 65_536] {
+        let payload = vec![7; len];
+        let bytes = [encode(OpCode::Binary, &payload), b"next".to_vec()].concat();
+        assert_eq!(split(&bytes), Some((OpCode::Binary, &payload[..], &b"next"[..])));
+        let header = bytes.len() - len - 4;
+        for short in (0..=header).chain([bytes.len() - 5]).filter(|short| len > 0 || *short < header) {
+            assert_eq!(split(&bytes[..short]), None, "{short} bytes of {len}");
+        }
+    }
+    for other in [&b"HTTP/1.1 101"[..], b"\x01\x00", b"\xc1\x00", b"\x83\x00", b"\x81\x80\0\0\0\0"] {
+        assert_eq!(split(other), None, "{other:x?}");
+    }
+}
+
+#[test]
+fn a_header_can_say_that_its_payload_is_compressed() {
     let mut header = [0; MAX_HEADER];
-    encode_header(OpCode::Text, 5, &mut header);
+    let size = encode_header(OpCode::Text, 7, &mut header);
     mark_compressed(&mut header);
-    assert_eq!(header[..2], [0xc1, 5]);
+    assert_eq!(header[..size], [0xc1, 7]);
 }
 
 #[test]

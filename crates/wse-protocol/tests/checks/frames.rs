@@ -41,6 +41,7 @@ fn read(stream: &[u8], piece: usize, limits: &FrameLimits, has_deflate: bool) ->
             messages.push(format!("{message:?}"));
             ControlFlow::Continue(())
         });
+        let end = end.map(|flow| flow.map_break(drop));
         if end != Ok(ControlFlow::Continue(())) {
             return (messages, end);
         }
