@@ -3,7 +3,7 @@ import test from 'ava'
 import { WseServer } from 'wse-server'
 import { Signer } from './harness/tokens.js'
 
-const later = ['recovery', 'presence', 'redis', 'perMessageDeflate', 'subscribeOnConnect', 'tickets']
+const later = ['recovery', 'presence', 'redis', 'subscribeOnConnect', 'tickets']
 for (const option of [...later, 'pathh', 'Path']) {
   test(`refuses the option ${option} by name, because this version does not know it`, (t) => {
     const error = t.throws(() => new WseServer({ [option]: {} } as never), { code: 'WSE_OPTION_UNKNOWN' })
@@ -56,6 +56,11 @@ const invalid: [path: string, options: object][] = [
   ['outbound.maxBytes', { outbound: { maxBytes: Number.POSITIVE_INFINITY } }],
   ['topics.allow', { topics: { allow: 'chat' } }],
   ['envelope', { envelope: 'no' }],
+  ['perMessageDeflate', { perMessageDeflate: 'yes' }],
+  ['perMessageDeflate', { perMessageDeflate: true, compression: false }],
+  ['perMessageDeflate.serverMaxWindowBits', { perMessageDeflate: { serverMaxWindowBits: 8 } }],
+  ['perMessageDeflate.clientMaxWindowBits', { perMessageDeflate: { clientMaxWindowBits: 16 } }],
+  ['perMessageDeflate.serverContextTakeover', { perMessageDeflate: { serverContextTakeover: 1 } }],
   ['mode', { mode: 'mirror' }],
   ['jwt', { mode: 'echo', jwt: { secret: 'x'.repeat(32) } }],
   ['authenticate', { mode: 'echo', authenticate: async () => null }],

@@ -107,6 +107,23 @@ const compression: Field = Object.assign(
   { members: deflation.members },
 )
 
+const windows = group({
+  serverContextTakeover: flag(false),
+  clientContextTakeover: flag(false),
+  // zlib writes with no smaller window.
+  serverMaxWindowBits: whole(15, { min: 9, max: 15 }),
+  clientMaxWindowBits: whole(15, { min: 9, max: 15 }),
+})
+
+/** Off by default; true for the defaults of its members. */
+const perMessageDeflate: Field = Object.assign(
+  readBy(truthOf, (value = false, path) => {
+    if (value === false) return null
+    return windows(value === true ? {} : value, path)
+  }),
+  { members: windows.members },
+)
+
 /** A text that means something else; what `read` throws says why it does not. */
 const meaning =
   (expected: string, read: (value: string) => unknown): Field =>
@@ -202,6 +219,7 @@ const schema: Schema = {
   inbound: group({ maxBytes: whole(64 << 20), maxBytesPerConnection: whole(256 << 10) }),
   memoryBudgetBytes: whole(512 << 20),
   compression,
+  perMessageDeflate,
   topics: group({ allow: texts, deny: texts }),
   envelope: flag(true),
   mode: oneOf('app', 'echo'),
@@ -309,7 +327,8 @@ function echoing(options: ServerOptions): Record<string, unknown> {
       `options mode and ${contradiction}: an echo server has nothing but its echo`,
     )
   }
-  return { envelope: false, maxMessageBytes: 16 << 20, maxFragments: 0, rateLimit: false, ...given }
+  const limits = { maxMessageBytes: 16 << 20, maxFragments: 0, rateLimit: false }
+  return { envelope: false, ...limits, compression: { thresholdBytes: 0 }, ...given }
 }
 
 /** Validates `options`. Throws `WSE_OPTION_INVALID` or `WSE_OPTION_UNKNOWN`, which name the option. */
@@ -317,6 +336,12 @@ export function settings(options: ServerOptions): Settings {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'an object')
   const given = options.mode === 'echo' ? echoing(options) : (options as Record<string, unknown>)
   const { logger, logLevel, ...complete } = read(schema, given, '')
+  if (complete.perMessageDeflate && !complete.compression) {
+    throw new WseError(
+      'WSE_OPTION_INVALID',
+      'options perMessageDeflate and compression: without a level nothing is compressed',
+    )
+  }
   const tokens = complete.jwt as Tokens | null
   if (tokens && complete.authenticate) {
     throw new WseError('WSE_OPTION_INVALID', 'options jwt and authenticate both say who connects: give one of them')

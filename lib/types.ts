@@ -147,6 +147,22 @@ export interface ServerOptions {
         /** From 1, fast, to 9, small; 0 is off. Default: 6. */
         level?: number
       }
+  /**
+   * permessage-deflate (RFC 7692) for clients that offer it, as browsers do; true for the defaults. It is for clients
+   * that do not speak the protocol of this server: those have `compression`. Default: false.
+   */
+  perMessageDeflate?:
+    | boolean
+    | {
+        /** Messages may refer to earlier ones; each connection then has up to 370 KiB of its own. Default: false. */
+        serverContextTakeover?: boolean
+        /** A client's messages may; each connection then has 46 KiB of its own. Default: false. */
+        clientContextTakeover?: boolean
+        /** The window that is written with, as a power of two, 9 to 15; clients may ask for less. Default: 15. */
+        serverMaxWindowBits?: number
+        /** The same of clients, as far as they offer to be told. Default: 15. */
+        clientMaxWindowBits?: number
+      }
   /** Topics that clients may subscribe to beside their own, as globs (`*` any run, `?` one character). */
   topics?: {
     /** Granted to everyone. Default: none. */

@@ -1,7 +1,7 @@
 // WebSocket connections of tests, made with the third-party client `ws`.
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { ExecutionContext } from 'ava'
-import WebSocket from 'ws'
+import WebSocket, { type PerMessageDeflateOptions } from 'ws'
 import { Arrivals, within } from './arrivals.js'
 import type { Address } from './socket.js'
 
@@ -26,6 +26,8 @@ export interface ConnectOptions {
   paused?: boolean
   /** The address that the connection comes from. Default: the system's choice. */
   localAddress?: string
+  /** What the client offers of permessage-deflate. Default: nothing. */
+  deflate?: PerMessageDeflateOptions
   /** Whether pings are answered. Default: true. */
   autoPong?: boolean
   /** Whether the server's greeting is awaited and taken. Default: true. */
@@ -161,13 +163,13 @@ export function refused(t: ExecutionContext, server: Address, options: ConnectOp
 }
 
 function open({ port, socketPath, ca }: Address, options: ConnectOptions): WebSocket {
-  const { path = '/wse', token, headers = {}, protocols = [], autoPong = true, localAddress } = options
+  const { path = '/wse', token, headers = {}, protocols = [], autoPong = true, localAddress, deflate } = options
   const origin = socketPath ? `ws+unix:${socketPath}:` : `${ca ? 'wss' : 'ws'}://127.0.0.1:${port}`
   return new WebSocket(`${origin}${path}`, protocols, {
     ...(ca && { ca }),
     ...(localAddress && { localAddress }),
     headers: token === undefined ? headers : { authorization: `Bearer ${token}`, ...headers },
-    perMessageDeflate: false,
+    perMessageDeflate: deflate ?? false,
     autoPong,
   })
 }

@@ -1,15 +1,19 @@
 // Engines for tests: on a port of the system's choice, closed when the test is over.
 import type { ExecutionContext } from 'ava'
-import { type InboundEvent, type ServerOptions, WseServer } from 'wse-server'
+import { type InboundEvent, type ServerOptions, type TlsOptions, WseServer } from 'wse-server'
 import { Arrivals, within } from './arrivals.js'
 
 export type RunningServer = WseServer & { readonly port: number }
 
 /** A listening engine with these options. Nobody drains it unless the test does. */
-export async function startServer(t: ExecutionContext, options: ServerOptions = {}): Promise<RunningServer> {
+export async function startServer(
+  t: ExecutionContext,
+  options: ServerOptions = {},
+  tls?: TlsOptions,
+): Promise<RunningServer> {
   const server = new WseServer(options)
   t.teardown(() => server.close())
-  const { port } = await server.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = await server.listen({ host: '127.0.0.1', port: 0, ...(tls && { tls }) })
   return Object.assign(server, { port })
 }
 

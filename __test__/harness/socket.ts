@@ -20,6 +20,8 @@ export const OP = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong
 export interface Frame {
   opcode: number
   fin: boolean
+  /** The three reserved bits, as they stand in the first byte. */
+  reserved: number
   payload: Buffer
 }
 
@@ -187,6 +189,7 @@ export class RawSocket {
     this.#frames.push({
       opcode: first & 15,
       fin: first > 127,
+      reserved: first & 0x70,
       payload: bytes.subarray(headLength, headLength + length),
     })
     return true

@@ -42,6 +42,7 @@ impl Core {
         if self.shared.config.compression.is_none() {
             conn.speech.set_compressed(false);
         }
+        self.take_agreement(conn, &upgrade);
         let Phase::Handshake(handshake) = &mut conn.phase else { return };
         handshake.peer = upgrade.address;
         let config = &self.shared.config;

@@ -5,6 +5,7 @@ use crate::expiry::TokenExpiry;
 use crate::heartbeat::Heartbeat;
 use crate::log::Level;
 use crate::rate_limit::Rate;
+use wse_protocol::compress::Terms;
 use wse_protocol::frame::FrameLimits;
 use wse_protocol::topic::Rules;
 
@@ -75,6 +76,15 @@ impl Default for Compression {
     }
 }
 
+/// How the connections of clients that offer permessage-deflate have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Deflate {
+    /// Windows, and who keeps them.
+    pub terms: Terms,
+    /// Which messages are compressed, and how much.
+    pub compression: Compression,
+}
+
 /// Everything that an engine is told when it starts. The field's units are in its name; zero means off.
 #[derive(Debug)]
 pub struct Config {
@@ -106,6 +116,8 @@ pub struct Config {
     pub rate: Option<Rate>,
     /// Largest frame and message, and most fragments of one.
     pub frame: FrameLimits,
+    /// permessage-deflate for clients that offer it; `None`: for nobody.
+    pub deflate: Option<Deflate>,
     /// Bounds of a connection's outbound queue.
     pub outbound: OutboundLimits,
     /// Bounds of what waits for the application.
@@ -144,6 +156,7 @@ impl Default for Config {
             heartbeat: Heartbeat::default(),
             rate: Some(Rate::default()),
             frame: FrameLimits { max_message_bytes: 1 << 20, max_fragments: 65_537 },
+            deflate: None,
             outbound: OutboundLimits::default(),
             inbound: InboundLimits::default(),
             memory_budget_bytes: 512 << 20,

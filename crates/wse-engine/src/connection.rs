@@ -3,6 +3,7 @@
 //! Plain data, about 250 bytes when idle; the shard and its session act on it.
 
 use crate::auth::Decision;
+use crate::deflate::Deflate;
 use crate::expiry::Expiry;
 use crate::frame::Frame;
 use crate::handshake::Upgrade;
@@ -11,7 +12,7 @@ use crate::outbound::Outbound;
 use crate::rate_limit::RateLimit;
 use crate::seats::Caller;
 use crate::secrecy::Secrecy;
-use crate::speech::Speech;
+use crate::speech::{LANES, Speech};
 use crate::topics::Topic;
 use crate::turn::Pending;
 use std::io;
@@ -100,6 +101,8 @@ pub struct Connection<S> {
     pub phase: Phase,
     /// The unfinished inbound frame or message.
     pub reader: FrameReader,
+    /// permessage-deflate, where it has agreed on it.
+    pub deflate: Option<Box<Deflate>>,
     /// What leaves in this turn.
     pub pending: Pending,
     /// What the kernel has refused.
@@ -165,6 +168,12 @@ impl<S> Connection<S> {
         }
     }
 
+    /// The lane of a turn that its messages are in.
+    pub fn lane(&self) -> usize {
+        let is_shared = self.deflate.as_ref().is_some_and(|deflate| deflate.shared().is_some());
+        self.speech.lane() + if is_shared { LANES } else { 0 }
+    }
+
     /// Everything that the kernel has refused.
     pub fn backlog_mut(&mut self) -> &mut Outbound {
         self.backlog.get_or_insert_default()
@@ -173,6 +182,26 @@ impl<S> Connection<S> {
     /// A control frame for the backlog, when there is one.
     pub fn push_control(&mut self, frame: &Frame) -> bool {
         self.backlog.as_mut().map(|backlog| backlog.push_control(frame)).is_some()
+    }
+}
+
+impl<S: Socket> Connection<S> {
+    /// Whether something that was read has not been looked at yet.
+    pub fn has_unread(&self) -> bool {
+        self.deflate.as_ref().is_some_and(|deflate| deflate.has_unread())
+    }
+
+    /// Whether something that was written has not left yet.
+    pub fn has_unsent(&self) -> bool {
+        self.deflate.as_ref().is_some_and(|deflate| deflate.has_unsent()) || self.socket.has_unsent()
+    }
+
+    /// Sends what was written and has not left, as far as it goes.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if let Some(deflate) = &mut self.deflate {
+            deflate.flush(&mut self.socket)?;
+        }
+        self.socket.flush()
     }
 }
 

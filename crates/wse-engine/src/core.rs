@@ -6,6 +6,7 @@
 use crate::calendar::Calendar;
 use crate::connection::{Connection, Phase, Socket};
 use crate::decoding::Decoder;
+use crate::deflate::Pool;
 use crate::encoding::Codecs;
 use crate::host::Reply;
 use crate::id::ConnectionKey;
@@ -49,6 +50,10 @@ pub struct Core {
     pub(crate) codecs: Codecs,
     /// What opens the binary messages of clients.
     pub(crate) decoder: Decoder,
+    /// What permessage-deflate needs, except for connections that keep their windows.
+    pub(crate) deflate: Pool,
+    /// Bytes that came out of compressed messages in this read.
+    pub(crate) inflated: usize,
     pub(crate) dirty: Vec<u32>,
     pub(crate) ended: Vec<u32>,
     pub(crate) stalled: Vec<ConnectionKey>,
@@ -79,6 +84,8 @@ impl Core {
             arrivals: Arrivals::default(),
             heard: 0,
             random,
+            deflate: Pool::default(),
+            inflated: 0,
             dirty: Vec::new(),
             ended: Vec::new(),
             stalled: Vec::new(),
@@ -94,9 +101,21 @@ impl Core {
     }
 
     pub(crate) fn read<S: Socket>(&mut self, conn: &mut Connection<S>, buffer: &mut [u8]) {
+        self.inflated = 0;
         for _ in 0..READS {
             if conn.is_ended || conn.is_stalled || self.is_deciding(conn) || self.owes_echo(conn) {
                 return;
+            }
+            if self.has_inflated_enough() {
+                if conn.has_unread() {
+                    // It has its next turn already.
+                    return;
+                }
+                break;
+            }
+            if let Some(mut unread) = conn.deflate.as_mut().and_then(|deflate| deflate.take_unread()) {
+                self.received(conn, &mut unread);
+                continue;
             }
             if conn.socket.is_costly() {
                 let Some(left) = self.costly.checked_sub(1) else { break };
@@ -110,7 +129,8 @@ impl Core {
                     count(&self.shared.metrics.bytes_received_total, length as u64);
                     self.received(conn, &mut buffer[..length]);
                     // A short read has emptied the socket; the next bytes, or the end, are told anew.
-                    if length < most && !conn.is_read_closed && conn.socket.is_drained() {
+                    let is_all = length < most && !conn.is_read_closed && conn.socket.is_drained();
+                    if is_all && !conn.has_unread() {
                         return;
                     }
                 }
@@ -128,7 +148,7 @@ impl Core {
 
     /// The peer sends nothing more. What it is owed in answer still leaves.
     pub(crate) fn read_end<S: Socket>(&mut self, conn: &mut Connection<S>) {
-        let has_more_to_say = conn.backlog.is_some() || !conn.pending.is_none() || conn.socket.has_unsent();
+        let has_more_to_say = conn.backlog.is_some() || !conn.pending.is_none() || conn.has_unsent();
         match conn.phase {
             Phase::Closing(_) if has_more_to_say => self.stop_listening(conn, true),
             _ => self.end(conn),

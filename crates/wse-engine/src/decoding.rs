@@ -58,10 +58,14 @@ impl Core {
         self.decoder.text = text;
     }
 
-    /// Closes a connection that broke a limit.
+    /// Closes a connection that broke a rule or a limit.
     pub(crate) fn violated<S: Socket>(&mut self, conn: &mut Connection<S>, code: u16, reason: &str) {
         count(&self.shared.metrics.protocol_errors_total, 1);
-        let fault = if code == close::TOO_LARGE { Code::MessageTooLarge } else { Code::InvalidMessage };
+        let fault = match code {
+            close::TOO_LARGE => Code::MessageTooLarge,
+            close::PROTOCOL => Code::ProtocolError,
+            _ => Code::InvalidMessage,
+        };
         self.note(conn, Event::Fault(Fault::Wire(fault)));
         self.close(conn, code, reason);
         self.stop_listening(conn, false);

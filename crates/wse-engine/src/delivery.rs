@@ -2,6 +2,7 @@
 
 use crate::connection::{Connection, Socket};
 use crate::core::Core;
+use crate::deflate::Deflate;
 use crate::encoding::Codecs;
 use crate::frame::{FRAME_WEIGHT, Frame, Other, Payload};
 use crate::log::{Event, Overload};
@@ -12,6 +13,7 @@ use crate::topics::Topic;
 use crate::turn::Pending;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use wse_protocol::compress::Format;
 
 /// What a backlog writes at once.
 const BACKLOG_WRITE: usize = 64 << 10;
@@ -25,12 +27,31 @@ pub struct Publication {
     numbers: [Option<u32>; LANES],
     /// What those get, in each dialect, for whom the memory budget had no room.
     gaps: [Option<u32>; 2],
+    /// The same for those with permessage-deflate: how they speak, and the window.
+    deflated: Vec<(usize, Format, u32)>,
 }
 
 impl Publication {
     /// A publication that nobody has got yet.
     pub fn new(frame: Frame, topic: Option<Arc<Topic>>) -> Self {
-        Self { frame, topic, numbers: [None; LANES], gaps: [None; 2] }
+        Self { frame, topic, numbers: [None; LANES], gaps: [None; 2], deflated: Vec::new() }
+    }
+
+    fn number(&self, lane: usize, format: Option<Format>) -> Option<u32> {
+        match format {
+            None => self.numbers[lane],
+            Some(format) => {
+                let known = self.deflated.iter().find(|known| (known.0, known.1) == (lane, format));
+                known.map(|known| known.2)
+            }
+        }
+    }
+
+    fn set_number(&mut self, lane: usize, format: Option<Format>, number: u32) {
+        match format {
+            None => self.numbers[lane] = Some(number),
+            Some(format) => self.deflated.push((lane, format, number)),
+        }
     }
 }
 
@@ -41,14 +62,20 @@ impl Core {
             return self.publish_sealed(conn, publication);
         }
         let lane = conn.speech.lane();
-        let number = match publication.numbers[lane] {
+        let format = conn.deflate.as_ref().and_then(|deflate| deflate.shared());
+        let number = match publication.number(lane, format) {
             Some(number) => number,
             None => {
                 let Some(frame) = self.spoken(&publication.frame, conn.speech) else {
                     return self.miss(conn, publication);
                 };
-                let number = self.turn.add(frame, publication.topic.clone(), lane);
-                *publication.numbers[lane].insert(number)
+                let frame = match format {
+                    Some(format) => self.deflated(&frame, format),
+                    None => frame,
+                };
+                let number = self.turn.add(frame, publication.topic.clone(), conn.lane());
+                publication.set_number(lane, format, number);
+                number
             }
         };
         self.queue(conn, number);
@@ -139,7 +166,7 @@ impl Core {
 
     /// Queues one frame for one connection.
     pub fn send_now<S>(&mut self, conn: &mut Connection<S>, frame: Frame) {
-        let number = self.turn.add(frame, None, conn.speech.lane());
+        let number = self.turn.add(frame, None, conn.lane());
         self.queue(conn, number);
     }
 
@@ -161,7 +188,7 @@ impl Core {
         let pending = std::mem::replace(&mut conn.pending, Pending::NONE);
         if !pending.is_none() && !conn.is_ended {
             let (bytes, frames) = self.turn.bytes(pending);
-            let written = write_all(&mut conn.socket, bytes);
+            let written = write_all(&mut conn.socket, conn.deflate.as_deref_mut(), bytes);
             let length = bytes.len();
             match written {
                 Err(_) => self.end(conn),
@@ -198,9 +225,10 @@ impl Core {
     pub(crate) fn writable<S: Socket>(&mut self, conn: &mut Connection<S>, joined: &mut Vec<u8>) {
         if conn.backlog.is_some() {
             self.drain_backlog(conn, joined);
-        } else if conn.socket.has_unsent() {
-            match conn.socket.flush() {
+        } else if conn.has_unsent() {
+            match conn.flush() {
                 Ok(()) => self.finish(conn),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => self.end(conn),
             }
         }
@@ -217,7 +245,8 @@ impl Core {
                 break;
             }
             let asked = next.len();
-            let Ok(taken) = write_all(&mut conn.socket, next) else { return self.end(conn) };
+            let deflate = conn.deflate.as_deref_mut();
+            let Ok(taken) = write_all(&mut conn.socket, deflate, next) else { return self.end(conn) };
             count(&shared.metrics.bytes_sent_total, taken as u64);
             count(&shared.metrics.messages_sent_total, backlog.advance(taken, limits));
             if taken < asked {
@@ -244,10 +273,19 @@ impl Core {
 }
 
 /// Writes until everything is gone or the kernel refuses; how much went.
-fn write_all<S: Socket>(socket: &mut S, bytes: &[u8]) -> std::io::Result<usize> {
+fn write_all<S: Socket>(
+    socket: &mut S,
+    mut deflate: Option<&mut Deflate>,
+    bytes: &[u8],
+) -> std::io::Result<usize> {
     let mut written = 0;
     while written < bytes.len() {
-        match socket.write(&bytes[written..]) {
+        let rest = &bytes[written..];
+        let taken = match &mut deflate {
+            Some(deflate) => deflate.write(socket, rest),
+            None => socket.write(rest),
+        };
+        match taken {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(length) => written += length,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,

@@ -6,6 +6,7 @@
 use crate::config::Mode;
 use crate::connection::{Connection, Socket};
 use crate::core::Core;
+use crate::delivery::Publication;
 use crate::frame::{FRAME_WEIGHT, Frame};
 use crate::log::{Event, Overload};
 use crate::metrics::count;
@@ -26,7 +27,10 @@ impl Core {
     /// Sends a message back. Over the memory budget the connection is closed: an echo with a hole is none.
     pub(crate) fn echo<S: Socket>(&mut self, conn: &mut Connection<S>, opcode: OpCode, payload: &[u8]) {
         match self.shared.budget.charge(payload.len() + FRAME_WEIGHT) {
-            Some(charge) => self.send_now(conn, Frame::new(opcode, payload, Some(charge))),
+            Some(charge) => {
+                let frame = Frame::new(opcode, payload, Some(charge));
+                self.publish(conn, &mut Publication::new(frame, None));
+            }
             None => {
                 count(&self.shared.metrics.budget_refused_total, 1);
                 self.note(conn, Event::Overload(Overload::Memory));

@@ -92,8 +92,9 @@ impl Core {
 
     /// Takes the last step of a connection that says goodbye, when its last byte has left.
     pub(crate) fn finish<S: Socket>(&mut self, conn: &mut Connection<S>) {
+        let has_unsent = conn.has_unsent();
         let Phase::Closing(closing) = &mut conn.phase else { return };
-        if conn.backlog.is_some() || !conn.pending.is_none() || conn.socket.has_unsent() {
+        if conn.backlog.is_some() || !conn.pending.is_none() || has_unsent {
             return;
         }
         if closing.is_answered {

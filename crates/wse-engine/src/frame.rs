@@ -3,11 +3,12 @@
 //! Encoded once, by whoever publishes; connections hold references and the budget counts the bytes once.
 
 use crate::budget::Charge;
+use crate::deflate::WINDOWS;
 use crate::encoding::Envelope;
 use crate::speech::LANES;
 use std::sync::{Arc, OnceLock};
 use wse_protocol::envelope::Category;
-use wse_protocol::frame::{MAX_HEADER, OpCode, encode, encode_header};
+use wse_protocol::frame::{MAX_HEADER, OpCode, encode, encode_header, mark_compressed};
 
 /// What a frame weighs beside its bytes: its record, and the command that carries it.
 pub const FRAME_WEIGHT: usize = size_of::<Encoded>() + size_of::<crate::shared::Command>();
@@ -25,6 +26,7 @@ struct Encoded {
     /// Its category and the place of that, when it is an envelope of v2.
     envelope: Option<(Category, usize)>,
     others: OnceLock<Box<[OnceLock<Other>; LANES]>>,
+    deflated: OnceLock<Box<[OnceLock<Option<Frame>>; WINDOWS]>>,
     _charge: Option<Charge>,
 }
 
@@ -113,8 +115,7 @@ impl Payload {
         let start = body - length;
         self.bytes[start..body].copy_from_slice(&header[..length]);
         let envelope = self.envelope.map(|envelope| (envelope.category, at));
-        let (bytes, _charge) = (self.bytes, self.charge);
-        (Frame(Arc::new(Encoded { bytes, start, body, envelope, others: OnceLock::new(), _charge })), payload)
+        (Frame::from(self.bytes, (start, body), envelope, self.charge), payload)
     }
 }
 
@@ -133,8 +134,7 @@ impl Frame {
 
     /// Bytes that are ready for the wire as they are: an encoded control frame, or an HTTP answer.
     pub fn ready(bytes: Vec<u8>) -> Self {
-        let others = OnceLock::new();
-        Self(Arc::new(Encoded { bytes, start: 0, body: 0, envelope: None, others, _charge: None }))
+        Self::from(bytes, (0, 0), None, None)
     }
 
     /// The envelope inside, if it is one; everything else is the same for all.
@@ -152,6 +152,33 @@ impl Frame {
     pub fn other(&self, lane: usize, encode: impl FnOnce() -> Other) -> &Other {
         let others = self.0.others.get_or_init(Box::default);
         others[lane].get_or_init(encode)
+    }
+
+    /// The message under permessage-deflate, behind [`ROOM`] free bytes.
+    pub fn compressed(opcode: OpCode, mut bytes: Vec<u8>, charge: Option<Charge>) -> Self {
+        let mut header = [0; MAX_HEADER];
+        let size = encode_header(opcode, bytes.len() - ROOM, &mut header);
+        mark_compressed(&mut header);
+        let start = ROOM - size;
+        bytes[start..ROOM].copy_from_slice(&header[..size]);
+        Self::from(bytes, (start, ROOM), None, charge)
+    }
+
+    fn from(
+        bytes: Vec<u8>,
+        (start, body): (usize, usize),
+        envelope: Option<(Category, usize)>,
+        charge: Option<Charge>,
+    ) -> Self {
+        let (others, deflated) = (OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Encoded { bytes, start, body, envelope, others, deflated, _charge: charge }))
+    }
+
+    /// The same message compressed with a window of its own, by whoever needs it first, on whatever thread. `None`:
+    /// it is better off as it is.
+    pub fn deflated(&self, window: usize, deflate: impl FnOnce() -> Option<Self>) -> Option<&Self> {
+        let windows = self.0.deflated.get_or_init(Box::default);
+        windows[window].get_or_init(deflate).as_ref()
     }
 
     /// What goes on the wire.

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use sha1::{Digest, Sha1};
 use std::net::IpAddr;
+use wse_protocol::compress::{self, Agreement};
 
 /// Largest request head in bytes.
 pub const MAX_HEAD: usize = 16 << 10;
@@ -138,6 +139,8 @@ pub struct Upgrade {
     pub wants_encryption: bool,
     /// The subprotocol that is answered, of those that were offered.
     pub protocol: Option<&'static str>,
+    /// What is agreed on of permessage-deflate.
+    pub deflate: Option<Agreement>,
     /// The token, from cookie, header, subprotocol or query, in this order.
     pub token: Option<String>,
     /// The client's address, behind trusted proxies.
@@ -157,8 +160,12 @@ impl Upgrade {
     pub fn response(&self) -> String {
         let protocol = self.protocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
         let (accept, protocol) = (&self.accept, protocol.unwrap_or_default());
+        let extensions = self.deflate.as_ref();
+        let extensions =
+            extensions.map(|agreed| format!("Sec-WebSocket-Extensions: {}\r\n", agreed.response));
+        let extensions = extensions.unwrap_or_default();
         format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{protocol}\r\n"
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{protocol}{extensions}\r\n"
         )
     }
 }
@@ -243,6 +250,7 @@ fn upgrade(
         speech,
         wants_encryption: query::values(query, "encryption").next().as_deref() == Some("true"),
         protocol,
+        deflate: fields.deflate(config),
         token,
         address,
         topics,
@@ -316,6 +324,14 @@ impl<'a> Fields<'a> {
     fn values(&self, name: &'a str) -> impl Iterator<Item = &'a str> + 'a {
         let matching = self.0.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
         matching.filter_map(|header| std::str::from_utf8(header.value).ok()).map(str::trim)
+    }
+
+    /// The answer to what the client offers of permessage-deflate, where the server has it.
+    fn deflate(&self, config: &Config) -> Option<Agreement> {
+        let deflate = config.deflate.as_ref()?;
+        // Several fields are one list (RFC 9110 §5.2).
+        let offers = self.values("sec-websocket-extensions").collect::<Vec<_>>().join(",");
+        compress::agree(&offers, &deflate.terms)
     }
 
     /// Whether the field is there, readable or not.

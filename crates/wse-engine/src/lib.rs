@@ -15,6 +15,7 @@ pub mod core;
 pub mod crypto;
 pub mod deadlines;
 pub mod decoding;
+pub mod deflate;
 pub mod delivery;
 pub mod driver;
 pub mod echo;

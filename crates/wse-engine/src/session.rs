@@ -77,15 +77,15 @@ impl Core {
             self.shared.desks[self.index].seats.set_silent(conn.key, false);
         }
         let shared = Arc::clone(&self.shared);
+        let has_deflate = conn.deflate.is_some();
         let mut reader = std::mem::replace(&mut conn.reader, FrameReader::new());
         let outcome =
-            reader.feed(bytes, &shared.config.frame, false, &mut |message| self.heard(conn, &message));
+            reader.feed(bytes, &shared.config.frame, has_deflate, &mut |message| self.heard(conn, &message));
         conn.reader = reader;
-        if let Err(error) = outcome {
-            count(&shared.metrics.protocol_errors_total, 1);
-            self.note(conn, Event::Fault(Fault::Wire(error.code())));
-            self.close(conn, error.close_code(), error.reason());
-            self.stop_listening(conn, false);
+        match outcome {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(left)) => self.leave_unread(conn, &bytes[bytes.len() - left..]),
+            Err(error) => self.violated(conn, error.close_code(), error.reason()),
         }
     }
 
@@ -93,21 +93,31 @@ impl Core {
     pub fn read_farewell<S: Socket>(&mut self, conn: &mut Connection<S>, bytes: &mut [u8]) {
         let shared = Arc::clone(&self.shared);
         let mut is_answered = false;
-        let outcome = conn.reader.feed(bytes, &shared.config.frame, false, &mut |message| match message {
-            Message::Close { .. } => {
-                is_answered = true;
-                ControlFlow::Break(())
-            }
-            _ => ControlFlow::Continue(()),
-        });
+        let has_deflate = conn.deflate.is_some();
+        let outcome =
+            conn.reader.feed(bytes, &shared.config.frame, has_deflate, &mut |message| match message {
+                Message::Close { .. } => {
+                    is_answered = true;
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            });
         if is_answered || outcome.is_err() {
             self.stop_listening(conn, is_answered);
         }
     }
 
-    fn heard<S: Socket>(&mut self, conn: &mut Connection<S>, message: &Message<'_>) -> ControlFlow<()> {
+    /// Hears a message of an open connection; it breaks when nothing more is to be read for now.
+    pub(crate) fn heard<S: Socket>(
+        &mut self,
+        conn: &mut Connection<S>,
+        message: &Message<'_>,
+    ) -> ControlFlow<()> {
         if !conn.is_open() {
             return ControlFlow::Break(());
+        }
+        if let Message::Compressed { is_text, payload } = *message {
+            return self.heard_compressed(conn, is_text, payload);
         }
         self.heard += 1;
         if let Message::Close { code, reason } = message {
@@ -124,13 +134,12 @@ impl Core {
         match *message {
             // Answered over the rate too: a client's own watchdog must not take its flood for our death.
             Message::Ping(payload) => self.send_control(conn, Frame::control(OpCode::Pong, payload)),
-            Message::Pong(_) | Message::Close { .. } => {}
+            Message::Pong(_) | Message::Close { .. } | Message::Compressed { .. } => {}
             Message::Binary(_) | Message::Text(_) if !is_within_rate => {}
             Message::Binary(payload) if self.is_echo() => self.echo(conn, OpCode::Binary, payload),
             Message::Text(text) if self.is_echo() => self.echo(conn, OpCode::Text, text.as_bytes()),
             Message::Binary(payload) => self.heard_binary(conn, payload),
             Message::Text(text) => self.heard_text(conn, text),
-            Message::Compressed { .. } => unreachable!("no connection agrees on permessage-deflate"),
         }
         ControlFlow::Continue(())
     }

@@ -118,6 +118,7 @@ impl<S: Socket> Shard<S> {
             speech: Speech::default(),
             secrecy: None,
             expiry: Expiry::default(),
+            deflate: None,
             last_seen: now,
             last_ping: 0,
             page: 0,

@@ -5,16 +5,18 @@
 //! in different ways have lanes of their own, so that the frames of each follow each other.
 
 use crate::frame::Frame;
-use crate::speech::LANES;
+use crate::speech;
 use crate::topics::Topic;
 use std::sync::Arc;
 
-/// The lane of what is encrypted: each of its frames is for one connection, so nobody shares what is joined of them.
+/// Each kind of listener, and each once more with messages that permessage-deflate has compressed.
+pub const LANES: usize = 2 * speech::LANES;
+/// Beside them the lane of what is encrypted: each of its frames is for one connection, so nobody shares what is joined of them.
 pub const SEALED: usize = LANES;
 
 const NONE: u32 = u32::MAX;
 /// The bits of a frame's number that count within its lane; those above name the lane.
-const PLACE_BITS: u32 = 28;
+const PLACE_BITS: u32 = 27;
 
 /// A connection's part of the turn: the first and the last link of its chain.
 #[derive(Debug, Clone, Copy)]

@@ -4,13 +4,16 @@ use crate::error::coded;
 use napi::bindgen_prelude::Result;
 use serde::Deserialize;
 use wse_engine::auth::{Auth, Tokens};
-use wse_engine::config::{Compression, Config, ConnectionLimitPolicy, InboundLimits, Mode, OutboundLimits};
+use wse_engine::config::{
+    Compression, Config, ConnectionLimitPolicy, Deflate, InboundLimits, Mode, OutboundLimits,
+};
 use wse_engine::expiry::TokenExpiry;
 use wse_engine::heartbeat::Heartbeat;
 use wse_engine::jwt::{JwtConfig, Verifier};
 use wse_engine::keys::{Algorithm, Keys, Place, check_secret};
 use wse_engine::log::Level;
 use wse_engine::rate_limit::Rate;
+use wse_protocol::compress::Terms;
 use wse_protocol::frame::FrameLimits;
 use wse_protocol::topic::Rules;
 
@@ -39,6 +42,7 @@ struct Options {
     inbound: Inbound,
     memory_budget_bytes: usize,
     compression: Option<Deflation>,
+    per_message_deflate: Option<PerMessageDeflate>,
     topics: Topics,
     envelope: bool,
     mode: EngineMode,
@@ -154,6 +158,15 @@ struct Deflation {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PerMessageDeflate {
+    server_context_takeover: bool,
+    client_context_takeover: bool,
+    server_max_window_bits: u8,
+    client_max_window_bits: u8,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Topics {
     allow: Vec<String>,
     deny: Vec<String>,
@@ -181,6 +194,8 @@ pub fn read(json: &str) -> Result<Config> {
         (None, true) => Auth::Hook,
         (None, false) => Auth::Anonymous,
     };
+    let compression =
+        options.compression.map(|it| Compression { threshold_bytes: it.threshold_bytes, level: it.level });
     Ok(Config {
         path: options.path,
         auth,
@@ -219,9 +234,16 @@ pub fn read(json: &str) -> Result<Config> {
             max_bytes_per_connection: options.inbound.max_bytes_per_connection,
         },
         memory_budget_bytes: options.memory_budget_bytes,
-        compression: options
-            .compression
-            .map(|it| Compression { threshold_bytes: it.threshold_bytes, level: it.level }),
+        compression,
+        deflate: options.per_message_deflate.map(|deflate| Deflate {
+            terms: Terms {
+                server_keeps_window: deflate.server_context_takeover,
+                client_keeps_window: deflate.client_context_takeover,
+                server_window_bits: deflate.server_max_window_bits,
+                client_window_bits: deflate.client_max_window_bits,
+            },
+            compression: compression.unwrap_or_default(),
+        }),
         topics: Rules { allow: options.topics.allow, deny: options.topics.deny },
         envelope: options.envelope,
         mode: match options.mode {
