@@ -304,6 +304,20 @@ for (const [title, token, code] of [
   })
 }
 
+test('leaves it in when its token ends, unless the server says otherwise', async (t) => {
+  const [patient, strict] = [
+    await startServer(t, { jwt: { secret } }),
+    await startServer(t, { jwt: { secret }, tokenExpiry: 'all' }),
+  ]
+  const token = await tokenOf('anna', { exp: Math.floor(Date.now() / 1000) + 6 })
+  const options = { arguments: { token } }
+  const [left, ended] = await Promise.all([connectPython(t, patient, options), connectPython(t, strict, options)])
+  t.like((await ended.next('error')).payload, { code: 'AUTH_EXPIRED' })
+  await assertGivenUp(t, ended, 4401)
+  t.is(await left.call('state'), 'connected')
+  t.is(patient.getConnectionCount(), 1)
+})
+
 test('keeps it out with 4403 when it is disconnected, or replaced by another of the same user', async (t) => {
   const server = await startServer(t, { jwt: { secret }, maxConnectionsPerUser: 1 })
   const application = new Application(server)
