@@ -15,7 +15,7 @@ use wse_protocol::envelope::{Dialect, Timestamp};
 use wse_protocol::message::{AuthExpiring, AuthRefreshed, Error};
 
 /// When a client may ask again whose token names a key that is being looked for.
-const KEYS_MS: u64 = 1_000;
+const KEYS_AFTER: Duration = Duration::from_secs(1);
 
 /// A client's wish to go on with another token.
 #[derive(Deserialize)]
@@ -42,6 +42,7 @@ impl Core {
         }
     }
 
+    /// Whether it speaks v1. A plain connection speaks neither dialect, whatever its request names.
     pub(crate) fn is_v1<S>(&self, conn: &Connection<S>) -> bool {
         self.shared.config.envelope && conn.speech.dialect() == Dialect::V1
     }
@@ -82,14 +83,17 @@ impl Core {
             }
             Err(TokenError::UnknownKey) if tokens.verifier.may_renew() => {
                 shared.want_key();
-                self.refuse_token(conn, Duration::from_millis(KEYS_MS));
+                self.refuse_token(conn, KEYS_AFTER);
             }
-            Ok(_) | Err(_) if conn.expiry.fail() => {
-                count(&shared.metrics.auth_failed_total, 1);
-                self.say_error(conn, Code::AuthFailed, "");
-                self.close(conn, close::UNAUTHENTICATED, Code::AuthFailed.as_str());
+            Ok(_) | Err(_) => {
+                if conn.expiry.fail() {
+                    count(&shared.metrics.auth_failed_total, 1);
+                    self.say_error(conn, Code::AuthFailed, "");
+                    self.close(conn, close::UNAUTHENTICATED, Code::AuthFailed.as_str());
+                } else {
+                    self.refuse_token(conn, Duration::ZERO);
+                }
             }
-            Ok(_) | Err(_) => self.refuse_token(conn, Duration::ZERO),
         }
     }
 
