@@ -272,3 +272,16 @@ test('shows a message of a plain connection as it came', async (t) => {
   connection.send({ type: 'chat', payload: 1 })
   t.deepEqual((await application.next('msg')).data, { type: 'chat', payload: 1 })
 })
+
+test('is woken for each event that comes while it looks whether there is one', async (t) => {
+  const server = await startServer(t, { heartbeatIntervalMs: 0 })
+  const connection = await connect(t, server)
+  const events = server.events()
+  t.teardown(() => events.return?.())
+  t.is((await events.next()).value.type, 'connect')
+  // Each one finds the loop on its way to sleep, on the road or asleep.
+  for (let n = 0; n < 5_000; n++) {
+    connection.send(String(n))
+    t.is((await within(events.next(), `message ${n}`)).value.text, String(n))
+  }
+})

@@ -154,6 +154,11 @@ export class Drain {
     return this.#source.hasNext && !this.#source.isRequest
   }
 
+  /** Whether a request is next that nobody has room for: those behind it wait too, in order. */
+  get #isHeldUp(): boolean {
+    return this.#source.isRequest && !this.#requests?.hasRoom()
+  }
+
   #next(): InboundEvent | undefined {
     return this.#hasEvent ? (this.#source.next() as InboundEvent) : undefined
   }
@@ -277,12 +282,15 @@ export class Drain {
       if (this.#hasEvent || (this.#isClosed && !this.#source.hasNext)) break
       const left = deadline - performance.now()
       if (left <= 0) break
-      if (hasMore) await this.#breathe()
-      // Requests that nobody has room for keep those behind them waiting, in order.
-      else if (this.#source.hasNext || !this.#expect()) {
-        await this.#sleep(left)
-        hasSlept = true
+      if (hasMore) {
+        await this.#breathe()
+        continue
       }
+      // One look decides: what has come since the one above is in this process now, and nobody is woken for it.
+      const canGoOn = this.#source.hasNext ? !this.#isHeldUp : this.#expect()
+      if (canGoOn) continue
+      await this.#sleep(left)
+      hasSlept = true
     }
     if (hasSlept) this.#sliceBegan = performance.now()
     // Nothing ends the turn too: whoever asks again and again must not starve the host.
