@@ -11,6 +11,7 @@ use std::rc::Rc;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use tungstenite::protocol::frame::{Frame, FrameHeader};
 use wse_engine::ConnectionKey;
+use wse_protocol::compress::{Deflater, Format, InflateLimits, Inflater};
 
 pub const TEXT: OpCode = OpCode::Data(Data::Text);
 pub const BINARY: OpCode = OpCode::Data(Data::Binary);
@@ -32,6 +33,15 @@ pub fn frame(opcode: OpCode, payload: &[u8], is_final: bool) -> Vec<u8> {
     bytes
 }
 
+/// Frames of a client that compresses its messages by themselves, in one frame each.
+pub fn deflated(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+    let mut compressed = Vec::new();
+    Deflater::new(Format::RAW, 6).deflate(payload, &mut compressed);
+    let mut bytes = frame(opcode, &compressed, true);
+    bytes[0] |= 0x40;
+    bytes
+}
+
 /// A Close of a client.
 pub fn close(code: u16) -> Vec<u8> {
     frame(CLOSE, &code.to_be_bytes(), true)
@@ -50,13 +60,19 @@ pub struct Heard {
     pub head: String,
     pub frames: Vec<Received>,
     pub rest: Vec<u8>,
+    /// How many of the frames came compressed.
+    pub compressed: usize,
 }
 
-/// Reads the server's bytes; a server's frames are whole, unmasked, and use no reserved bit.
+/// Reads the server's bytes; a server's frames are whole, unmasked, and use no reserved bit but that of
+/// permessage-deflate, where that was agreed on: what is compressed is inflated here.
 pub fn hear(bytes: &[u8]) -> Heard {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
     let head = String::from_utf8(bytes[..end].to_vec()).expect("heads are ASCII");
-    let (mut frames, mut rest) = (Vec::new(), &bytes[end..]);
+    let (mut frames, mut rest, mut compressed) = (Vec::new(), &bytes[end..], 0);
+    let keeps_window = !head.contains("server_no_context_takeover");
+    let has_deflate = head.contains("permessage-deflate");
+    let mut inflater = Inflater::new(Format::Raw { window_bits: 15, keeps_window });
     while head.starts_with("HTTP/1.1 101") {
         let mut cursor = Cursor::new(rest);
         let Some((header, length)) = FrameHeader::parse(&mut cursor).expect("a valid header") else { break };
@@ -65,11 +81,19 @@ pub fn hear(bytes: &[u8]) -> Heard {
             break;
         }
         assert!(header.is_final && header.mask.is_none(), "a server's frames are whole and unmasked");
-        assert!(!(header.rsv1 || header.rsv2 || header.rsv3), "no reserved bit is used");
-        frames.push(Received { opcode: header.opcode, payload: rest[from..from + length].to_vec() });
+        assert!(!(header.rsv2 || header.rsv3), "no other reserved bit is used");
+        let mut payload = rest[from..from + length].to_vec();
+        if header.rsv1 {
+            assert!(has_deflate && matches!(header.opcode, TEXT | BINARY), "only a message is compressed");
+            payload.clear();
+            let limits = InflateLimits { max_bytes: 0, max_ratio: 0 };
+            inflater.inflate(&rest[from..from + length], &limits, &mut payload).expect("a good stream");
+            compressed += 1;
+        }
+        frames.push(Received { opcode: header.opcode, payload });
         rest = &rest[from + length..];
     }
-    Heard { head, frames, rest: rest.to_vec() }
+    Heard { head, frames, rest: rest.to_vec(), compressed }
 }
 
 /// One peer.

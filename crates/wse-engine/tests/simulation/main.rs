@@ -11,6 +11,7 @@ mod listener;
 mod world;
 
 mod decoding;
+mod deflate;
 mod echo;
 mod endings;
 mod expiry;
