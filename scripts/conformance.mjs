@@ -1,5 +1,6 @@
 // `npm run conformance`: the well-known cases for RFC 6455 against an echo server of the built package.
-// `-- 6 9.1.*` runs other groups or cases than those that need no extension, `--address HOST:PORT` another server.
+// All of them take a while: groups 12 and 13 are about permessage-deflate and send some 200 000 messages. `-- 6 9.1.*`
+// runs other groups or cases, `--address HOST:PORT` another server, `--takeover` one that keeps its windows.
 // Prints a line for each case, `case<tab>verdict<tab>verdict on the close`, as the report has them, then the sum;
 // fails unless each case is passed strictly.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -13,8 +14,7 @@ import { ensureEnvironment } from './python.mjs'
 
 /** Runs the case files of the Autobahn test suite, whose own runner needs a Python that nobody has any more. */
 const RUNNER = 'kosoku==0.1.0'
-/** Groups that a server without extensions can pass: 12 and 13 are about permessage-deflate. */
-const GROUPS = ['1', '2', '3', '4', '5', '6', '7', '9', '10']
+const GROUPS = ['1', '2', '3', '4', '5', '6', '7', '9', '10', '12', '13']
 /** Cases side by side: most of their time is waiting. */
 const PARALLEL = 8
 /** What RFC 6455 leaves open: these report what a server does and judge nobody. */
@@ -57,11 +57,11 @@ function isStrict([name, { behavior, behaviorClose }]) {
 }
 
 /** Calls `use` with the address of an echo server that runs meanwhile. */
-async function withEcho(use) {
+async function withEcho(perMessageDeflate, use) {
   await ensurePackages()
   await ensureBuilt()
   const { WseServer } = await import('wse-server')
-  const server = new WseServer({ mode: 'echo', path: '/' })
+  const server = new WseServer({ mode: 'echo', path: '/', perMessageDeflate })
   try {
     const { port } = await server.listen({ host: '127.0.0.1', port: 0 })
     return await use(`127.0.0.1:${port}`)
@@ -72,9 +72,13 @@ async function withEcho(use) {
 
 if (process.argv[1] === import.meta.filename) {
   await script(async () => {
-    const { values, positionals } = parseArgs({ options: { address: { type: 'string' } }, allowPositionals: true })
+    const { values, positionals } = parseArgs({
+      options: { address: { type: 'string' }, takeover: { type: 'boolean', default: false } },
+      allowPositionals: true,
+    })
+    const perMessageDeflate = { serverContextTakeover: values.takeover, clientContextTakeover: values.takeover }
     const run = (address) => judge(address, positionals.length > 0 ? positionals : GROUPS)
-    const verdicts = await (values.address === undefined ? withEcho(run) : run(values.address))
+    const verdicts = await (values.address === undefined ? withEcho(perMessageDeflate, run) : run(values.address))
     for (const [name, { behavior, behaviorClose }] of verdicts) console.log(`${name}\t${behavior}\t${behaviorClose}`)
     const failed = verdicts.filter((verdict) => !isStrict(verdict)).map(([name]) => name)
     console.log(
