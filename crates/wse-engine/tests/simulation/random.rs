@@ -3,13 +3,14 @@
 //! `SIMULATION_SEEDS=10000` runs more of them, `SIMULATION_SEED=7` one alone; a run that fails says which.
 
 use crate::application::{Event, numbered};
-use crate::client::{BINARY, HEAD, frame};
+use crate::client::{BINARY, HEAD, TEXT, deflated, frame};
 use crate::ledger::Account;
 use crate::world::{World, settings};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use wse_engine::auth::Auth;
-use wse_engine::config::{Compression, ConnectionLimitPolicy, InboundLimits, OutboundLimits};
+use wse_engine::config::{Compression, ConnectionLimitPolicy, Deflate, InboundLimits, OutboundLimits};
 use wse_engine::{Config, ConnectionKey, Reply};
+use wse_protocol::compress::Terms;
 
 const SEEDS: u64 = 300;
 const STEPS: usize = 400;
@@ -28,6 +29,13 @@ const KINDS: [&str; 9] = [
 ];
 /// Those of them that have no randomness of their own.
 const KINDS_OF_A_SEED: usize = 7;
+/// What clients offer of permessage-deflate.
+const OFFERS: [&str; 4] = [
+    "",
+    "permessage-deflate",
+    "permessage-deflate; client_no_context_takeover; server_max_window_bits=10",
+    "permessage-deflate; server_no_context_takeover",
+];
 const USERS: [&str; 3] = ["ann", "bob", "cy"];
 
 /// One random run.
@@ -54,7 +62,16 @@ fn config(random: &mut fastrand::Rng) -> Config {
         max_bytes: one_of(&[0, 2_000, 64 << 20]),
         max_bytes_per_connection: one_of(&[0, 200, 256 << 10]),
     };
+    let deflate = Deflate {
+        terms: Terms {
+            server_keeps_window: one_of(&[0, 1]) == 1,
+            client_keeps_window: one_of(&[0, 1]) == 1,
+            ..Terms::default()
+        },
+        compression: Compression { threshold_bytes: one_of(&[0, 250]), level: 6 },
+    };
     Config {
+        deflate: Some(deflate).filter(|_| one_of(&[0, 1, 1]) == 1),
         outbound,
         inbound,
         memory_budget_bytes: one_of(&[0, 30_000, 1 << 20]),
@@ -155,9 +172,13 @@ impl Run {
 
     fn connect(&mut self) {
         let user = self.user();
-        let agent = self.random.u8(..5).to_string();
+        let mut fields = format!("User-Agent: {}\r\n", self.random.u8(..5));
+        let offer = OFFERS[self.random.usize(..OFFERS.len())];
+        if !offer.is_empty() {
+            fields += &format!("Sec-WebSocket-Extensions: {offer}\r\n");
+        }
         let kind = KINDS[self.random.usize(..self.kinds)];
-        let mut account = Account::new(self.world.knock_with(user, &agent, kind));
+        let mut account = Account::new(self.world.knock_with(user, &fields, kind));
         account.owes_hello = kind.contains("encryption");
         self.accounts.push(account);
         self.world.settle();
@@ -208,7 +229,7 @@ impl Run {
         let mut bytes = Vec::new();
         let is_split = self.random.bool();
         let messages = self.random.u64(1..6);
-        let is_sealed = self.random.bool();
+        let (is_sealed, is_compressed) = (self.random.bool(), self.random.bool());
         let Some(account) = self.pick() else { return };
         let listener = &mut account.listener;
         listener.listen();
@@ -217,11 +238,16 @@ impl Run {
         } else if listener.key.is_some() && !listener.is_exchanging() {
             listener.rotate();
         }
+        let is_compressed =
+            is_compressed && account.listener.client.heard().head.contains("permessage-deflate");
+        let write = |opcode, payload: &[u8]| {
+            if is_compressed { deflated(opcode, payload) } else { frame(opcode, payload, true) }
+        };
         for _ in 0..messages {
             let text = account.sent.to_string();
             bytes.extend(match account.listener.key {
-                Some(_) if is_sealed => frame(BINARY, &account.listener.seal(&text), true),
-                _ => frame(crate::client::TEXT, text.as_bytes(), true),
+                Some(_) if is_sealed => write(BINARY, &account.listener.seal(&text)),
+                _ => write(TEXT, text.as_bytes()),
             });
             bytes.extend(frame(crate::client::PING, text.as_bytes(), true));
             account.sent += 1;

@@ -204,12 +204,12 @@ impl World {
 
     /// A connection of `user` whose browser calls itself `agent`; not settled.
     pub fn knock_as(&mut self, user: &str, agent: &str) -> Client {
-        self.knock_with(user, agent, "")
+        self.knock_with(user, &format!("User-Agent: {agent}\r\n"), "")
     }
 
-    /// The same, with a query.
-    pub fn knock_with(&mut self, user: &str, agent: &str, query: &str) -> Client {
-        let head = HEAD.replace("Host: a\r\n", &format!("Host: a\r\nUser-Agent: {agent}\r\n"));
+    /// A connection of `user` whose request has these header fields and this query; not settled.
+    pub fn knock_with(&mut self, user: &str, fields: &str, query: &str) -> Client {
+        let head = HEAD.replace("Host: a\r\n", &format!("Host: a\r\n{fields}"));
         let head = head.replace("/wse", &format!("/wse?{query}"));
         self.take_in(PEER, &head, Decision::Granted(identity(user)))
     }
