@@ -1,5 +1,5 @@
 // The Python client that users already have, unmodified, against a real server.
-import { createECDH } from 'node:crypto'
+import { createECDH, randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
 import type { ServerOptions } from 'wse-server'
@@ -13,12 +13,13 @@ import { Application, startServer } from './harness/server.js'
 import { OP } from './harness/socket.js'
 import { secret, tokenOf } from './harness/tokens.js'
 
+// Each client is a process of its own, so only those tests that mostly wait run beside each other.
 test.before('installs the client', async (t) => {
   t.timeout(600_000)
   await installPython()
 })
 
-test('reads the vectors of the wire with what a client in Python has', async (t) => {
+test.serial('reads the vectors of the wire with what a client in Python has', async (t) => {
   const { code, errors } = await finished(runPython(t, '__test__/python/vectors.py'))
   t.is(code, 0, errors)
 })
@@ -69,7 +70,7 @@ const statsOf = async (client: PythonClient) =>
     network: { quality: string; latency_ms: number }
   }
 
-test('greets it and answers its hello', async (t) => {
+test.serial('greets it and answers its hello', async (t) => {
   const server = await startServer(t, { jwt: { secret } })
   const application = new Application(server)
   const client = await connectPython(t, server, { arguments: { token: await tokenOf('anna') } })
@@ -80,7 +81,7 @@ test('greets it and answers its hello', async (t) => {
   t.true(await client.call('is_fully_ready'))
 })
 
-test('publishes to it in the dialect that it speaks', async (t) => {
+test.serial('publishes to it in the dialect that it speaks', async (t) => {
   const { server, client } = await start(t)
   await client.subscribe(['news'])
   server.broadcast('news', { t: 'story', p: { title: 'Grüße 😀', n: 1.5 }, pri: 8, cid: 'c1' })
@@ -94,7 +95,7 @@ test('publishes to it in the dialect that it speaks', async (t) => {
   t.like(await client.next('news_snapshot'), { version: 1, category: 'S', signature: 'c2lnbmVk' })
 })
 
-test('tells it once what it subscribed to twice, in its URL and by a request', async (t) => {
+test.serial('tells it once what it subscribed to twice, in its URL and by a request', async (t) => {
   const { server, client, connId } = await start(t, { arguments: { topics: ['news', 'user:a,b'] } })
   await client.logged('Subscribed to: ')
   server.broadcast('user:a,b', { t: 'story', p: {} })
@@ -104,7 +105,7 @@ test('tells it once what it subscribed to twice, in its URL and by a request', a
   t.false(client.waiting.some(({ event }) => event?.type === 'story'))
 })
 
-test('tells it which topics it may not have', async (t) => {
+test.serial('tells it which topics it may not have', async (t) => {
   const { client, server } = await start(t, {}, { topics: { allow: ['news'] } })
   await client.call('subscribe', [['secrets']])
   await client.logged("Subscription failed for: ['secrets']")
@@ -117,13 +118,13 @@ test('tells it which topics it may not have', async (t) => {
   t.false(client.waiting.some(({ event }) => event?.type === 'secret'))
 })
 
-test('numbers what is sent to it alone, without a hole', async (t) => {
+test.serial('numbers what is sent to it alone, without a hole', async (t) => {
   const { server, client, connId } = await start(t)
   for (let n = 1; n <= 500; n++) server.sendEvent(connId, { t: 'note', p: { n } })
   for (let n = 1; n <= 500; n++) t.like(await client.next('note'), { sequence: n, payload: { n } })
 })
 
-test('hands on what it sends', async (t) => {
+test.serial('hands on what it sends', async (t) => {
   const { application, client, connId } = await start(t)
   t.true(await client.call('send', ['order', { qty: 100, note: 'Grüße 😀' }]))
   const event = await application.next('msg')
@@ -131,19 +132,34 @@ test('hands on what it sends', async (t) => {
   t.like(event.data, { t: 'order', c: 'U', v: 1, p: { qty: 100, note: 'Grüße 😀' } })
 })
 
-for (const [title, options] of [
+const ways: [title: string, options: PythonOptions][] = [
   ['', {}],
   [', packed', { query: '?format=msgpack' }],
   [', encrypted', { arguments: { encryption: true } }],
-] as const) {
-  test(`answers its pings, by which it knows the latency${title}`, async (t) => {
+]
+for (const [title, options] of ways) {
+  test.serial(`answers its pings, by which it knows the latency${title}`, async (t) => {
     const { client } = await start(t, { ...options, constants: { HEARTBEAT_INTERVAL: 0.02 } })
     await until('a latency', async () => (await statsOf(client)).network.quality !== 'unknown')
     t.true((await statsOf(client)).network.latency_ms >= 0)
   })
+
+  test.serial(`exchanges messages of each size with it by permessage-deflate${title}`, async (t) => {
+    const { server, application, client } = await start(t, options, { perMessageDeflate: true })
+    await client.logged('Server hello: ')
+    await client.subscribe(['news'])
+    for (const size of [2, 1_000, 10_000, 500_000]) {
+      const p = { text: randomBytes(size / 2).toString('hex') }
+      server.broadcast('news', { t: 'story', p })
+      t.deepEqual((await client.next('story')).payload, p)
+      t.true(await client.call('send', ['order', p]))
+      t.deepEqual((await application.next('msg')).data.p, p)
+    }
+    t.is((await statsOf(client)).reconnect_count, 0)
+  })
 }
 
-test('packs what it asked to have as MessagePack', async (t) => {
+test.serial('packs what it asked to have as MessagePack', async (t) => {
   const { server, relay, client, connId } = await start(t, { query: '?format=msgpack' })
   await client.subscribe(['news'])
   const p = { text: 'Grüße 😀', n: [0, -1, 1.5, 2 ** 40], none: null, yes: true, nested: { rows: 'x'.repeat(5_000) } }
@@ -156,7 +172,7 @@ test('packs what it asked to have as MessagePack', async (t) => {
   for (const _ of [1, 2]) t.is((await relay.heard.next(OP.binary)).payload.toString('latin1', 0, 2), 'M:')
 })
 
-test('compresses what is over the threshold, and nothing else', async (t) => {
+test.serial('compresses what is over the threshold, and nothing else', async (t) => {
   const { server, relay, client, connId } = await start(t)
   await client.subscribe(['news'])
   const small = { text: 'x'.repeat(500) }
@@ -181,27 +197,30 @@ test('compresses what is over the threshold, and nothing else', async (t) => {
   }
 })
 
-test('encrypts everything for it, and opens what it encrypts, under a new key after each reconnect', async (t) => {
-  const { server, application, relay, client, connId } = await start(t, { arguments: { encryption: true } })
-  const exchange = async (connId: string, round: number) => {
-    await client.logged('E2E encryption enabled')
-    server.broadcast('news', { t: 'story', p: { round, text: 'x'.repeat(5_000) } })
-    t.like(await client.next('story'), { category: 'U', version: 1, payload: { round } })
-    server.sendEvent(connId, { t: 'note', p: { round } })
-    t.like(await client.next('note'), { sequence: 1, payload: { round } })
-    for (const _ of [1, 2]) t.is((await relay.heard.next(OP.binary)).payload.toString('latin1', 0, 2), 'E:')
-    await client.call('send', ['order', { round }])
-    t.like((await application.next('msg')).data, { t: 'order', c: 'U', p: { round } })
-  }
-  await client.subscribe(['news'])
-  await exchange(connId, 1)
-  relay.cut()
-  const again = await application.next('connect')
-  await client.logged('Subscribed to: ')
-  await exchange(again.connId, 2)
-})
+test.serial(
+  'encrypts everything for it, and opens what it encrypts, under a new key after each reconnect',
+  async (t) => {
+    const { server, application, relay, client, connId } = await start(t, { arguments: { encryption: true } })
+    const exchange = async (connId: string, round: number) => {
+      await client.logged('E2E encryption enabled')
+      server.broadcast('news', { t: 'story', p: { round, text: 'x'.repeat(5_000) } })
+      t.like(await client.next('story'), { category: 'U', version: 1, payload: { round } })
+      server.sendEvent(connId, { t: 'note', p: { round } })
+      t.like(await client.next('note'), { sequence: 1, payload: { round } })
+      for (const _ of [1, 2]) t.is((await relay.heard.next(OP.binary)).payload.toString('latin1', 0, 2), 'E:')
+      await client.call('send', ['order', { round }])
+      t.like((await application.next('msg')).data, { t: 'order', c: 'U', p: { round } })
+    }
+    await client.subscribe(['news'])
+    await exchange(connId, 1)
+    relay.cut()
+    const again = await application.next('connect')
+    await client.logged('Subscribed to: ')
+    await exchange(again.connId, 2)
+  },
+)
 
-test('keeps what is for it until it has a key, in order', async (t) => {
+test.serial('keeps what is for it until it has a key, in order', async (t) => {
   const server = await startServer(t, { topics: { allow: ['news'] } })
   const application = new Application(server)
   const client = new PythonClient(t, server, { arguments: { encryption: true, topics: ['news'] } })
@@ -218,7 +237,7 @@ test('keeps what is for it until it has a key, in order', async (t) => {
   t.false(client.waiting.some(({ log }) => log?.includes('encryption not configured')))
 })
 
-test('lets nobody else change its key or its position, whatever an application relays', async (t) => {
+test.serial('lets nobody else change its key or its position, whatever an application relays', async (t) => {
   const { server, application, client } = await start(t, { arguments: { encryption: true } })
   await client.logged('E2E encryption enabled')
   await client.subscribe(['news'])
@@ -244,7 +263,7 @@ test('lets nobody else change its key or its position, whatever an application r
   t.deepEqual(await client.call('recovery_state'), {})
 })
 
-test('has it back with its topics after a restart, and what it said meanwhile', async (t) => {
+test.serial('has it back with its topics after a restart, and what it said meanwhile', async (t) => {
   const { server, relay, client } = await start(t, { reconnectDelay: 0.5 })
   await client.subscribe(['news', 'weather'])
   const next = await startServer(t, { topics: { allow: ['*'] } })
@@ -267,7 +286,7 @@ const ends: [title: string, end: (relay: Relay, client: PythonClient) => unknown
   ['an end of its own', (_, client) => client.call('force_reconnect'), 1000],
 ]
 for (const [title, end, code] of ends) {
-  test(`has it back with its topics after ${title}`, async (t) => {
+  test.serial(`has it back with its topics after ${title}`, async (t) => {
     const { server, application, relay, client, connId } = await start(t)
     await client.subscribe(['news'])
     await end(relay, client)
@@ -295,7 +314,7 @@ for (const [title, token, code] of [
   ['without a token', undefined, 'AUTH_REQUIRED'],
   ['with a token of somebody else', 'x.y.z', 'AUTH_FAILED'],
 ]) {
-  test(`keeps it out with 4401 ${title}`, async (t) => {
+  test.serial(`keeps it out with 4401 ${title}`, async (t) => {
     const server = await startServer(t, { jwt: { secret } })
     const client = new PythonClient(t, server, { arguments: token === undefined ? {} : { token } })
     client.open()
@@ -304,21 +323,21 @@ for (const [title, token, code] of [
   })
 }
 
-test('leaves it in when its token ends, unless the server says otherwise', async (t) => {
+test.serial('leaves it in when its token ends, unless the server says otherwise', async (t) => {
   const [patient, strict] = [
     await startServer(t, { jwt: { secret } }),
     await startServer(t, { jwt: { secret }, tokenExpiry: 'all' }),
   ]
   const token = await tokenOf('anna', { exp: Math.floor(Date.now() / 1000) + 6 })
   const options = { arguments: { token } }
-  const [left, ended] = await Promise.all([connectPython(t, patient, options), connectPython(t, strict, options)])
+  const [ended, left] = [await connectPython(t, strict, options), await connectPython(t, patient, options)]
   t.like((await ended.next('error')).payload, { code: 'AUTH_EXPIRED' })
   await assertGivenUp(t, ended, 4401)
   t.is(await left.call('state'), 'connected')
   t.is(patient.getConnectionCount(), 1)
 })
 
-test('keeps it out with 4403 when it is disconnected, or replaced by another of the same user', async (t) => {
+test.serial('keeps it out with 4403 when it is disconnected, or replaced by another of the same user', async (t) => {
   const server = await startServer(t, { jwt: { secret }, maxConnectionsPerUser: 1 })
   const application = new Application(server)
   const options = { arguments: { token: await tokenOf('anna') } }
@@ -332,7 +351,7 @@ test('keeps it out with 4403 when it is disconnected, or replaced by another of 
   await assertGivenUp(t, disconnected, 4403)
 })
 
-test('sends it away with 4429 at the limit of its user, until there is room', async (t) => {
+test.serial('sends it away with 4429 at the limit of its user, until there is room', async (t) => {
   const limit = { maxConnectionsPerUser: 1, connectionLimitPolicy: 'refuse' } as const
   const server = await startServer(t, { jwt: { secret }, ...limit })
   const application = new Application(server)
@@ -376,13 +395,13 @@ test('keeps it from thinking that the server is gone', async (t) => {
   )
 })
 
-test('answers its request for a snapshot', async (t) => {
+test.serial('answers its request for a snapshot', async (t) => {
   const { client } = await start(t)
   await client.call('request_snapshot', [['news']])
   t.like((await client.next('snapshot_complete')).payload, { success: true, count: 0, topics: ['news'] })
 })
 
-test('answers its requests, each with the id that it gave', async (t) => {
+test.serial('answers its requests, each with the id that it gave', async (t) => {
   const { client } = await start(t)
   const requests: [type: string, payload: object, answer: string][] = [
     ['health_check', {}, 'health_check_response'],
@@ -399,7 +418,7 @@ test('answers its requests, each with the id that it gave', async (t) => {
   }
 })
 
-test('takes its batches apart', async (t) => {
+test.serial('takes its batches apart', async (t) => {
   const { application, client } = await start(t)
   const messages = [1, 2, 3].map((n) => ['order', { n }])
   await client.call('send_batch', [messages])
@@ -407,7 +426,7 @@ test('takes its batches apart', async (t) => {
   t.like((await client.next('batch_message_result')).payload, { total: 3, successful: 3, failed: 0 })
 })
 
-test('serves its blocking half as well', async (t) => {
+test.serial('serves its blocking half as well', async (t) => {
   const { server, application, client } = await start(t, { isAsync: false })
   await client.subscribe(['news'])
   server.broadcast('news', { t: 'story', p: { n: 1 } })

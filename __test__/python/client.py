@@ -10,12 +10,18 @@ import inspect
 import json
 import logging
 import sys
+import threading
 
 from wse_client import AsyncWSEClient, ReconnectConfig, SyncWSEClient, WSEEvent, connection
 
 
+# The synchronous client logs in a thread of its own.
+saying = threading.Lock()
+
+
 def say(line):
-    print(json.dumps(line, default=as_json), flush=True)
+    with saying:
+        print(json.dumps(line, default=as_json), flush=True)
 
 
 def as_json(value):
