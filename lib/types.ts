@@ -142,7 +142,7 @@ export interface ServerOptions {
   compression?:
     | boolean
     | {
-        /** Messages up to this length leave as they are. Default: 1 024. */
+        /** Messages up to this length leave as they are; 0: each one is compressed. Default: 1 024. */
         thresholdBytes?: number
         /** From 1, fast, to 9, small; 0 is off. Default: 6. */
         level?: number
@@ -174,7 +174,8 @@ export interface ServerOptions {
   envelope?: boolean
   /**
    * `echo` sends every message back as it came, for conformance tools: no envelope, no authentication, no events, and
-   * by default messages of up to 16 MiB in any number of fragments at any rate. Default: `app`.
+   * by default messages of up to 16 MiB in any number of fragments at any rate, all of them compressed where
+   * `perMessageDeflate` is agreed on. Default: `app`.
    */
   mode?: 'app' | 'echo'
   /** Threads that own connections. Default: cores − 1, at least 1. */
