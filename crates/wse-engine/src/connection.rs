@@ -101,6 +101,8 @@ pub struct Connection<S> {
     pub phase: Phase,
     /// The unfinished inbound frame or message.
     pub reader: FrameReader,
+    /// What was read and not looked at yet, because enough has come out of what was before.
+    pub unread: Box<[u8]>,
     /// permessage-deflate, where it has agreed on it.
     pub deflate: Option<Box<Deflate>>,
     /// What leaves in this turn.
@@ -188,7 +190,7 @@ impl<S> Connection<S> {
 impl<S: Socket> Connection<S> {
     /// Whether something that was read has not been looked at yet.
     pub fn has_unread(&self) -> bool {
-        self.deflate.as_ref().is_some_and(|deflate| deflate.has_unread())
+        !self.unread.is_empty()
     }
 
     /// Whether something that was written has not left yet.

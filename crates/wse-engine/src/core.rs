@@ -54,6 +54,8 @@ pub struct Core {
     pub(crate) deflate: Pool,
     /// Bytes that came out of compressed messages in this read.
     pub(crate) inflated: usize,
+    /// Bytes that were sealed in this turn.
+    pub(crate) sealed: usize,
     pub(crate) dirty: Vec<u32>,
     pub(crate) ended: Vec<u32>,
     pub(crate) stalled: Vec<ConnectionKey>,
@@ -86,6 +88,7 @@ impl Core {
             random,
             deflate: Pool::default(),
             inflated: 0,
+            sealed: 0,
             dirty: Vec::new(),
             ended: Vec::new(),
             stalled: Vec::new(),
@@ -113,7 +116,8 @@ impl Core {
                 }
                 break;
             }
-            if let Some(mut unread) = conn.deflate.as_mut().and_then(|deflate| deflate.take_unread()) {
+            if conn.has_unread() {
+                let mut unread = std::mem::take(&mut conn.unread);
                 self.received(conn, &mut unread);
                 continue;
             }

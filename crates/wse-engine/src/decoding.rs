@@ -1,6 +1,8 @@
 //! What a client's binary message says, whatever carries it (PROTOCOL §5).
 //!
-//! Opens it and hands the text on; what is none of the protocol's forms is the application's own bytes.
+//! Opens it and hands the text on; what is none of the protocol's forms is the application's own bytes. A little of the
+//! wire can become much, so this also says when enough has come out for now: the rest of what was read waits, as it
+//! came, for the connection's next turn.
 
 use crate::connection::{Connection, Socket};
 use crate::core::Core;
@@ -15,6 +17,17 @@ use wse_protocol::scan::{self, ScanError};
 
 /// Memory that a large message leaves behind for the next one, in bytes.
 const SPARE: usize = 64 << 10;
+
+/// Bytes that may come out of a connection's messages before others have their turn: as many as are read at once.
+const MOST_INFLATED: usize = 256 << 10;
+/// What a message may always contain, however short it came: a line of one repeated letter is no attack.
+const HARMLESS_BYTES: usize = 64 << 10;
+
+/// What one compressed message of `len` bytes may contain.
+pub(crate) fn inflate_limits(max_bytes: usize, len: usize) -> InflateLimits {
+    let InflateLimits { max_ratio, .. } = InflateLimits::default();
+    InflateLimits { max_bytes, max_ratio: max_ratio.max(HARMLESS_BYTES / len.max(1)) }
+}
 
 /// What opens binary messages, for one thread.
 #[derive(Debug, Default)]
@@ -58,6 +71,28 @@ impl Core {
         self.decoder.text = text;
     }
 
+    /// Whether the rest of what was read has to wait: so much has come out of messages, or the application has enough.
+    pub(crate) fn has_enough<S>(&self, conn: &Connection<S>) -> bool {
+        conn.is_stalled || self.has_inflated_enough()
+    }
+
+    /// Whether so much has come out of messages that others have their turn.
+    pub(crate) fn has_inflated_enough(&self) -> bool {
+        self.inflated >= MOST_INFLATED
+    }
+
+    /// Keeps what was read and has to wait: for the application, or for the next turn. Of a connection that is over
+    /// nothing is read any more.
+    pub(crate) fn leave_unread<S>(&mut self, conn: &mut Connection<S>, bytes: &[u8]) {
+        if !conn.is_open() || bytes.is_empty() {
+            return;
+        }
+        conn.unread = bytes.into();
+        if !conn.is_stalled {
+            self.again.push(conn.key);
+        }
+    }
+
     /// Closes a connection that broke a rule or a limit.
     pub(crate) fn violated<S: Socket>(&mut self, conn: &mut Connection<S>, code: u16, reason: &str) {
         count(&self.shared.metrics.protocol_errors_total, 1);
@@ -87,10 +122,14 @@ impl Core {
                 return self.unseal(conn, text).ok_or(Unreadable::Done);
             }
             Form::Compressed => {
-                let limits = InflateLimits { max_bytes, ..InflateLimits::default() };
+                let limits = inflate_limits(max_bytes, body.len());
                 let inflater =
                     self.decoder.inflater.get_or_insert_with(|| Box::new(Inflater::new(Format::Zlib)));
-                match inflater.inflate(body, &limits, text) {
+                let inflated = inflater.inflate(body, &limits, text);
+                // What came to nothing was work too.
+                let in_vain = body.len().saturating_mul(limits.max_ratio).min(MOST_INFLATED);
+                self.inflated += if inflated.is_ok() { text.len() } else { in_vain };
+                match inflated {
                     Ok(()) => Ok(&text[..]),
                     Err(InflateError::TooLarge) => {
                         Err(Unreadable::Closed(close::TOO_LARGE, "a compressed message is too large inside"))
@@ -99,7 +138,10 @@ impl Core {
                 }
             }
             Form::Msgpack => match msgpack::decode(body, max_bytes, text) {
-                Ok(()) => Ok(&text[..]),
+                Ok(()) => {
+                    self.inflated += text.len();
+                    Ok(&text[..])
+                }
                 // Nothing but an attack looks like this, whether it has a prefix or not.
                 Err(MsgpackError::TooDeep) => {
                     return Err(Unreadable::Closed(close::INVALID_DATA, "MessagePack is nested too deeply"));

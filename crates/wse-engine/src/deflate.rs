@@ -47,8 +47,6 @@ pub struct Deflate {
     inflater: Option<Box<Inflater>>,
     /// Compresses what leaves, where the server keeps its window.
     writer: Option<Box<Writer>>,
-    /// What was read of the socket and not looked at yet, because enough has come out of what was before.
-    unread: Vec<u8>,
 }
 
 impl Deflate {
@@ -60,7 +58,6 @@ impl Deflate {
             client: agreement.client,
             inflater: None,
             writer: keeps_window.then(|| Box::new(Writer::new(agreement.server, compression))),
-            unread: Vec::new(),
         }
     }
 
@@ -80,16 +77,6 @@ impl Deflate {
     /// Passes on to `socket` what waits here.
     pub fn flush<S: Socket>(&mut self, socket: &mut S) -> io::Result<()> {
         self.writer.as_mut().map_or(Ok(()), |writer| writer.flush(socket))
-    }
-
-    /// Whether something was read and not looked at.
-    pub fn has_unread(&self) -> bool {
-        !self.unread.is_empty()
-    }
-
-    /// Takes what was read and not looked at, if there is any.
-    pub fn take_unread(&mut self) -> Option<Vec<u8>> {
-        self.has_unread().then(|| std::mem::take(&mut self.unread))
     }
 
     /// The format of the messages that it shares with others; `None`: it shares none.

@@ -20,6 +20,9 @@ use wse_protocol::message::{EncryptionResponse, KeyRotationResponse, ServerMessa
 const PATIENCE_MS: u64 = 10_000;
 /// The least time between two exchanges of keys, in milliseconds: each costs as much as a thousand messages.
 const EXCHANGE_MS: u64 = 1_000;
+/// Sealed bytes of one turn that are written at its end; beyond, each message is when it is sealed, so that a fan-out to
+/// many never stands in memory as a whole.
+const MOST_SEALED: usize = 1 << 20;
 /// Messages that cannot be opened before the connection is closed.
 const MAX_FAILURES: u8 = 3;
 
@@ -245,6 +248,11 @@ impl Core {
         let frame = Payload::new(OpCode::Binary, bytes, None, Some(charge)).into_frame(None).0;
         let number = self.turn.add(frame, topic.clone(), SEALED);
         self.queue(conn, number);
+        self.sealed += length;
+        if self.sealed >= MOST_SEALED {
+            self.flush(conn);
+            self.turn.forget(number);
+        }
         if left == 0 {
             self.schedule(conn);
         }

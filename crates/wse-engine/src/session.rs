@@ -138,7 +138,13 @@ impl Core {
             Message::Binary(_) | Message::Text(_) if !is_within_rate => {}
             Message::Binary(payload) if self.is_echo() => self.echo(conn, OpCode::Binary, payload),
             Message::Text(text) if self.is_echo() => self.echo(conn, OpCode::Text, text.as_bytes()),
-            Message::Binary(payload) => self.heard_binary(conn, payload),
+            Message::Binary(payload) => {
+                let before = self.inflated;
+                self.heard_binary(conn, payload);
+                if self.inflated > before && self.has_enough(conn) {
+                    return ControlFlow::Break(());
+                }
+            }
             Message::Text(text) => self.heard_text(conn, text),
         }
         ControlFlow::Continue(())

@@ -111,6 +111,7 @@ impl<S: Socket> Shard<S> {
             high: 0,
             phase: Phase::Handshake(Box::new(handshake)),
             reader: FrameReader::new(),
+            unread: Box::default(),
             pending: Pending::NONE,
             backlog: None,
             topics: Vec::new(),
@@ -435,6 +436,7 @@ impl<S: Socket> Shard<S> {
             core.flush(conn);
         }
         core.dirty = dirty;
+        core.sealed = 0;
         core.turn.clear();
     }
 

@@ -98,6 +98,12 @@ impl Turn {
         pending.last = link;
     }
 
+    /// Forgets the bytes of frame `number`, which nobody's chain holds any more.
+    pub fn forget(&mut self, number: u32) {
+        let (lane, place) = split(number);
+        self.lanes[lane].frames[place] = (Frame::ready(Vec::new()), None);
+    }
+
     /// The frame `number` and its topic.
     pub fn frame(&self, number: u32) -> (&Frame, Option<&Arc<Topic>>) {
         let (lane, place) = split(number);

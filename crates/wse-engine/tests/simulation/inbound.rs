@@ -8,6 +8,7 @@ use wse_engine::Config;
 use wse_engine::config::InboundLimits;
 use wse_engine::heartbeat::Heartbeat;
 use wse_engine::inbound::Kind;
+use wse_protocol::compress::{Deflater, Format};
 
 fn with_room(max_bytes: usize, max_bytes_per_connection: usize) -> World {
     let inbound = InboundLimits { max_bytes, max_bytes_per_connection };
@@ -316,4 +317,31 @@ fn requests_have_the_credit_of_other_events() {
         world.settle();
     }
     assert_eq!(requests, 500);
+}
+
+#[test]
+fn what_comes_out_of_compressed_messages_stays_within_the_bounds_of_what_waits() {
+    let mut world = with_room(1 << 20, 256 << 10);
+    world.set_consumer(true);
+    let text = format!(r#"{{"t":"x","p":"{}"}}"#, "a".repeat(60_000));
+    let mut compressed = b"C:".to_vec();
+    Deflater::new(Format::Zlib, 6).deflate(text.as_bytes(), &mut compressed);
+    let messages = 100;
+    let wire = frame(BINARY, &compressed, true).repeat(messages);
+    let clients = (0..5).map(|_| world.connect()).collect::<Vec<_>>();
+    for client in &clients {
+        client.write(&wire);
+        world.settle();
+        let waiting = world.shared.desks[0].inbound.bytes();
+        assert!(waiting <= 2 << 20, "{waiting} bytes wait");
+    }
+    let mut heard = 0;
+    while let Some(events) = world.take_batch() {
+        heard += events.iter().filter(|event| event.kind == Kind::Message).count();
+        world.settle();
+    }
+    assert_eq!(heard, messages * clients.len(), "nothing is lost");
+    clients[0].ping(b"alive");
+    world.settle();
+    assert_eq!(clients[0].payloads(crate::client::PONG), [b"alive"]);
 }

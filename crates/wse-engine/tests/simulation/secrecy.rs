@@ -378,6 +378,23 @@ fn no_nonce_comes_twice_and_each_connection_has_its_own_key() {
 }
 
 #[test]
+fn a_sealed_publication_to_many_never_stands_in_memory_as_a_whole() {
+    let mut world = World::new(Config { memory_budget_bytes: 4 << 20, ..settings() });
+    let mut listeners =
+        (0..50).map(|_| Listener::connect_to(&mut world, "encryption=true", "news")).collect::<Vec<_>>();
+    for n in 0..3 {
+        // All copies together are more than twice the budget.
+        assert!(world.publish_number("news", n, 200 << 10));
+    }
+    world.settle();
+    for listener in &mut listeners {
+        assert_eq!(listener.numbers("news"), [0, 1, 2]);
+        assert_eq!(listener.client.told("gap").len(), 0);
+    }
+    assert_eq!(world.shared.budget.used(), 0);
+}
+
+#[test]
 fn an_encrypted_reader_that_is_slow_loses_no_secret_either() {
     let outbound = OutboundLimits { max_messages: 10, max_bytes: 0, slow_timeout_ms: 10_000 };
     let mut world = World::new(Config { outbound, ..settings() });
