@@ -223,7 +223,9 @@ fn upgrade(
         fields.get("sec-websocket-key").filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16));
     let Some(key) = key else { return refused(Refusal::Key) };
     let offered = || fields.values("sec-websocket-protocol").flat_map(|line| line.split(',')).map(str::trim);
-    let (speech, protocol) = Speech::of_request(query, offered()).map_err(Answer::Refused)?;
+    // A plain WebSocket's query is the application's own.
+    let wishes = if config.envelope { query } else { "" };
+    let (speech, protocol) = Speech::of_request(wishes, offered()).map_err(Answer::Refused)?;
     let tokens = match &config.auth {
         Auth::Jwt(tokens) => Some(tokens),
         Auth::Hook | Auth::Anonymous => None,
@@ -499,6 +501,9 @@ mod tests {
             "400"
         );
         assert_eq!(refusal(ask("/wse?protocol_version=3", "", &config)), Refusal::Dialect);
+        let plain = Config { envelope: false, ..self::config() };
+        let speech = ask("/wse?protocol_version=3&format=msgpack", "", &plain).expect("no refusal").speech;
+        assert_eq!(speech, Speech::default(), "the query is the application's");
         assert!(matches!(ask("/wse/health", "", &config), Err(Answer::Health)));
     }
 
