@@ -42,6 +42,8 @@ export default defineConfig({
           'handlers',
           'python',
           'tls',
+          'encryption',
+          'compression',
           'slow-readers',
           'processes',
           'logging',
