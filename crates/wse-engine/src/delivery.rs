@@ -114,6 +114,7 @@ impl Core {
     /// one message for all who miss it, which leaves whatever the budget says.
     pub(crate) fn miss<S>(&mut self, conn: &mut Connection<S>, publication: &mut Publication) {
         count(&self.shared.metrics.budget_refused_total, 1);
+        self.shared.desks[self.index].seats.miss(conn.key);
         self.note(conn, Event::Overload(Overload::Memory));
         if let Some(backlog) = &mut conn.backlog {
             return backlog.miss(publication.topic.as_ref());

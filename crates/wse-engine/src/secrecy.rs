@@ -227,6 +227,7 @@ impl Core {
         if let Some(held) = &mut secrecy.held {
             if !held.push(frame, topic.as_ref(), &self.shared.config.outbound, self.now.millis) {
                 count(&self.shared.metrics.outbound_refused_total, 1);
+                self.shared.desks[self.index].seats.miss(conn.key);
             }
             return;
         }

@@ -109,6 +109,7 @@ fn what_waits_for_a_key_has_the_bounds_of_a_queue_and_its_holes_are_told() {
     (0..50).for_each(|n| assert!(world.publish("news", &secret(n))));
     world.pass(1_000);
     assert_eq!(value(&world.shared.metrics.outbound_refused_total), 40);
+    assert_eq!(world.shared.desks[0].seats.missed(listener.client.key()), 40);
     listener.hello();
     assert!(world.publish("news", &secret(50)));
     world.settle();

@@ -300,6 +300,7 @@ fn a_form_for_which_there_is_no_room_is_missed_told_and_has_room_again_later() {
             assert_eq!((listener.numbers("news"), listener.missed()), (vec![], 1), "{query}");
             let gap = &listener.client.told("gap")[0];
             assert_eq!((&gap["topic"], &gap["reason"]), (&json!("news"), &json!("overload")), "{query}");
+            assert_eq!(world.shared.desks[0].seats.missed(listener.client.key()), 1, "{query}");
         }
         assert_eq!(value(&world.shared.metrics.budget_refused_total), 2, "{query}");
         assert_eq!(world.shared.budget.used(), 0, "{query}");
