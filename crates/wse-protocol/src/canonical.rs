@@ -72,8 +72,14 @@ impl<'a> Json<'a> {
     }
 }
 
-/// The JSON library escapes what ECMAScript escapes, in the same way.
+/// The JSON library escapes what ECMAScript escapes, in the same way. Most strings have nothing to escape.
 fn write_string(string: &str, out: &mut String) {
+    if string.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push('"');
+        out.push_str(string);
+        out.push('"');
+        return;
+    }
     out.push_str(&serde_json::to_string(string).expect("text is always JSON"));
 }
 

@@ -462,6 +462,9 @@ pub enum TicketError {
     /// It is good for something else.
     #[error("the ticket is of another type")]
     WrongKind,
+    /// The tickets of its user were taken back after it was made.
+    #[error("the ticket was revoked")]
+    Revoked,
     /// It was good once.
     #[error("the ticket expired {ago_ms} ms ago")]
     Expired {

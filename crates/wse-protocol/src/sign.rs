@@ -67,6 +67,12 @@ impl SigningKey {
         &self.kid
     }
 
+    /// The most that [`SigningKey::sign`] adds to an envelope, in bytes.
+    pub fn overhead(&self) -> usize {
+        let kid = serde_json::Value::from(self.kid.as_str()).to_string();
+        r#","sig":{"kid":,"ts":9007199254740991,"nonce":"","mac":""}"#.len() + kid.len() + 22 + 43
+    }
+
     /// The envelope with a signature of the moment `at` as its last member; its own bytes stay as they are.
     ///
     /// `nonce` must never have been used before; 16 random bytes are. An envelope that has a `sig`, ours
@@ -98,6 +104,16 @@ impl SigningKey {
     }
 }
 
+/// A signature that holds, but may be a repetition.
+#[derive(Debug)]
+#[must_use = "a signature that holds is believed once: its nonce has to be held against those that were seen"]
+pub struct Authentic<'k> {
+    /// The key.
+    pub key: &'k SigningKey,
+    /// What is never used twice.
+    pub nonce: [u8; NONCE_LEN],
+}
+
 /// Says which of `keys` signed the envelope, at most [`TOLERANCE`] before or after `now`, and with a nonce
 /// that `nonces` had not seen. It has then.
 ///
@@ -108,6 +124,18 @@ pub fn verify<'k>(
     now: Timestamp,
     nonces: &mut Nonces,
 ) -> Result<&'k SigningKey, SignError> {
+    let authentic = authenticate(keys, envelope, now)?;
+    nonces.insert(authentic.nonce, now)?;
+    Ok(authentic.key)
+}
+
+/// The first part of [`verify`], which is nearly all of its work: for whoever shares a window with others and has
+/// to lock it, for [`Nonces::insert`] alone.
+pub fn authenticate<'k>(
+    keys: &'k [SigningKey],
+    envelope: &str,
+    now: Timestamp,
+) -> Result<Authentic<'k>, SignError> {
     let mut members = members(envelope)?;
     let place = find(&members, "sig").map_err(|_| SignError::Unsigned)?;
     let Json::Object(signature) = &mut members[place].1 else {
@@ -120,8 +148,7 @@ pub fn verify<'k>(
         return Err(SignError::Stale { off_by_ms });
     }
     hmac::verify(&key.key, canonical(members).as_bytes(), &read.mac).map_err(|_| SignError::Forged)?;
-    nonces.insert(read.nonce, now)?;
-    Ok(key)
+    Ok(Authentic { key, nonce: read.nonce })
 }
 
 /// The members of `sig`, read.

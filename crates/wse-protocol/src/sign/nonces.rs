@@ -6,6 +6,9 @@ use super::{NONCE_LEN, TOLERANCE};
 use crate::envelope::Timestamp;
 use crate::error::SignError;
 
+/// Nonces for which there stays room when there are none.
+const SPARE: usize = 1_024;
+
 /// A bounded window of nonces.
 ///
 /// One for everybody who has the keys: what was sent over one connection is a repetition on another too.
@@ -36,11 +39,14 @@ impl Nonces {
         self.order.is_empty()
     }
 
-    /// Remembers `nonce`, whose signature is believed at `now`.
-    pub(super) fn insert(&mut self, nonce: [u8; NONCE_LEN], now: Timestamp) -> Result<(), SignError> {
+    /// Remembers `nonce`, whose signature is believed at `now`; an error: it has been seen, or there is no room.
+    pub fn insert(&mut self, nonce: [u8; NONCE_LEN], now: Timestamp) -> Result<(), SignError> {
         while let Some((_, old)) = self.order.front().filter(|(last, _)| *last < now) {
             self.seen.remove(old);
             self.order.pop_front();
+        }
+        if self.order.capacity() > SPARE && self.order.len() < self.order.capacity() / 4 {
+            self.order.shrink_to(SPARE);
         }
         if self.seen.contains(&nonce) {
             return Err(SignError::Replayed);
