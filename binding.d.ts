@@ -102,6 +102,9 @@ export declare function inboundDepth(handle: number): number
 /** Whether the engine has what it needs to tell who connects. */
 export declare function isReady(handle: number): boolean
 
+/** A token for a connection, or, with topics, one that grants them; none: it is gone, or its user's token has ended. */
+export declare function issueToken(handle: number, id: string, topics?: Array<string> | undefined | null): string | null
+
 /** Takes the lines for the logger, as a JSON list of `[level, event, fields]`. */
 export declare function lines(handle: number): string
 
@@ -132,6 +135,9 @@ export declare function release(handle: number): void
  */
 export declare function replies(handle: number): string
 
+/** Takes back the tokens of a user. */
+export declare function revokeTokens(handle: number, user: string): void
+
 /** Sends text to one connection; the bytes queued, or -1: it is gone, or its queue refuses. */
 export declare function send(handle: number, id: string, text: string): number
 
@@ -149,6 +155,9 @@ export declare function setConsumer(handle: number, present: boolean): void
 
 /** Checks tokens with the keys of a JSON Web Key Set from now on; after an error with those of before. */
 export declare function setKeys(handle: number, jwks: string): void
+
+/** Signs an envelope (JSON) at `unix_ms`; `nonce` must be new. */
+export declare function signEnvelope(envelope: string, kid: string, secret: string, unixMs: number, nonce: Uint8Array): string
 
 /** Starts an engine with the options `config` (JSON, complete); returns its handle. */
 export declare function start(config: string, wake: () => unknown): number
@@ -197,6 +206,15 @@ export declare function unsubscribe(handle: number, id: string, topics?: Array<s
 
 /** What checks tokens by the options `config` (JSON, as those of an engine). */
 export declare function verifier(config: string): ExternalObject<Verifier>
+
+/**
+ * Whether one of the keys signed an envelope, at the time of `unix_ms` or near it. Whether the signature is a
+ * repetition is not known here.
+ */
+export declare function verifyEnvelope(envelope: string, kids: Array<string>, secrets: Array<string>, unixMs: number): void
+
+/** What a good token of the type `session` or `topic` says, as JSON. */
+export declare function verifyToken(handle: number, token: string, isOfTopics: boolean): string | null
 
 /** Asks to be woken for the next batch; true: one waits already. */
 export declare function wait(handle: number): boolean

@@ -7,6 +7,7 @@ export { type ErrorCode, WseError } from './lib/errors.js'
 export { decodeJwt, encodeJwt, type JwtClaims } from './lib/jwt.js'
 export type { JwtAlgorithm } from './lib/keys.js'
 export { WseServer } from './lib/server.js'
+export { type EnvelopeSignature, signEnvelope, verifyEnvelope } from './lib/sign.js'
 export {
   type DomainEvent,
   EventMapping,

@@ -3,7 +3,7 @@ import test from 'ava'
 import { WseServer } from 'wse-server'
 import { Signer } from './harness/tokens.js'
 
-const later = ['recovery', 'presence', 'redis', 'subscribeOnConnect', 'tickets']
+const later = ['recovery', 'presence', 'redis', 'subscribeOnConnect']
 for (const option of [...later, 'pathh', 'Path']) {
   test(`refuses the option ${option} by name, because this version does not know it`, (t) => {
     const error = t.throws(() => new WseServer({ [option]: {} } as never), { code: 'WSE_OPTION_UNKNOWN' })
@@ -17,6 +17,8 @@ test('refuses an unknown option inside another one', (t) => {
 })
 
 const elliptic = new Signer('ES256', '').publicPem
+
+const longKey = (kid: string) => ({ kid, secret: 's'.repeat(32) })
 
 const invalid: [path: string, options: object][] = [
   ['path', { path: 'wse' }],
@@ -55,6 +57,19 @@ const invalid: [path: string, options: object][] = [
   ['rateLimit.perSecond', { rateLimit: { perSecond: -1 } }],
   ['outbound.maxBytes', { outbound: { maxBytes: Number.POSITIVE_INFINITY } }],
   ['topics.allow', { topics: { allow: 'chat' } }],
+  ['signing.keys', { signing: { types: ['*'] } }],
+  ['signing.keys', { signing: { keys: [], types: ['*'] } }],
+  ['signing.keys[0]', { signing: { keys: [{ kid: 'a' }], types: ['*'] } }],
+  ['signing.keys[0]', { signing: { keys: [{ kid: 'a', secret: 'short' }], types: ['*'] } }],
+  ['signing.keys[1]', { signing: { keys: [longKey('a'), longKey('k'.repeat(65))], types: ['*'] } }],
+  ['signing.keys', { signing: { keys: [longKey('a'), longKey('a')], types: ['*'] } }],
+  ['signing.types', { signing: { keys: [longKey('a')] } }],
+  ['signing.types', { signing: { keys: [longKey('a')], types: [] } }],
+  ['signing.require', { signing: { keys: [longKey('a')], types: ['*'], require: 'v1' } }],
+  ['signing', { envelope: false, signing: { keys: [longKey('a')], types: ['*'] } }],
+  ['signing', { mode: 'echo', signing: { keys: [longKey('a')], types: ['*'] } }],
+  ['tickets.secret', { tickets: { secret: 'short' } }],
+  ['tickets.secret', { tickets: { secret: 7 } }],
   ['envelope', { envelope: 'no' }],
   ['perMessageDeflate', { perMessageDeflate: 'yes' }],
   ['perMessageDeflate', { perMessageDeflate: true, compression: false }],

@@ -78,8 +78,10 @@ test('hands out the same objects to import and to require', async (t) => {
     'WseServer',
     'decodeJwt',
     'encodeJwt',
+    'signEnvelope',
     'transformEvent',
     'transformEvents',
+    'verifyEnvelope',
   ])
   t.deepEqual(imported, required)
   t.true(isSame)

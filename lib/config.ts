@@ -124,6 +124,37 @@ const perMessageDeflate: Field = Object.assign(
   { members: windows.members },
 )
 
+/** The most keys that signatures are made and read with: those of today, and those that go. */
+const MOST_KEYS = 16
+
+const signatures = group({
+  keys: inCode((value, path) => {
+    const named = group({ kid: text(null), secret: text(null) })
+    if (!Array.isArray(value) || value.length === 0 || value.length > MOST_KEYS) {
+      throw invalid(path, `a list of 1 to ${MOST_KEYS} keys: { kid, secret }`)
+    }
+    const keys = value.map(
+      (key, place) => named(key, `${path}[${place}]`) as { kid: string | null; secret: string | null },
+    )
+    const lacking = keys.findIndex(({ kid, secret }) => kid === null || secret === null)
+    if (lacking >= 0) throw invalid(`${path}[${lacking}]`, '{ kid, secret }')
+    if (new Set(keys.map(({ kid }) => kid)).size < keys.length) throw invalid(path, 'a kid of its own for each key')
+    return keys
+  }),
+  types: readBy(listOf, (value, path) => {
+    const types = texts(value, path) as string[]
+    if (types.length > 0) return types
+    throw invalid(path, "a list of types, as globs: ['order_*']")
+  }),
+  require: readBy(
+    (text) => (text === 'all' ? text : truthOf(text)),
+    (value = true, path) => {
+      if (typeof value === 'boolean' || value === 'all') return value
+      throw invalid(path, "true, false or 'all'")
+    },
+  ),
+})
+
 /** A text that means something else; what `read` throws says why it does not. */
 const meaning =
   (expected: string, read: (value: string) => unknown): Field =>
@@ -220,6 +251,8 @@ const schema: Schema = {
   memoryBudgetBytes: whole(512 << 20),
   compression,
   perMessageDeflate,
+  signing: optional(signatures),
+  tickets: group({ secret: text(null) }),
   topics: group({ allow: texts, deny: texts }),
   envelope: flag(true),
   mode: oneOf('app', 'echo'),
@@ -345,6 +378,9 @@ export function settings(options: ServerOptions): Settings {
   const tokens = complete.jwt as Tokens | null
   if (tokens && complete.authenticate) {
     throw new WseError('WSE_OPTION_INVALID', 'options jwt and authenticate both say who connects: give one of them')
+  }
+  if (complete.signing && !complete.envelope) {
+    throw new WseError('WSE_OPTION_INVALID', 'options signing and envelope: only envelopes are signed')
   }
   // The engine keeps nothing that nobody will be told.
   const told = logger && logLevel !== 'silent' ? logLevel : undefined

@@ -40,6 +40,7 @@ import type {
   ServerOptions,
   SubscribeResult,
   TlsOptions,
+  VerifiedToken,
 } from './types.js'
 
 /** A connection that waits for the application's word. */
@@ -54,8 +55,13 @@ interface Look {
   readonly look: number
 }
 
+/** A message was not sent, because it cannot be signed; why. */
+interface Unsigned {
+  readonly unsigned: string
+}
+
 /** What the addon answers and asks: see `replies` in its `drain.rs`. Null: a shard has ended. */
-type Reply = number | [request: number, refused: string[]] | Question | Look | null
+type Reply = number | [request: number, refused: string[]] | Question | Look | Unsigned | null
 
 /**
  * A real-time server: sockets, heartbeats, limits and fan-out on Rust threads, events in batches.
@@ -424,6 +430,37 @@ export class WseServer {
     return this.#isGone ? 0 : translated(() => native.subscriberCount(this.#handle, topic))
   }
 
+  // ---- tokens ----
+
+  /**
+   * A token for an open connection; null: it is gone, or its user's own token has ended. Without `topics` it lets its
+   * holder act for the connection beside its socket, for 24 hours; with `topics` it lets the user subscribe to them,
+   * for an hour, whatever `topics.allow` says. It ends with the user's own token, and is worth nothing as a login.
+   *
+   * Throws `WSE_OPTION_INVALID` when `topics` is no list of texts, `WSE_TOPIC_INVALID`, `WSE_TOKEN_INVALID` when it names
+   * a glob, or so many topics that the token would have more than 8 192 bytes.
+   */
+  issueToken(connId: string, { topics }: { topics?: readonly string[] } = {}): string | null {
+    const granted = topics === undefined ? undefined : topicsOf(topics)
+    return this.#isGone ? null : translated(() => native.issueToken(this.#handle, connId, granted))
+  }
+
+  /**
+   * What a token says that this server has issued, or another instance with the same `tickets.secret`; null: it is
+   * none of those, has ended, was revoked, or is of the other type.
+   */
+  verifyToken(token: string, type: 'session' | 'topic' = 'session'): VerifiedToken | null {
+    const json = this.#isGone ? null : translated(() => native.verifyToken(this.#handle, token, type === 'topic'))
+    if (json === null) return null
+    const verified = JSON.parse(json) as JsonObject
+    return { ...verified, expiresAt: new Date(verified.expiresAt) } as VerifiedToken
+  }
+
+  /** Takes back every token that a user has so far, on this instance. Connections stay open. */
+  revokeTokens(userId: string): void {
+    if (!this.#isGone) translated(() => native.revokeTokens(this.#handle, userId))
+  }
+
   // ---- looking ----
 
   /** The ids of all open connections: a snapshot. */
@@ -494,12 +531,19 @@ export class WseServer {
     } else if (typeof reply === 'number') this.#subscriptions.answer(reply, [])
     else if (Array.isArray(reply)) this.#subscriptions.answer(...reply)
     else if ('look' in reply) void this.#look(reply)
+    else if ('unsigned' in reply) this.#warnOfUnsigned(reply.unsigned)
     else void this.#decide(reply)
   }
 
   async #look({ look }: Look): Promise<void> {
     const isDone = (await this.#keys?.wish()) ?? false
     if (!this.#isGone) translated(() => native.looked(this.#handle, look, isDone))
+  }
+
+  #warnOfUnsigned(reason: string): void {
+    const message = 'a message could not be signed, and was sent to nobody who speaks version 2'
+    const err = new WseError('WSE_MESSAGE_INVALID', reason)
+    this.#log.fault('WseSigningWarning', message, { code: err.code, err })
   }
 
   async #decide({ place, generation, request }: Question): Promise<void> {

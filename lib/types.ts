@@ -71,6 +71,13 @@ export interface JwtOptions {
   leewaySeconds?: number
 }
 
+/** A key of signatures: a secret of at least 32 bytes that both sides have, and what they call it. */
+export interface SigningKey {
+  /** Which key it is: 1 to 64 bytes. */
+  kid: string
+  secret: string
+}
+
 /** Options of a server. Zero means off wherever a limit is a number; an unknown option is an error. */
 export interface ServerOptions {
   /** The path of the upgrade. Default: `/wse`. */
@@ -163,6 +170,27 @@ export interface ServerOptions {
         /** The same of clients, as far as they offer to be told. Default: 15. */
         clientMaxWindowBits?: number
       }
+  /**
+   * Signatures of envelopes of version 2: those that the server sends and those that clients send, by type. For
+   * services that share a key with the server; a browser cannot keep one.
+   */
+  signing?: {
+    /** Of these the first one signs, and all verify. */
+    keys: SigningKey[]
+    /** The types that are signed, as globs (`*` any run, `?` one character): `order_*`. */
+    types: string[]
+    /**
+     * Whether messages of these types from clients of version 2 must be signed too, or with `all` those of clients of
+     * version 1 as well, who could evade it otherwise. With false only a signature that is there is looked at.
+     * Default: true.
+     */
+    require?: boolean | 'all'
+  }
+  /** The tokens of {@link WseServer.issueToken}. */
+  tickets?: {
+    /** At least 32 bytes, shared by the instances of a service. Default: random, so that a restart ends all tokens. */
+    secret?: string
+  }
   /** Topics that clients may subscribe to beside their own, as globs (`*` any run, `?` one character). */
   topics?: {
     /** Granted to everyone. Default: none. */
@@ -356,6 +384,17 @@ export interface SubscribeResult {
   readonly successTopics: string[]
   /** Topics that were denied, or are none, or are too many. */
   readonly failedTopics: string[]
+}
+
+/** What a token of {@link WseServer.issueToken} says. */
+export interface VerifiedToken {
+  /** Null: of an anonymous connection. */
+  readonly userId: string | null
+  /** The connection that it was issued for; it may have ended. */
+  readonly connId: string
+  /** The topics that it grants. */
+  readonly topics: string[]
+  readonly expiresAt: Date
 }
 
 /** What is known of an open connection. */

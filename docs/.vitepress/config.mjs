@@ -41,6 +41,7 @@ export default defineConfig({
           'callbacks',
           'handlers',
           'python',
+          'signing',
           'tls',
           'encryption',
           'compression',

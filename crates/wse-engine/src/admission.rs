@@ -162,7 +162,7 @@ impl Core {
         };
         self.event(conn, kind, event.as_bytes());
         for topic in &upgrade.topics {
-            self.subscribe(conn, topic);
+            self.subscribe(conn, topic, &[]);
         }
         self.schedule(conn);
         let mut early = handshake.received;

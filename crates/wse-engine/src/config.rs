@@ -5,6 +5,8 @@ use crate::expiry::TokenExpiry;
 use crate::heartbeat::Heartbeat;
 use crate::log::Level;
 use crate::rate_limit::Rate;
+use crate::signing::Signing;
+use crate::tickets::Tickets;
 use wse_protocol::compress::Terms;
 use wse_protocol::frame::FrameLimits;
 use wse_protocol::topic::Rules;
@@ -126,6 +128,10 @@ pub struct Config {
     pub memory_budget_bytes: usize,
     /// How publications are compressed; `None`: never.
     pub compression: Option<Compression>,
+    /// Which messages are signed; `None`: none, and what clients sign is theirs.
+    pub signing: Option<Signing>,
+    /// The tokens that the server gives out.
+    pub tickets: Tickets,
     /// Which topics a client may subscribe to.
     pub topics: Rules,
     /// Whether messages are envelopes (PROTOCOL §6); `false`: plain WebSocket.
@@ -161,6 +167,8 @@ impl Default for Config {
             inbound: InboundLimits::default(),
             memory_budget_bytes: 512 << 20,
             compression: Some(Compression::default()),
+            signing: None,
+            tickets: Tickets::new(None),
             topics: Rules::default(),
             envelope: true,
             mode: Mode::default(),

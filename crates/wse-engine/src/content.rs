@@ -43,6 +43,9 @@ impl Content<'_> {
         let number = if envelope.is_some() { ROOM - MAX_HEADER } else { 0 };
         let sealed = if config.envelope { crypto::OVERHEAD } else { 0 };
         let (length, limit) = (bytes.len() - ROOM + number + sealed, config.frame.max_message_bytes);
+        let grown = config.signing.as_ref().filter(|_| envelope.is_some());
+        let grown = grown.and_then(|signing| signing.growth(&bytes[ROOM..], length, limit));
+        let (length, limit) = grown.map_or((length, limit), |(growth, limit)| (length + growth, limit));
         if limit != 0 && length > limit {
             return Err(EngineError::TooLarge { bytes: length, limit });
         }

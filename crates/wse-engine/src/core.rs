@@ -248,12 +248,14 @@ impl Core {
         true
     }
 
-    /// Subscribes a connection by its own wish; `false`: refused.
-    pub fn subscribe<S>(&mut self, conn: &mut Connection<S>, name: &str) -> bool {
+    /// Subscribes a connection by its own wish, bound by `deny` alone where the application has `granted` the topic;
+    /// `false`: refused.
+    pub fn subscribe<S>(&mut self, conn: &mut Connection<S>, name: &str, granted: &[String]) -> bool {
         let shared = Arc::clone(&self.shared);
-        if topic::validate(name).is_err()
-            || !shared.config.topics.client_may(conn.user().map(|user| &**user), name)
-        {
+        let rules = &shared.config.topics;
+        let is_allowed = rules.client_may(conn.user().map(|user| &**user), name)
+            || granted.iter().any(|topic| topic == name) && rules.application_may(name);
+        if topic::validate(name).is_err() || !is_allowed {
             return false;
         }
         let topic = shared.topics.want(name, self.index);

@@ -4,7 +4,7 @@ use crate::connection::{Connection, Socket};
 use crate::core::Core;
 use crate::deflate::Deflate;
 use crate::encoding::Codecs;
-use crate::frame::{FRAME_WEIGHT, Frame, Other, Payload};
+use crate::frame::{FRAME_WEIGHT, Frame, Lack, Other, Payload};
 use crate::log::{Event, Overload};
 use crate::metrics::count;
 use crate::outbound::Missed;
@@ -14,6 +14,8 @@ use crate::turn::Pending;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use wse_protocol::compress::Format;
+use wse_protocol::envelope::Dialect;
+use wse_protocol::frame::OpCode;
 
 /// What a backlog writes at once.
 const BACKLOG_WRITE: usize = 64 << 10;
@@ -66,8 +68,9 @@ impl Core {
         let number = match publication.number(lane, format) {
             Some(number) => number,
             None => {
-                let Some(frame) = self.spoken(&publication.frame, conn.speech) else {
-                    return self.miss(conn, publication);
+                let frame = match self.spoken(&publication.frame, conn.speech) {
+                    Ok(frame) => frame,
+                    Err(lack) => return self.miss(conn, publication, lack),
                 };
                 let frame = match format {
                     Some(format) => self.deflated(&frame, format),
@@ -82,40 +85,70 @@ impl Core {
     }
 
     /// The frame as `speech` wants it: encoded once for all who speak like that, whatever shard they are on.
-    /// `None`: there is no room for it in the memory budget.
-    pub(crate) fn spoken(&mut self, frame: &Frame, speech: Speech) -> Option<Frame> {
+    pub(crate) fn spoken(&mut self, frame: &Frame, speech: Speech) -> Result<Frame, Lack> {
+        let plain = match speech.dialect() {
+            Dialect::V2 => self.signed(frame)?,
+            Dialect::V1 => frame.clone(),
+        };
         if speech.lane() == 0 {
-            return Some(frame.clone());
+            return Ok(plain);
         }
-        let Some(envelope) = frame.envelope() else { return Some(frame.clone()) };
+        // A signature is the last member: the others are where they were.
+        let Some(envelope) = frame.envelope().and_then(|it| it.with_text(plain.payload())) else {
+            return Ok(plain);
+        };
         let other = frame.other(speech.lane(), || {
             let json = speech.as_json();
             let (opcode, bytes) = match self.codecs.encode(envelope, speech) {
                 Some(encoded) => encoded,
                 None if json.lane() == 0 => return Other::Same,
                 None if json.lane() == speech.lane() => Codecs::json_v1(envelope),
-                None => return self.spoken(frame, json).map_or(Other::Refused, Other::Encoded),
+                None => return self.spoken(frame, json).map_or_else(Other::Refused, Other::Encoded),
             };
             match self.shared.budget.charge(bytes.capacity() + FRAME_WEIGHT) {
                 Some(charge) => {
                     Other::Encoded(Payload::new(opcode, bytes, None, Some(charge)).into_frame(None).0)
                 }
-                None => Other::Refused,
+                None => Other::Refused(Lack::Room),
             }
         });
         match other {
-            Other::Same => Some(frame.clone()),
-            Other::Encoded(frame) => Some(frame.clone()),
-            Other::Refused => None,
+            Other::Same => Ok(plain),
+            Other::Encoded(frame) => Ok(frame.clone()),
+            Other::Refused(lack) => Err(*lack),
         }
     }
 
-    /// A connection does not get a publication for which there is no room in the memory budget, and is told so: by
-    /// one message for all who miss it, which leaves whatever the budget says.
-    pub(crate) fn miss<S>(&mut self, conn: &mut Connection<S>, publication: &mut Publication) {
-        count(&self.shared.metrics.budget_refused_total, 1);
+    /// The frame as JSON of v2: signed once for all, where its type asks for that, by whoever needs it first.
+    fn signed(&self, frame: &Frame) -> Result<Frame, Lack> {
+        let Some(signing) = &self.shared.config.signing else { return Ok(frame.clone()) };
+        let Some(envelope) = frame.envelope() else { return Ok(frame.clone()) };
+        let signed = frame.other(0, || match signing.sign(envelope.text, self.timestamp()) {
+            Ok(None) => Other::Same,
+            Ok(Some(text)) => match self.shared.budget.charge(text.len() + FRAME_WEIGHT) {
+                Some(charge) => Other::Encoded(Frame::new(OpCode::Text, text.as_bytes(), Some(charge))),
+                None => Other::Refused(Lack::Room),
+            },
+            Err(error) => {
+                self.shared.note_unsigned(error);
+                Other::Refused(Lack::Signature)
+            }
+        });
+        match signed {
+            Other::Same => Ok(frame.clone()),
+            Other::Encoded(signed) => Ok(signed.clone()),
+            Other::Refused(lack) => Err(*lack),
+        }
+    }
+
+    /// A connection does not get a publication that lacks something, and is told so: by one message for all who miss
+    /// it, which leaves whatever the memory budget says.
+    pub(crate) fn miss<S>(&mut self, conn: &mut Connection<S>, publication: &mut Publication, lack: Lack) {
         self.shared.desks[self.index].seats.miss(conn.key);
-        self.note(conn, Event::Overload(Overload::Memory));
+        if lack == Lack::Room {
+            count(&self.shared.metrics.budget_refused_total, 1);
+            self.note(conn, Event::Overload(Overload::Memory));
+        }
         if let Some(backlog) = &mut conn.backlog {
             return backlog.miss(publication.topic.as_ref());
         }
@@ -124,7 +157,11 @@ impl Core {
             Some(number) => number,
             None => {
                 let missed = Missed { topic: publication.topic.clone(), count: 1 };
-                let frame = self.gap(dialect, &missed, "overload");
+                let reason = match lack {
+                    Lack::Room => "overload",
+                    Lack::Signature => "unsigned",
+                };
+                let frame = self.gap(dialect, &missed, reason);
                 let number = self.turn.add(frame, None, dialect as usize);
                 *publication.gaps[dialect as usize].insert(number)
             }

@@ -26,6 +26,13 @@ pub struct Envelope<'a> {
     pub at: usize,
 }
 
+impl<'a> Envelope<'a> {
+    /// The same with more members behind those that it has; `None`: `text` is none.
+    pub fn with_text(self, text: &'a [u8]) -> Option<Self> {
+        Some(Self { text: std::str::from_utf8(text).ok()?, ..self })
+    }
+}
+
 /// What encodes, for one thread.
 #[derive(Debug)]
 pub struct Codecs {

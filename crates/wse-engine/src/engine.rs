@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use wse_protocol::codes::close;
 use wse_protocol::envelope::Timestamp;
+use wse_protocol::ticket::{Kind, Ticket};
 use wse_protocol::topic;
 
 /// Connections that wait to be accepted (PROTOCOL §2).
@@ -301,6 +302,44 @@ impl Engine {
         }
     }
 
+    /// A token for an open connection (PROTOCOL §12): to act for it beside its socket, or, with topics, to have them.
+    /// `None`: it is gone, or its user's own token has ended.
+    pub fn issue_token(
+        &self,
+        id: ConnectionId,
+        topics: Option<Vec<String>>,
+    ) -> Result<Option<String>, EngineError> {
+        for name in topics.iter().flatten() {
+            topic::validate(name)?;
+            if topic::is_glob(name) {
+                return Err(EngineError::Token("a token grants topics, and no globs".into()));
+            }
+        }
+        let Some((key, desk)) = self.find(id) else { return Ok(None) };
+        let Some(caller) = desk.seats.caller(key) else { return Ok(None) };
+        let user = caller.user.as_deref().map(str::to_owned);
+        let now = self.timestamp();
+        let ends = desk.seats.expires(key).map(Timestamp);
+        if ends.is_some_and(|ends| ends <= now) {
+            return Ok(None);
+        }
+        let kind = if topics.is_some() { Kind::Topic } else { Kind::Session };
+        let mut ticket = Ticket::new(kind, user, id.0, now, ends);
+        ticket.topics = topics.unwrap_or_default();
+        let token = self.shared.config.tickets.issue(ticket);
+        token.map(Some).map_err(|error| EngineError::Token(error.to_string()))
+    }
+
+    /// What a token of [`Engine::issue_token`] says, if it is of this `kind` and good.
+    pub fn verify_token(&self, token: &str, kind: Kind) -> Option<Ticket> {
+        self.shared.config.tickets.verify(token, kind, self.timestamp()).ok()
+    }
+
+    /// Takes all tokens of `user` back that this engine has given out so far, or another with the same key.
+    pub fn revoke_tokens(&self, user: &str) {
+        self.shared.config.tickets.revoke(user, self.timestamp());
+    }
+
     /// Closes a connection. `false`: it is gone.
     pub fn disconnect(&self, id: ConnectionId, code: u16, reason: &str) -> bool {
         self.find(id).map(|(key, _)| self.disconnect_key(key, code, reason)).is_some()
@@ -467,8 +506,12 @@ impl Engine {
         Ok(charge.map(|charge| payload.charged(charge)))
     }
 
+    fn timestamp(&self) -> Timestamp {
+        Timestamp(self.clock.now().unix_ms)
+    }
+
     fn make(&self, content: Content<'_>) -> Result<Payload, EngineError> {
-        let at = Timestamp(self.clock.now().unix_ms);
+        let at = self.timestamp();
         content.payload(&self.shared.config, at, || message_id(at.0, &mut self.random.lock()))
     }
 }

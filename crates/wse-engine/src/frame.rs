@@ -37,8 +37,17 @@ pub enum Other {
     Same,
     /// It is this.
     Encoded(Frame),
-    /// There was no room for it in the memory budget: they miss it.
-    Refused,
+    /// They miss it.
+    Refused(Lack),
+}
+
+/// What a publication lacks, so that some miss it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// Room in the memory budget.
+    Room,
+    /// A signature: it cannot be signed.
+    Signature,
 }
 
 /// What is known of a payload that is an envelope.
@@ -148,7 +157,8 @@ impl Frame {
         &self.0.bytes[self.0.body..]
     }
 
-    /// The publication for those of `lane`, encoded by whoever needs it first, on whatever thread.
+    /// The publication for those of `lane`, encoded by whoever needs it first, on whatever thread. For those of lane 0,
+    /// who get it as it is made, that is with its signature.
     pub fn other(&self, lane: usize, encode: impl FnOnce() -> Other) -> &Other {
         let others = self.0.others.get_or_init(Box::default);
         others[lane].get_or_init(encode)
@@ -223,7 +233,7 @@ mod tests {
                     let Other::Encoded(inner) =
                         frame.other(1, || Other::Encoded(Frame::new(OpCode::Text, b"1", None)))
                     else {
-                        return Other::Refused;
+                        return Other::Refused(Lack::Room);
                     };
                     Other::Encoded(inner.clone())
                 });

@@ -1,6 +1,7 @@
 //! What an engine needs from the program that it lives in, and what it answers to it.
 
 use crate::id::ConnectionKey;
+use wse_protocol::sign::SignError;
 
 /// The program around an engine.
 pub trait Host: Send + Sync {
@@ -38,6 +39,9 @@ pub enum Reply {
         /// The number of the look that they wait for.
         look: u32,
     },
+    /// A publication of a type that is signed has no canonical form, so that nobody who speaks v2 got it; why. The
+    /// latest since the replies were taken, however many there were.
+    Unsigned(SignError),
     /// A shard has ended; the engine is closed when all have.
     Closed,
 }

@@ -41,6 +41,10 @@ pub struct Metrics {
     pub protocol_errors_total: AtomicU64,
     /// Encrypted messages dropped: there was no key yet.
     pub encrypted_dropped_total: AtomicU64,
+    /// Messages of clients dropped because their signature is missing, or none of ours.
+    pub signatures_refused_total: AtomicU64,
+    /// Publications that could not be signed: those who should have got them signed got none.
+    pub unsigned_total: AtomicU64,
     /// Connections ended because what they sent is not TLS.
     pub tls_errors_total: AtomicU64,
     /// Publications refused because the memory budget was used up.

@@ -270,11 +270,9 @@ impl Core {
             let refused = match readable(inner) {
                 Err(error) => Some(error.code()),
                 Ok(()) if !self.is_within_rate(conn) => Some(Code::RateLimited),
+                Ok(()) if !self.takes(conn, inner) => Some(Code::InvalidMessage),
                 Ok(()) => None,
             };
-            if refused.is_none() {
-                self.heard_text(conn, inner);
-            }
             // What a message, or too many of them, made of the connection ends the batch.
             if !conn.is_open() {
                 return;

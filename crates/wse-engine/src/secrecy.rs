@@ -6,7 +6,7 @@
 use crate::connection::{Connection, Socket};
 use crate::core::Core;
 use crate::delivery::Publication;
-use crate::frame::{FRAME_WEIGHT, Payload};
+use crate::frame::{FRAME_WEIGHT, Lack, Payload};
 use crate::metrics::count;
 use crate::outbound::Outbound;
 use crate::turn::SEALED;
@@ -236,13 +236,14 @@ impl Core {
         let Some(left) = keys.left.checked_sub(1) else { return };
         keys.left = left;
         let nonce = keys.next_nonce();
-        let Some(plain) = self.spoken(frame, conn.speech.as_json()) else {
-            return self.miss(conn, publication);
+        let plain = match self.spoken(frame, conn.speech.as_json()) {
+            Ok(plain) => plain,
+            Err(lack) => return self.miss(conn, publication, lack),
         };
         let message = plain.payload();
         let length = message.len() + crypto::OVERHEAD;
         let Some(charge) = self.shared.budget.charge(length + FRAME_WEIGHT) else {
-            return self.miss(conn, publication);
+            return self.miss(conn, publication, Lack::Room);
         };
         let mut bytes = Payload::room(length);
         keys.key.seal(&nonce, message, &mut bytes);

@@ -27,6 +27,7 @@ use wse_protocol::message::{
     SubscriptionUpdate, correlate, write,
 };
 use wse_protocol::scan;
+use wse_protocol::ticket::Kind as TicketKind;
 
 /// A client's request for topics (PROTOCOL §8).
 #[derive(Deserialize)]
@@ -35,7 +36,13 @@ struct SubscriptionRequest {
     action: serde_json::Value,
     #[serde(default)]
     topics: serde_json::Value,
+    /// What the application granted elsewhere (PROTOCOL §12).
+    #[serde(default)]
+    tokens: serde_json::Value,
 }
+
+/// Tokens of one request for topics, at most.
+const MAX_TOKENS: usize = 64;
 
 /// What a `client_hello` says; what it leaves out, or says in another type, is not asked for.
 #[derive(Default, Deserialize)]
@@ -183,6 +190,11 @@ impl Core {
 
     /// Reads a message's text.
     pub(crate) fn heard_text<S: Socket>(&mut self, conn: &mut Connection<S>, text: &str) {
+        self.takes(conn, text);
+    }
+
+    /// Reads a message's text; `false`: it was dropped, because a signature that it must have is missing or wrong.
+    pub(crate) fn takes<S: Socket>(&mut self, conn: &mut Connection<S>, text: &str) -> bool {
         match scan::inbound(text) {
             Ok(message) => {
                 let kind = message.kind.as_deref().filter(|_| self.shared.config.envelope);
@@ -198,9 +210,17 @@ impl Core {
                         self.refresh(conn, message.payload);
                     }
                     Some("subscription_update" | "subscription") => self.subscription(conn, message.payload),
-                    Some(kind) if self.shared.handled.has(kind) => self.request(conn, message.json),
+                    Some(kind) if self.shared.handled.has(kind) => {
+                        if !self.is_genuine(conn, kind, message.json) {
+                            return false;
+                        }
+                        self.request(conn, message.json);
+                    }
                     Some(kind) if self.answer_request(conn, kind, &message) => {}
-                    Some(_) | None if self.shared.config.envelope => {
+                    kind if self.shared.config.envelope => {
+                        if !self.is_genuine(conn, kind.unwrap_or_default(), message.json) {
+                            return false;
+                        }
                         self.event(conn, Kind::Message, message.json.as_bytes());
                     }
                     // Plain: untouched, an old prefix included.
@@ -213,6 +233,19 @@ impl Core {
             }
             Err(_) => self.event(conn, Kind::Raw, text.as_bytes()),
         }
+        true
+    }
+
+    /// Whether a message that is the application's may go there: those of types that are signed need a signature.
+    fn is_genuine<S>(&mut self, conn: &mut Connection<S>, kind: &str, json: &str) -> bool {
+        let Some(signing) = &self.shared.config.signing else { return true };
+        let checked = signing.check((conn.speech.dialect(), kind), json, self.timestamp());
+        let Err(error) = checked else { return true };
+        count(&self.shared.metrics.signatures_refused_total, 1);
+        self.note(conn, Event::Fault(Fault::Wire(error.code())));
+        let reason = error.to_string();
+        self.say(conn, &Error::new(error.code(), &reason, self.timestamp()).with_recovery());
+        false
     }
 
     /// A message that the application has taken over, with the user, whom it would ask for in most cases.
@@ -295,11 +328,19 @@ impl Core {
         if topics.is_empty() || topics.len() > MAX_SUBSCRIPTIONS {
             return self.say_error(conn, Code::InvalidSubscription, "topics is a list of 1 to 1024 topics");
         }
+        let granted = match (action, conn.speech.dialect()) {
+            (Action::Subscribe, Dialect::V2) => self.granted(conn, &request.tokens),
+            _ => Some(Vec::new()),
+        };
+        let Some(granted) = granted else {
+            let message = "tokens is a list of at most 64 tokens";
+            return self.say_error(conn, Code::InvalidSubscription, message);
+        };
         let (mut succeeded, mut failed) = (Vec::new(), Vec::new());
         for topic in topics {
             let name = topic.as_str().unwrap_or_default();
             let is_done = match action {
-                Action::Subscribe => self.subscribe(conn, name),
+                Action::Subscribe => self.subscribe(conn, name, &granted),
                 Action::Unsubscribe => self.unsubscribe(conn, name),
             };
             if is_done { succeeded.push(name) } else { failed.push(name) }
@@ -311,6 +352,28 @@ impl Core {
             let error = Error::new(Code::SubscriptionFailed, message, self.timestamp());
             self.say(conn, &error.with_topics(&failed));
         }
+    }
+
+    /// The topics of those `tokens` that are good for this connection; `None`: it is no list of tokens, or too long.
+    ///
+    /// A token of a user is good on each of the user's connections, one of nobody only where it was given.
+    fn granted<S>(&self, conn: &Connection<S>, tokens: &serde_json::Value) -> Option<Vec<String>> {
+        let tokens = match tokens {
+            serde_json::Value::Null => return Some(Vec::new()),
+            serde_json::Value::Array(tokens) if tokens.len() <= MAX_TOKENS => tokens,
+            _ => return None,
+        };
+        let (user, id) = (conn.user().map(|user| &**user), self.shared.ids.id(conn.high, conn.key).0);
+        let mut granted = Vec::new();
+        for token in tokens {
+            let verdict =
+                self.shared.config.tickets.verify(token.as_str()?, TicketKind::Topic, self.timestamp());
+            let ticket = verdict.ok().filter(|ticket| {
+                ticket.user_id.as_deref() == user && (user.is_some() || ticket.connection_id == id)
+            });
+            granted.extend(ticket.into_iter().flat_map(|ticket| ticket.topics));
+        }
+        Some(granted)
     }
 
     /// Tells what a full queue refused, now that there is room again.

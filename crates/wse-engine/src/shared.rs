@@ -9,7 +9,7 @@ use crate::host::{Host, Reply};
 use crate::id::{ConnectionKey, IdKey};
 use crate::inbound::Inbound;
 use crate::log::{Event, Line, Log, Subject};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, count};
 use crate::seats::Seats;
 use crate::shard::Now;
 use crate::tls::Certificate;
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use wse_protocol::codes::{Code, close};
+use wse_protocol::sign::SignError;
 
 /// A wish of another thread, carried out by the shard that owns the connection.
 #[derive(Debug)]
@@ -225,6 +226,7 @@ pub struct Shared {
     is_key_wanted: AtomicBool,
     /// Looks for newer keys that the host was asked for.
     looks: AtomicU32,
+    unsigned: Mutex<Option<SignError>>,
     log: Option<Box<Log>>,
     has_consumer: AtomicBool,
     is_closing: AtomicBool,
@@ -267,6 +269,7 @@ impl Shared {
             replies: Mutex::default(),
             is_key_wanted: AtomicBool::new(false),
             looks: AtomicU32::new(0),
+            unsigned: Mutex::default(),
             has_consumer: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             lifecycle_waiting: AtomicU64::new(0),
@@ -315,6 +318,7 @@ impl Shared {
             let look = self.looks.fetch_add(1, SeqCst).wrapping_add(1);
             replies.push(Reply::UnknownKey { look });
         }
+        replies.extend(self.unsigned.lock().take().map(Reply::Unsigned));
         replies
     }
 
@@ -326,6 +330,13 @@ impl Shared {
         self.is_key_wanted.store(true, SeqCst);
         self.wake_for_replies();
         look
+    }
+
+    /// Tells the host of a publication that cannot be signed.
+    pub fn note_unsigned(&self, error: SignError) {
+        count(&self.metrics.unsigned_total, 1);
+        *self.unsigned.lock() = Some(error);
+        self.wake_for_replies();
     }
 
     /// Tells the log, if there is one that wants `event`, and wakes the host for it.

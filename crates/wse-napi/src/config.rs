@@ -13,8 +13,12 @@ use wse_engine::jwt::{JwtConfig, Verifier};
 use wse_engine::keys::{Algorithm, Keys, Place, check_secret};
 use wse_engine::log::Level;
 use wse_engine::rate_limit::Rate;
+use wse_engine::signing::{Requirement, Signing};
+use wse_engine::tickets::Tickets;
 use wse_protocol::compress::Terms;
 use wse_protocol::frame::FrameLimits;
+use wse_protocol::sign::SigningKey;
+use wse_protocol::ticket::TicketKey;
 use wse_protocol::topic::Rules;
 
 /// Options with all defaults filled in.
@@ -43,6 +47,8 @@ struct Options {
     memory_budget_bytes: usize,
     compression: Option<Deflation>,
     per_message_deflate: Option<PerMessageDeflate>,
+    signing: Option<Signatures>,
+    tickets: TicketSecret,
     topics: Topics,
     envelope: bool,
     mode: EngineMode,
@@ -72,8 +78,7 @@ struct Jwt {
 impl Jwt {
     fn read(self) -> Result<JwtConfig> {
         let Self { algorithm, key_id, .. } = self;
-        let invalid =
-            |option: &str, error| coded("WSE_OPTION_INVALID", &format!("option jwt.{option}: {error}"));
+        let invalid = |option: &str, error| invalid(&format!("jwt.{option}"), error);
         let previous = self.previous_secret.as_deref().map(str::as_bytes);
         if let Some(previous) = previous {
             check_secret(previous).map_err(|error| invalid("previousSecret", error))?;
@@ -167,6 +172,67 @@ struct PerMessageDeflate {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Signatures {
+    keys: Vec<NamedSecret>,
+    types: Vec<String>,
+    require: Required,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NamedSecret {
+    kid: String,
+    secret: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Required {
+    Of(bool),
+    Named(Dialects),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Dialects {
+    All,
+}
+
+impl Signatures {
+    fn read(self) -> Result<Signing> {
+        let mut keys = Vec::with_capacity(self.keys.len());
+        for (place, NamedSecret { kid, secret }) in self.keys.into_iter().enumerate() {
+            let option = |error| invalid(&format!("signing.keys[{place}]"), error);
+            keys.push(SigningKey::new(kid, secret.as_bytes()).map_err(option)?);
+        }
+        let required = match self.require {
+            Required::Of(false) => Requirement::Nobody,
+            Required::Of(true) => Requirement::V2,
+            Required::Named(Dialects::All) => Requirement::Everyone,
+        };
+        Ok(Signing::new(keys, self.types, required))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TicketSecret {
+    secret: Option<String>,
+}
+
+impl TicketSecret {
+    fn read(self) -> Result<Tickets> {
+        let key = self.secret.map(|secret| TicketKey::new(secret.as_bytes()));
+        Ok(Tickets::new(key.transpose().map_err(|error| invalid("tickets.secret", error))?))
+    }
+}
+
+fn invalid(option: &str, error: impl std::fmt::Display) -> napi::Error {
+    coded("WSE_OPTION_INVALID", &format!("option {option}: {error}"))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Topics {
     allow: Vec<String>,
     deny: Vec<String>,
@@ -244,6 +310,8 @@ pub fn read(json: &str) -> Result<Config> {
             },
             compression: compression.unwrap_or_default(),
         }),
+        signing: options.signing.map(Signatures::read).transpose()?,
+        tickets: options.tickets.read()?,
         topics: Rules { allow: options.topics.allow, deny: options.topics.deny },
         envelope: options.envelope,
         mode: match options.mode {

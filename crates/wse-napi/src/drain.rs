@@ -110,6 +110,7 @@ pub fn replies(handle: u32) -> Result<String> {
                 serde_json::json!({ "place": key.place, "generation": key.generation, "request": request })
             }
             Reply::UnknownKey { look } => serde_json::json!({ "look": look }),
+            Reply::Unsigned(error) => serde_json::json!({ "unsigned": error.to_string() }),
             Reply::Closed => serde_json::Value::Null,
         });
         Ok(serde_json::Value::Array(replies.collect()).to_string())

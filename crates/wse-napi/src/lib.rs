@@ -10,6 +10,7 @@ mod instance;
 mod jwt;
 mod router;
 mod server;
+mod sign;
 mod streams;
 mod text;
 mod transform;

@@ -264,7 +264,7 @@ pub fn memory(handle: u32) -> Result<String> {
 }
 
 /// A connection's id; what is none finds no connection.
-fn connection_id(id: &JsString<'_>) -> Option<ConnectionId> {
+pub fn connection_id(id: &JsString<'_>) -> Option<ConnectionId> {
     Uuid::try_parse(Name::read(id).as_str()).ok().map(ConnectionId)
 }
 

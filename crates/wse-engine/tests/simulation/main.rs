@@ -24,6 +24,7 @@ mod partial_writes;
 mod random;
 mod requests;
 mod secrecy;
+mod signing;
 mod slow_readers;
 mod speeches;
 mod splits;
