@@ -12,8 +12,8 @@ use crate::connection::Socket;
 use std::io;
 use writer::Writer;
 use wse_protocol::compress::{self, Agreement, Deflater, Format, InflateError, InflateLimits, Inflater};
-use wse_protocol::crypto;
 use wse_protocol::frame::OpCode;
+use wse_protocol::{crypto, msgpack};
 
 /// The most that is kept of the room for what one message contains.
 const SPARE_ROOM: usize = 64 << 10;
@@ -28,12 +28,14 @@ fn place(format: Format) -> usize {
     }
 }
 
-/// Whether a message is compressed: when it is over the threshold, unless it looks compressed or encrypted already; with
-/// a threshold of zero each one is.
+/// What those messages of ours begin with that are never compressed (PROTOCOL §5), or are already.
+const DENSE: [&[u8; 2]; 3] = [compress::PREFIX, msgpack::PREFIX, crypto::PREFIX];
+
+/// Whether a message is compressed: when it is over the threshold, unless it is one of [`DENSE`]; with a threshold of
+/// zero each one is.
 pub fn is_worth(opcode: OpCode, payload: &[u8], compression: Compression) -> bool {
     let is_data = matches!(opcode, OpCode::Text | OpCode::Binary);
-    let is_dense = opcode == OpCode::Binary
-        && (payload.starts_with(compress::PREFIX) || payload.starts_with(crypto::PREFIX));
+    let is_dense = opcode == OpCode::Binary && DENSE.iter().any(|prefix| payload.starts_with(*prefix));
     let is_wanted = payload.len() > compression.threshold_bytes && !is_dense;
     is_data && (is_wanted || compression.threshold_bytes == 0)
 }
