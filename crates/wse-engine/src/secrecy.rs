@@ -18,8 +18,10 @@ use wse_protocol::message::{EncryptionResponse, KeyRotationResponse, ServerMessa
 
 /// How long publications wait for the client's key, in milliseconds.
 const PATIENCE_MS: u64 = 10_000;
-/// The least time between two exchanges of keys, in milliseconds: each costs as much as a thousand messages.
+/// The least time between two changes of keys, in milliseconds.
 const EXCHANGE_MS: u64 = 1_000;
+/// How often a client may try in that time: each costs as much as a hundred messages.
+const MAX_TRIES: u8 = 4;
 /// Sealed bytes of one turn that are written at its end; beyond, each message is when it is sealed, so that a fan-out to
 /// many never stands in memory as a whole.
 const MOST_SEALED: usize = 1 << 20;
@@ -33,8 +35,10 @@ pub struct Secrecy {
     since: u64,
     /// Publications, as they came, while the client has not said with which key.
     held: Option<Outbound>,
-    /// When keys were last exchanged, or tried to be, in milliseconds.
+    /// When keys were last exchanged, in milliseconds.
     exchanged: Option<u64>,
+    /// Since when tries are counted, and how many there were.
+    tries: (u64, u8),
     /// Without keys nothing is sealed: there is none that both sides know.
     keys: Option<Keys>,
 }
@@ -56,7 +60,7 @@ struct Keys {
 
 impl Secrecy {
     fn new(now: u64, held: Option<Outbound>) -> Box<Self> {
-        Box::new(Self { since: now, held, exchanged: None, keys: None })
+        Box::new(Self { since: now, held, exchanged: None, tries: (now, 0), keys: None })
     }
 
     /// The client wants encryption from `now` on: publications wait for its key.
@@ -100,11 +104,18 @@ impl Secrecy {
 
     /// Exchanges keys with the owner of `peer`, a public key in base64; or says why that cannot be.
     fn exchange(&mut self, peer: Option<&str>, now: u64) -> Result<Keys, (Code, String)> {
-        if self.exchanged.is_some_and(|at| now < at + EXCHANGE_MS) {
+        if now >= self.tries.0 + EXCHANGE_MS {
+            self.tries = (now, 0);
+        }
+        self.tries.1 = self.tries.1.saturating_add(1);
+        if self.tries.1 > MAX_TRIES || self.exchanged.is_some_and(|at| now < at + EXCHANGE_MS) {
             return Err((Code::RateLimited, "keys are exchanged once a second at most".into()));
         }
-        self.exchanged = Some(now);
-        Keys::agree(peer.unwrap_or_default()).map_err(|error| (error.code(), error.to_string()))
+        let keys = Keys::agree(peer.unwrap_or_default());
+        if keys.is_ok() {
+            self.exchanged = Some(now);
+        }
+        keys.map_err(|error| (error.code(), error.to_string()))
     }
 }
 
@@ -146,16 +157,22 @@ impl Keys {
 
 impl Core {
     /// Agrees on keys with a client that wants encryption, once. Without a key that both know the client is told, and
-    /// may try again.
-    pub(crate) fn agree<S>(&mut self, conn: &mut Connection<S>, peer: Option<&str>) {
+    /// may try again. `false`: it tries too often, and nothing has been decided.
+    pub(crate) fn agree<S>(&mut self, conn: &mut Connection<S>, peer: Option<&str>) -> bool {
         let now = self.now.millis;
         let secrecy = conn.secrecy.get_or_insert_with(|| Secrecy::new(now, None));
         if secrecy.keys.is_some() {
-            return;
+            return true;
         }
         match secrecy.exchange(peer, now) {
-            Ok(keys) => secrecy.keys = Some(keys),
-            Err((code, message)) => self.say_error(conn, code, &message),
+            Ok(keys) => {
+                secrecy.keys = Some(keys);
+                true
+            }
+            Err((code, message)) => {
+                self.say_error(conn, code, &message);
+                code != Code::RateLimited
+            }
         }
     }
 

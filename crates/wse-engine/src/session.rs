@@ -28,6 +28,12 @@ use wse_protocol::message::{
 };
 use wse_protocol::scan;
 use wse_protocol::ticket::Kind as TicketKind;
+use wse_protocol::topic;
+
+/// Bytes of refused topics that an error names.
+const NAMED_BYTES: usize = 64 << 10;
+/// Messages of the server's own that may wait for a connection although the memory budget is used up.
+const UNCHARGED: usize = 32;
 
 /// A client's request for topics (PROTOCOL §8).
 #[derive(Deserialize)]
@@ -284,8 +290,12 @@ impl Core {
         let limits = self.limits();
         let interval = Duration::from_millis(config.heartbeat.interval_ms);
         let dialect = conn.speech.dialect();
-        if hello.features.encryption || conn.secrecy.as_ref().is_some_and(|secrecy| secrecy.is_waiting()) {
-            self.agree(conn, hello.encryption_public_key.as_deref());
+        let is_wanted = conn.secrecy.as_ref().is_some_and(|secrecy| secrecy.is_waiting());
+        if (hello.features.encryption || is_wanted)
+            && !self.agree(conn, hello.encryption_public_key.as_deref())
+        {
+            // It is neither plain nor sealed from here on: the client has to say hello again.
+            return;
         }
         let public = conn.secrecy.as_ref().and_then(|secrecy| secrecy.public_key()).map(str::to_owned);
         let features = self.features_of(conn);
@@ -343,14 +353,23 @@ impl Core {
                 Action::Subscribe => self.subscribe(conn, name, &granted),
                 Action::Unsubscribe => self.unsubscribe(conn, name),
             };
-            if is_done { succeeded.push(name) } else { failed.push(name) }
+            // What is longer can be no topic, and no answer is much larger than its request.
+            if is_done { succeeded.push(name) } else { failed.push(shown(name)) }
         }
         self.say(conn, &SubscriptionUpdate::new(action, &succeeded, &failed));
         if !failed.is_empty() && action == Action::Subscribe {
             let message = "these topics may not be subscribed to, or are no topics";
             self.note(conn, Event::Fault(Fault::Wire(Code::SubscriptionFailed)));
             let error = Error::new(Code::SubscriptionFailed, message, self.timestamp());
-            self.say(conn, &error.with_topics(&failed));
+            // They are named twice.
+            let mut room = NAMED_BYTES;
+            let named = failed.iter().take_while(|name| {
+                let fits = name.len() <= room;
+                room = room.saturating_sub(name.len());
+                fits
+            });
+            let named = named.count();
+            self.say(conn, &error.with_topics(&failed[..named]));
         }
     }
 
@@ -418,8 +437,12 @@ impl Core {
         if let Some(cid) = cid {
             correlate(&mut text, cid);
         }
-        match self.shared.budget.charge(text.len() + FRAME_WEIGHT) {
-            Some(charge) => self.tell(conn, Frame::new(OpCode::Text, &text, Some(charge))),
+        let charge = self.shared.budget.charge(text.len() + FRAME_WEIGHT);
+        // Over the budget the few answers leave that a client which reads has outstanding: it would wait for them.
+        let is_reader = conn.backlog.as_ref().is_none_or(|backlog| backlog.len() < UNCHARGED);
+        match charge {
+            Some(_) => self.tell(conn, Frame::new(OpCode::Text, &text, charge)),
+            None if is_reader => self.tell(conn, Frame::new(OpCode::Text, &text, None)),
             None => {
                 count(&self.shared.metrics.budget_refused_total, 1);
                 self.note(conn, Event::Overload(Overload::Memory));
@@ -434,6 +457,12 @@ impl Core {
         write(message, dialect, &id, self.timestamp(), &mut text);
         text
     }
+}
+
+/// A topic's name as far as one can be long.
+fn shown(name: &str) -> &str {
+    let most = name.len().min(topic::MAX_LEN);
+    (0..4).find_map(|back| name.get(..most.saturating_sub(back))).unwrap_or_default()
 }
 
 fn explain(code: Code) -> &'static str {

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::envelope::push_members;
 use crate::scan;
+use crate::topic;
 
 pub use crate::error::RequestError;
 
@@ -86,6 +87,8 @@ pub fn urgent<'a>(message: &'a str, payload: Option<&'a str>) -> Result<Cow<'a, 
 pub fn topics(payload: Option<&str>) -> Vec<String> {
     let [topics] = last_of(payload.unwrap_or_default(), ["topics"]);
     let mut topics: Vec<String> = topics.and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
+    // What is longer than a topic is none, and no answer is much larger than its request.
+    topics.retain(|topic| topic.len() <= topic::MAX_LEN);
     topics.truncate(MAX_TOPICS);
     topics
 }

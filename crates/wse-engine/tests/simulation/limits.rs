@@ -1,6 +1,6 @@
 //! Verifies the limits of a user and of a connection's rate: who gives way, what is told, and when it ends.
 
-use crate::client::Client;
+use crate::client::{Client, TEXT};
 use crate::world::{World, settings, value};
 use serde_json::json;
 use wse_engine::Config;
@@ -142,4 +142,32 @@ fn a_burst_that_ends_is_forgiven() {
     }
     assert!(client.close_code().is_none());
     assert_eq!(value(&world.shared.metrics.rate_dropped_total), 50);
+}
+
+#[test]
+fn no_answer_is_much_larger_than_its_request() {
+    let mut world = World::new(settings());
+    let client = world.connect();
+    let most = 1 << 20;
+    client.subscribe(&[&"ä".repeat(most / 2 - 100)]);
+    client.text(&json!({"t": "sync_request", "p": {"topics": ["a".repeat(most - 100)]}}).to_string());
+    let topics = (0..1_024).map(|n| format!("{n}{}", "\u{1}".repeat(130))).collect::<Vec<_>>();
+    client.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>());
+    world.settle();
+    assert_eq!(client.told("subscription_update").len(), 2);
+    assert_eq!(client.told("snapshot_complete").len(), 1);
+    assert!(client.payloads(TEXT).iter().all(|payload| payload.len() <= most));
+}
+
+#[test]
+fn a_client_that_reads_has_its_answers_also_when_memory_is_used_up() {
+    let mut world = World::new(Config { memory_budget_bytes: 10_000, ..settings() });
+    let client = world.connect();
+    let rest = world.shared.budget.limit() - world.shared.budget.used();
+    let _all = world.shared.budget.charge(rest).expect("it is what is left");
+    client.text(r#"{"t":"client_hello","p":{"protocol_version":1}}"#);
+    client.subscribe(&["news"]);
+    world.settle();
+    assert_eq!(client.told("server_hello").len(), 1);
+    assert_eq!(client.told("subscription_update").len(), 1);
 }
