@@ -9,8 +9,10 @@ use crate::delivery::Publication;
 use crate::frame::{FRAME_WEIGHT, Lack, Payload};
 use crate::metrics::count;
 use crate::outbound::Outbound;
+use crate::topics::Topic;
 use crate::turn::SEALED;
 use ring::rand::{SecureRandom, SystemRandom};
+use std::sync::Arc;
 use wse_protocol::codes::{Code, close};
 use wse_protocol::crypto::{self, Key, KeyExchangeError, KeyPair, NONCE_LEN};
 use wse_protocol::frame::OpCode;
@@ -34,13 +36,21 @@ pub struct Secrecy {
     /// When it asked, in milliseconds.
     since: u64,
     /// Publications, as they came, while the client has not said with which key.
-    held: Option<Outbound>,
+    held: Option<Held>,
     /// When keys were last exchanged, in milliseconds.
     exchanged: Option<u64>,
     /// Since when tries are counted, and how many there were.
     tries: (u64, u8),
     /// Without keys nothing is sealed: there is none that both sides know.
     keys: Option<Keys>,
+}
+
+/// Publications that wait, with the bounds of an outbound queue.
+#[derive(Debug, Default)]
+struct Held {
+    queue: Outbound,
+    /// The topic of each.
+    topics: Vec<Option<Arc<Topic>>>,
 }
 
 /// The keys of a connection.
@@ -59,13 +69,13 @@ struct Keys {
 }
 
 impl Secrecy {
-    fn new(now: u64, held: Option<Outbound>) -> Box<Self> {
+    fn new(now: u64, held: Option<Held>) -> Box<Self> {
         Box::new(Self { since: now, held, exchanged: None, tries: (now, 0), keys: None })
     }
 
     /// The client wants encryption from `now` on: publications wait for its key.
     pub fn wanted(now: u64) -> Box<Self> {
-        Self::new(now, Some(Outbound::default()))
+        Self::new(now, Some(Held::default()))
     }
 
     /// Whether publications wait for the client's key.
@@ -191,9 +201,13 @@ impl Core {
             return;
         }
         let Some(held) = conn.secrecy.as_mut().and_then(|secrecy| secrecy.held.take()) else { return };
-        let (frames, missed) = held.into_parts();
-        for frame in frames {
-            self.publish(conn, &mut Publication::new(frame, None));
+        let (frames, missed) = held.queue.into_parts();
+        for (frame, topic) in frames.into_iter().zip(held.topics) {
+            // It may have left the topic while it waited.
+            let is_held = |topic: &Arc<Topic>| conn.topics.iter().any(|held| Arc::ptr_eq(held, topic));
+            if topic.as_ref().is_none_or(is_held) {
+                self.publish(conn, &mut Publication::new(frame, topic));
+            }
         }
         for missed in missed {
             self.tell_gap(conn, &missed);
@@ -242,7 +256,9 @@ impl Core {
         let Publication { frame, topic, .. } = publication;
         let Some(secrecy) = conn.secrecy.as_deref_mut() else { return };
         if let Some(held) = &mut secrecy.held {
-            if !held.push(frame, topic.as_ref(), &self.shared.config.outbound, self.now.millis) {
+            if held.queue.push(frame, topic.as_ref(), &self.shared.config.outbound, self.now.millis) {
+                held.topics.push(topic.clone());
+            } else {
                 count(&self.shared.metrics.outbound_refused_total, 1);
                 self.shared.desks[self.index].seats.miss(conn.key);
             }

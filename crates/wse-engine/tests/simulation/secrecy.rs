@@ -471,3 +471,20 @@ fn who_cannot_be_told_the_key_is_sent_away_instead_of_getting_what_it_cannot_rea
     world.settle();
     assert_eq!(again.numbers("news"), [1]);
 }
+
+#[test]
+fn who_leaves_a_topic_while_it_waits_gets_nothing_of_it_behind() {
+    let mut world = World::new(settings());
+    let mut listener = waiting(&mut world, "");
+    listener.client.subscribe(&["other"]);
+    world.settle();
+    assert!(world.publish_number("news", 0, 0) && world.publish_number("other", 0, 0));
+    assert!(world.publish_all(&numbered("all", 0, 0)));
+    world.settle();
+    let leave = json!({"t": "subscription_update", "p": {"action": "unsubscribe", "topics": ["news"]}});
+    listener.client.text(&leave.to_string());
+    listener.hello();
+    world.settle();
+    let told = listener.told().into_iter().map(|message| message.json()["t"].clone());
+    assert!(told.eq(["other", "all"]));
+}
