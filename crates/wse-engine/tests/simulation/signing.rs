@@ -3,6 +3,7 @@
 //! given.
 
 use crate::client::{BINARY, Client, HEAD, TEXT, frame};
+use crate::listener::{Carrier, Listener};
 use crate::world::{PEER, World, settings, value};
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -12,7 +13,6 @@ use wse_engine::auth::Decision;
 use wse_engine::content::Content;
 use wse_engine::inbound::Kind;
 use wse_engine::signing::{Requirement, Signing};
-use wse_protocol::compress::{Format, InflateLimits, Inflater};
 use wse_protocol::envelope::Timestamp;
 use wse_protocol::msgpack;
 use wse_protocol::sign::{self, Nonces, SigningKey};
@@ -33,11 +33,7 @@ fn signed_orders(required: Requirement) -> Config {
 
 /// An open connection with this query.
 fn connect(world: &mut World, query: &str) -> Client {
-    let head = HEAD.replace("/wse ", &format!("/wse?{query} "));
-    let client = world.take_in(PEER, &head, Decision::Open);
-    world.settle();
-    assert_eq!(client.status(), 101);
-    client
+    Listener::knock(world, query).client
 }
 
 /// Whether the envelope is signed with the key that signs, at the moment `at`.
@@ -45,43 +41,32 @@ fn is_signed(envelope: &Value, at: u64) -> bool {
     sign::verify(&[key("new")], &envelope.to_string(), Timestamp(at), &mut Nonces::new(1)).is_ok()
 }
 
-/// The envelopes of one type, whatever carried them.
+/// The envelopes of one type.
 fn received(client: &Client, kind: &str) -> Vec<Value> {
-    let binary = client.payloads(BINARY).into_iter().map(|message| {
-        let mut json = Vec::new();
-        match &message[..2] {
-            b"C:" => {
-                let limits = InflateLimits { max_bytes: 1 << 20, max_ratio: 0 };
-                Inflater::new(Format::Zlib)
-                    .inflate(&message[2..], &limits, &mut json)
-                    .expect("a zlib stream");
-            }
-            _ => msgpack::decode(&message[2..], 1 << 20, &mut json).expect("MessagePack"),
-        }
-        serde_json::from_slice(&json).expect("JSON")
-    });
-    client.envelopes().into_iter().chain(binary).filter(|envelope| envelope["t"] == kind).collect()
+    client.envelopes().into_iter().filter(|envelope| envelope["t"] == kind).collect()
 }
 
 #[test]
 fn a_publication_is_signed_in_every_form_of_v2_and_in_none_of_v1() {
+    let forms = ["", "compression=true", "compression=payload", "format=msgpack", "encryption=true"];
     let mut world = World::new(signed_orders(Requirement::V2));
-    let native = ["", "compression=true", "format=msgpack"].map(|query| connect(&mut world, query));
-    let old = ["", "&compression=true", "&format=msgpack"]
-        .map(|query| connect(&mut world, &format!("protocol_version=1{query}")));
+    let mut native = forms.map(|query| Listener::connect(&mut world, query));
+    let mut old = forms.map(|query| Listener::connect(&mut world, &format!("protocol_version=1&{query}")));
     let text = json!({"t": "order_new", "p": {"lines": vec![1.5; 500], "name": "ä"}}).to_string();
     assert!(world.publish_all(&text) && world.publish_all(r#"{"t":"chat","p":{}}"#));
     world.settle();
+    let carriers = [Carrier::Text, Carrier::Zlib, Carrier::Payload, Carrier::Msgpack, Carrier::Sealed];
     let mut nonces = Vec::new();
-    for client in &native {
-        let order = &received(client, "order_new")[..];
-        assert!(order.len() == 1 && is_signed(&order[0], BEGINNING), "{order:?}");
-        nonces.push(order[0]["sig"]["nonce"].clone());
-        assert_eq!(received(client, "chat")[0]["sig"], Value::Null);
+    for (listener, carrier) in native.iter_mut().zip(carriers) {
+        let told = listener.told();
+        let (order, chat) = (told[0].json(), told[1].json());
+        assert!(told[0].carrier == carrier && is_signed(&order, BEGINNING), "{carrier:?} {order:?}");
+        assert_eq!((told.len(), &chat["sig"]), (2, &Value::Null));
+        nonces.push(order["sig"]["nonce"].clone());
     }
     assert!(nonces.iter().all(|nonce| *nonce == nonces[0]), "one signature for all");
-    for client in &old {
-        let order = &received(client, "order_new")[0];
+    for listener in &mut old {
+        let order = listener.told()[0].json();
         assert_eq!(
             (&order["sig"], &order["c"], &order["p"]["name"]),
             (&Value::Null, &json!("U"), &json!("ä"))
