@@ -437,19 +437,27 @@ export class WseServer {
    * holder act for the connection beside its socket, for 24 hours; with `topics` it lets the user subscribe to them,
    * for an hour, whatever `topics.allow` says. It ends with the user's own token, and is worth nothing as a login.
    *
-   * Throws `WSE_OPTION_INVALID` when `topics` is no list of texts, `WSE_TOPIC_INVALID`, `WSE_TOKEN_INVALID` when it names
-   * a glob, or so many topics that the token would have more than 8 192 bytes.
+   * Throws `WSE_OPTION_INVALID` when `topics` is there and no list of texts, `WSE_OPTION_UNKNOWN`, `WSE_TOPIC_INVALID`,
+   * `WSE_TOKEN_INVALID` when it names a glob, or so many topics that the token would have more than 8 192 bytes.
    */
-  issueToken(connId: string, { topics }: { topics?: readonly string[] } = {}): string | null {
-    const granted = topics === undefined ? undefined : topicsOf(topics)
+  issueToken(connId: string, options: { topics?: readonly string[] } = {}): string | null {
+    // A token of the other type by mistake would be good for more than was meant.
+    const unknown = Object.keys(options).find((name) => name !== 'topics')
+    if (unknown !== undefined) {
+      throw new WseError('WSE_OPTION_UNKNOWN', `option ${unknown} of a token is unknown; known is topics`)
+    }
+    const granted = 'topics' in options ? topicsOf(options.topics) : undefined
     return this.#isGone ? null : translated(() => native.issueToken(this.#handle, connId, granted))
   }
 
   /**
    * What a token says that this server has issued, or another instance with the same `tickets.secret`; null: it is
-   * none of those, has ended, was revoked, or is of the other type.
+   * none of those, has ended, was revoked, or is of the other type. Throws `WSE_OPTION_INVALID`: there is no such type.
    */
   verifyToken(token: string, type: 'session' | 'topic' = 'session'): VerifiedToken | null {
+    if (type !== 'session' && type !== 'topic') {
+      throw new WseError('WSE_OPTION_INVALID', "a token is of the type 'session' or 'topic'")
+    }
     const json = this.#isGone ? null : translated(() => native.verifyToken(this.#handle, token, type === 'topic'))
     if (json === null) return null
     const verified = JSON.parse(json) as JsonObject
