@@ -198,6 +198,10 @@ impl Run {
     fn unsubscribe(&mut self) {
         let topic = self.topic();
         let Some(account) = self.pick() else { return };
+        // What waits for a key is dropped with its topic, or not if that is taken again: no account says which.
+        if account.owes_hello || account.listener.is_exchanging() {
+            return;
+        }
         let key = account.key;
         account.topics.retain(|held| held != topic);
         self.world.unsubscribe(key, Some(vec![topic.into()]));
