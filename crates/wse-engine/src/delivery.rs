@@ -60,6 +60,13 @@ impl Publication {
 impl Core {
     /// Queues a publication for a connection, in the way that it speaks.
     pub fn publish<S: Socket>(&mut self, conn: &mut Connection<S>, publication: &mut Publication) {
+        // Somebody who speaks alike has had it.
+        if conn.secrecy.is_none()
+            && conn.deflate.is_none()
+            && let Some(number) = publication.numbers[conn.speech.lane()]
+        {
+            return self.queue(conn, number);
+        }
         if conn.secrecy.as_ref().is_some_and(|secrecy| !secrecy.is_off()) {
             return self.publish_sealed(conn, publication);
         }

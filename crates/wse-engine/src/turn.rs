@@ -114,6 +114,12 @@ impl Turn {
     /// The bytes of a chain: joined once for all connections in a row of its lane that have the same, and how many
     /// frames.
     pub fn bytes(&mut self, pending: Pending) -> (&[u8], u64) {
+        // Most have one frame.
+        if pending.first == pending.last
+            && let Some(&Link { start, length: 1, .. }) = self.links.get(pending.first as usize)
+        {
+            return (self.frame(start).0.bytes(), 1);
+        }
         let mut runs = std::mem::take(&mut self.runs);
         runs.clear();
         let mut link = pending.first;
@@ -122,9 +128,6 @@ impl Turn {
             link = next;
         }
         self.runs = runs;
-        if let [(number, 1)] = self.runs[..] {
-            return (self.frame(number).0.bytes(), 1);
-        }
         // A chain through several lanes counts as one of the first: who changes lanes does so seldom.
         let first = self.runs.first().map_or(0, |(number, _)| split(*number).0);
         if self.runs != self.lanes[first].joined_runs {
