@@ -135,7 +135,12 @@ export interface ServerOptions {
   }
   /** What waits for the application; beyond, connections are not read until it has caught up. */
   inbound?: {
-    /** Bytes in all. Default: 64 MiB. */
+    /**
+     * Bytes in all. Default: 64 MiB.
+     *
+     * Messages whose end has not come may take as much again; beyond, the connection that has most of them is closed
+     * with 1013.
+     */
     maxBytes?: number
     /** Bytes of one connection. Default: 256 KiB. */
     maxBytesPerConnection?: number
@@ -415,7 +420,7 @@ export interface Memory {
   readonly totalBytes: number
   /** Publications and unicasts that wait, each counted once however many wait for it. */
   readonly outboundBytes: number
-  /** What waits for the application. */
+  /** What waits for the application, and messages whose end has not come. */
   readonly inboundBytes: number
   /** Calls that no shard has looked at yet. */
   readonly waitingCommands: number

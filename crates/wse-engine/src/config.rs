@@ -48,12 +48,13 @@ impl Default for OutboundLimits {
     }
 }
 
-/// Bounds of what waits for the application. Zero: no bound.
+/// Bounds of what clients have sent and the application has not got. Zero: no bound.
 #[derive(Debug, Clone, Copy)]
 pub struct InboundLimits {
-    /// Bytes of all connections. Default: 64 MiB.
+    /// Bytes of all connections that wait for the application. Messages whose end has not come may take as much again:
+    /// beyond, a shard that has more than its part closes the connection that has most. Default: 64 MiB.
     pub max_bytes: usize,
-    /// Bytes of one connection. Default: 256 KiB.
+    /// Bytes of one connection that wait for the application. Default: 256 KiB.
     pub max_bytes_per_connection: usize,
 }
 

@@ -4,7 +4,7 @@
 //! `delivery` what leaves, `deadlines` what is due, `farewell` the end.
 
 use crate::calendar::Calendar;
-use crate::connection::{Connection, Phase, Socket};
+use crate::connection::{Closing, Connection, Phase, Socket};
 use crate::decoding::Decoder;
 use crate::deflate::Pool;
 use crate::encoding::Codecs;
@@ -20,7 +20,9 @@ use crate::turn::Turn;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use wse_protocol::envelope::Timestamp;
+use wse_protocol::frame::FrameReader;
 use wse_protocol::topic;
 
 /// Reads of one connection in one turn: 256 KiB, then others have theirs.
@@ -69,12 +71,19 @@ pub struct Core {
     pub(crate) costly: usize,
     /// Bytes that one connection may have waiting for the application.
     pub(crate) share: usize,
+    /// The shard's part of what all messages whose end has not come may take; bytes.
+    partial_part: usize,
 }
 
 impl Core {
     /// The core of shard `index`.
     pub(crate) fn new(index: usize, shared: Arc<Shared>, random: fastrand::Rng, now: Now) -> Self {
         let config = &shared.config;
+        // The buffer of one message grows to at most twice its length, so one alone never is too much.
+        let partial_part = match config.inbound.max_bytes {
+            0 => usize::MAX,
+            all => (all / shared.desks.len()).max(2 * config.frame.max_message_bytes),
+        };
         let codecs = Codecs::new(config.compression.unwrap_or_default(), config.frame.max_message_bytes);
         Self {
             index,
@@ -100,6 +109,7 @@ impl Core {
             has_replies: false,
             costly: COSTLY_READS,
             share: usize::MAX,
+            partial_part,
         }
     }
 
@@ -132,6 +142,9 @@ impl Core {
                 Ok(length) => {
                     count(&self.shared.metrics.bytes_received_total, length as u64);
                     self.received(conn, &mut buffer[..length]);
+                    if self.is_crowded() {
+                        break;
+                    }
                     // A short read has emptied the socket; the next bytes, or the end, are told anew.
                     let is_all = length < most && !conn.is_read_closed && conn.socket.is_drained();
                     if is_all && !conn.has_unread() {
@@ -148,6 +161,29 @@ impl Core {
             }
         }
         self.again.push(conn.key);
+    }
+
+    /// Whether messages whose end has not come take more than they may, and those of this shard more than its part:
+    /// somebody has to give way.
+    pub(crate) fn is_crowded(&self) -> bool {
+        let shared = &self.shared;
+        shared.desks[self.index].partial.load(Relaxed) > self.partial_part
+            && shared.partial_bytes() > shared.config.inbound.max_bytes
+    }
+
+    /// Takes a connection's reader away: to feed it, or to forget what it has read.
+    pub(crate) fn take_reader<S>(&mut self, conn: &mut Connection<S>) -> FrameReader {
+        let reader = std::mem::take(&mut conn.reader);
+        self.shared.desks[self.index].partial.fetch_sub(reader.buffered_bytes(), Relaxed);
+        reader
+    }
+
+    /// Gives a connection its reader back, unless nobody listens to it any more.
+    pub(crate) fn keep_reader<S>(&mut self, conn: &mut Connection<S>, reader: FrameReader) {
+        if !matches!(conn.phase, Phase::Closing(Closing { is_deaf: true, .. })) {
+            self.shared.desks[self.index].partial.fetch_add(reader.buffered_bytes(), Relaxed);
+            conn.reader = reader;
+        }
     }
 
     /// The peer sends nothing more. What it is owed in answer still leaves.

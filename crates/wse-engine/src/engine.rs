@@ -41,7 +41,7 @@ pub struct Memory {
     pub budget_bytes: usize,
     /// Publications and unicasts that wait, each counted once.
     pub outbound_bytes: usize,
-    /// What waits for the application.
+    /// What waits for the application, and messages whose end has not come.
     pub inbound_bytes: usize,
     /// Commands that no shard has looked at yet.
     pub waiting_commands: usize,
@@ -457,7 +457,8 @@ impl Engine {
         Memory {
             budget_bytes: self.shared.budget.limit(),
             outbound_bytes: self.shared.budget.used(),
-            inbound_bytes: desks.iter().map(|desk| desk.inbound.bytes()).sum(),
+            inbound_bytes: self.shared.partial_bytes()
+                + desks.iter().map(|desk| desk.inbound.bytes()).sum::<usize>(),
             waiting_commands: desks.iter().map(|desk| desk.mailbox.len()).sum(),
             longest_outbound_messages: desks
                 .iter()

@@ -47,6 +47,7 @@ impl Core {
             closing.is_deaf = true;
             closing.is_answered |= is_answered;
         }
+        self.take_reader(conn);
         self.touch(conn);
     }
 

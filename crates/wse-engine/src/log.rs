@@ -62,6 +62,8 @@ pub enum Overload {
     Outbound,
     /// Events that wait for the application: what connections may have waiting has shrunk.
     Inbound,
+    /// Messages whose end has not come: the connection that had most was closed.
+    Unfinished,
     /// Events that nobody takes: one was dropped.
     Unheard,
     /// Descriptors, or memory of the system: nothing could be accepted.
@@ -79,6 +81,7 @@ impl Overload {
             Self::Memory => "memory",
             Self::Outbound => "outbound",
             Self::Inbound => "inbound",
+            Self::Unfinished => "unfinished",
             Self::Unheard => "unheard",
             Self::Accept => "accept",
             Self::Log => "log",

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use wse_protocol::codes::{Code, close};
 use wse_protocol::envelope::Dialect;
-use wse_protocol::frame::{FrameReader, Message, OpCode};
+use wse_protocol::frame::{Message, OpCode};
 use wse_protocol::message::{
     Action, Error, Gap, Ping, Pong, RateLimitWarning, ServerHello, ServerMessage, ServerReady,
     SubscriptionUpdate, correlate, write,
@@ -91,10 +91,10 @@ impl Core {
         }
         let shared = Arc::clone(&self.shared);
         let has_deflate = conn.deflate.is_some();
-        let mut reader = std::mem::replace(&mut conn.reader, FrameReader::new());
+        let mut reader = self.take_reader(conn);
         let outcome =
             reader.feed(bytes, &shared.config.frame, has_deflate, &mut |message| self.heard(conn, &message));
-        conn.reader = reader;
+        self.keep_reader(conn, reader);
         match outcome {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(left)) => self.leave_unread(conn, &bytes[bytes.len() - left..]),
@@ -107,14 +107,15 @@ impl Core {
         let shared = Arc::clone(&self.shared);
         let mut is_answered = false;
         let has_deflate = conn.deflate.is_some();
-        let outcome =
-            conn.reader.feed(bytes, &shared.config.frame, has_deflate, &mut |message| match message {
-                Message::Close { .. } => {
-                    is_answered = true;
-                    ControlFlow::Break(())
-                }
-                _ => ControlFlow::Continue(()),
-            });
+        let mut reader = self.take_reader(conn);
+        let outcome = reader.feed(bytes, &shared.config.frame, has_deflate, &mut |message| match message {
+            Message::Close { .. } => {
+                is_answered = true;
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        });
+        self.keep_reader(conn, reader);
         if is_answered || outcome.is_err() {
             self.stop_listening(conn, is_answered);
         }

@@ -222,6 +222,7 @@ impl<S: Socket> Shard<S> {
     pub fn turn(&mut self) -> bool {
         self.carry_out();
         self.look_at_due();
+        self.make_room();
         // Who was put off has its share beside who comes next.
         self.core.costly = COSTLY_READS;
         self.read_again();
@@ -398,6 +399,20 @@ impl<S: Socket> Shard<S> {
         }
     }
 
+    /// When messages whose end has not come take more than they may, the connection that has most gives way.
+    fn make_room(&mut self) {
+        let Self { slab, core, .. } = self;
+        while core.is_crowded() {
+            let slots = slab.slots().into_iter();
+            let bytes = |slot: &usize| slab.get_mut(*slot).map_or(0, |conn| conn.reader.buffered_bytes());
+            let most = slots.max_by_key(bytes).and_then(|slot| slab.get_mut(slot));
+            let Some(conn) = most.filter(|conn| !conn.reader.is_idle()) else { return };
+            core.note(conn, Event::Overload(Overload::Unfinished));
+            core.close(conn, close::OVERLOAD, "too many messages are unfinished");
+            core.stop_listening(conn, false);
+        }
+    }
+
     /// Reads on where a connection had more than its share, or where the application has caught up.
     fn read_again(&mut self) {
         let core = &mut self.core;
@@ -463,6 +478,7 @@ impl<S: Socket> Shard<S> {
         for slot in ended.drain(..) {
             if let Some(mut conn) = self.slab.remove(slot as usize) {
                 self.core.depart(&mut conn, ABNORMAL, "");
+                self.core.take_reader(&mut conn);
                 if matches!(conn.phase, Phase::Handshake(_)) {
                     self.core.unfinished -= 1;
                 }

@@ -197,6 +197,8 @@ pub struct Desk {
     pub mailbox: Mailbox,
     /// The longest outbound queue.
     pub longest: Longest,
+    /// Bytes of messages whose end has not come; written by the shard alone.
+    pub partial: AtomicUsize,
 }
 
 /// Everything that shards share.
@@ -251,6 +253,7 @@ impl Shared {
             inbound: Inbound::default(),
             mailbox: Mailbox::default(),
             longest: Longest::default(),
+            partial: AtomicUsize::new(0),
         };
         Self {
             budget: Budget::new(config.memory_budget_bytes),
@@ -388,6 +391,11 @@ impl Shared {
         let left =
             if limits.max_bytes == 0 { usize::MAX } else { limits.max_bytes.saturating_sub(waiting()) };
         if limits.max_bytes_per_connection == 0 { left } else { left.min(limits.max_bytes_per_connection) }
+    }
+
+    /// Bytes of messages whose end has not come.
+    pub fn partial_bytes(&self) -> usize {
+        self.desks.iter().map(|desk| desk.partial.load(Relaxed)).sum()
     }
 
     /// Lifecycle events for which there is reserved room: each connection's beginning and end.

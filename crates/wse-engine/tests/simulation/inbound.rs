@@ -9,6 +9,7 @@ use wse_engine::config::InboundLimits;
 use wse_engine::heartbeat::Heartbeat;
 use wse_engine::inbound::Kind;
 use wse_protocol::compress::{Deflater, Format};
+use wse_protocol::frame::FrameLimits;
 
 fn with_room(max_bytes: usize, max_bytes_per_connection: usize) -> World {
     let inbound = InboundLimits { max_bytes, max_bytes_per_connection };
@@ -344,4 +345,47 @@ fn what_comes_out_of_compressed_messages_stays_within_the_bounds_of_what_waits()
     clients[0].ping(b"alive");
     world.settle();
     assert_eq!(clients[0].payloads(crate::client::PONG), [b"alive"]);
+}
+
+/// Begins a message of 20 000 bytes and leaves it after `length` of them.
+fn begin(client: &Client, length: usize) {
+    let whole = frame(BINARY, &[7; 20_000], true);
+    client.write(&whole[..whole.len() - 20_000 + length]);
+}
+
+#[test]
+fn over_the_bound_of_unfinished_messages_whoever_has_most_gives_way() {
+    let limits = FrameLimits { max_message_bytes: 20_000, max_fragments: 0 };
+    let inbound = InboundLimits { max_bytes: 100_000, max_bytes_per_connection: 0 };
+    let mut world = World::new(Config { inbound, frame: limits, rate: None, ..settings() });
+    world.shared.set_consumer(true);
+    let healthy = world.connect();
+    let small = (0..20).map(|_| world.connect()).collect::<Vec<_>>();
+    small.iter().for_each(|client| begin(client, 4_000));
+    world.settle();
+    let partial = |world: &World| world.shared.partial_bytes();
+    assert!((80_000..100_000).contains(&partial(&world)));
+    let large = [world.connect(), world.connect()];
+    begin(&large[0], 19_000);
+    begin(&large[1], 9_000);
+    healthy.ping(b"alive");
+    world.settle();
+    assert_eq!(
+        large.each_ref().map(Client::close_code),
+        [Some(1013), None],
+        "the one that has most, and no other"
+    );
+    assert!(small.iter().all(|client| client.close_code().is_none()));
+    assert_eq!(healthy.payloads(crate::client::PONG), [b"alive"]);
+    assert!(partial(&world) < 100_000, "what it had is given back at once");
+    for client in &small {
+        client.write(&frame(BINARY, &[7; 20_000], true)[4_008..]);
+    }
+    world.settle();
+    let mut whole = 0;
+    while let Some(events) = world.take_batch() {
+        whole += events.iter().filter(|event| event.payload.len() == 20_000).count();
+        world.settle();
+    }
+    assert_eq!(whole, small.len(), "nobody else lost anything");
 }

@@ -248,6 +248,7 @@ impl World {
         assert_eq!(self.shared.desks[0].seats.open_keys(0).count(), 0, "seats");
         assert_eq!(value(&metrics.connections_total), value(&metrics.disconnections_total));
         assert_eq!(self.shared.budget.used(), 0, "bytes of the memory budget");
+        assert_eq!(self.shared.partial_bytes(), 0, "bytes of unfinished messages");
         assert_eq!(value(&metrics.panics_total), 0);
         for user in users {
             assert_eq!(self.shared.users.connections(user), [], "connections of {user}");
