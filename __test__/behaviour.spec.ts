@@ -6,7 +6,7 @@ import test, { type ExecutionContext } from 'ava'
 import { gate, until, within } from './harness/arrivals.js'
 import { connect, refused } from './harness/connect.js'
 import { type Entrance, entrances } from './harness/entrances.js'
-import { offend } from './harness/offence.js'
+import { isClean, offend } from './harness/offence.js'
 import { Application } from './harness/server.js'
 import { frameBytes, OP, openSocket, openUpgraded, upgradeRequest } from './harness/socket.js'
 import { secret, tokenOf } from './harness/tokens.js'
@@ -206,6 +206,7 @@ const behaviours: Record<string, Behaviour> = {
     await gone
     t.is(end.code, 4503)
     await healthy.roundTrip()
+    await isClean(t, service, 1)
   },
 
   async 'stalls the sender of a busy application, and loses nothing'(t, open) {
@@ -242,7 +243,11 @@ const behaviours: Record<string, Behaviour> = {
       [Buffer.concat([text('', false), ...Array(10).fill(frameBytes(OP.continuation, '', { fin: false }))]), 1009],
     ]
     const service = await open(t, { maxMessageBytes: 1_000, maxFragments: 10 })
-    await offend(t, service, offences)
+    await offend(
+      t,
+      service,
+      offences.map(([bytes, code]) => ({ bytes, code })),
+    )
   },
 
   async 'tells even a client that goes on sending why it is closed'(t, open) {

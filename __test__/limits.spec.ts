@@ -1,22 +1,8 @@
 import test from 'ava'
 import { connect } from './harness/connect.js'
+import { isClean } from './harness/offence.js'
 import { Application, startServer } from './harness/server.js'
 import { frameBytes, OP, openUpgraded } from './harness/socket.js'
-
-test('warns a flooder, names the fault and ends it with 4429, and serves the others', async (t) => {
-  const server = await startServer(t, { rateLimit: { perSecond: 100, burst: 200 } })
-  new Application(server)
-  const [flooder, healthy] = [await connect(t, server), await connect(t, server)]
-  const flood = setInterval(() => {
-    for (let n = 0; n < 100; n++) flooder.send({ t: 'chat', p: {} })
-  }, 20)
-  t.teardown(() => clearInterval(flood))
-  t.like((await flooder.next('rate_limit_warning')).p, { limit: 100 })
-  t.is((await flooder.next('error')).p.code, 'RATE_LIMITED')
-  await healthy.roundTrip()
-  t.is((await flooder.closed()).code, 4429)
-  await healthy.roundTrip()
-})
 
 test('refuses a message to a connection whose queue is full', async (t) => {
   const server = await startServer(t, { outbound: { maxMessages: 10, slowTimeoutMs: 60_000 } })
@@ -38,6 +24,7 @@ test('says false to a broadcast over the memory budget, and true again when ther
     memoryBudgetBytes: 2 << 20,
     outbound: { maxMessages: 0, maxBytes: 0, slowTimeoutMs: 0 },
   })
+  new Application(server)
   const slow = await connect(t, server)
   await server.subscribeConnection(slow.id, ['prices'])
   slow.socket.pause()
@@ -52,6 +39,8 @@ test('says false to a broadcast over the memory budget, and true again when ther
   for (let n = 0; n < queued; n++) await slow.nextText()
   await slow.roundTrip()
   t.true(server.broadcast('prices', padding))
+  t.is((await slow.nextText()).length, padding.length)
+  await isClean(t, { wse: server, port: server.port }, 1)
 })
 
 test('serves thousands beside a connection that never reads', async (t) => {

@@ -1,7 +1,8 @@
 // What the engine answers itself: the vectors through the addon, in both dialects.
 import { readFileSync } from 'node:fs'
 import test from 'ava'
-import { connect, type Envelope } from './harness/connect.js'
+import { connect } from './harness/connect.js'
+import type { Envelope } from './harness/envelope.js'
 import { Application, startServer } from './harness/server.js'
 import { secret, tokenOf } from './harness/tokens.js'
 

@@ -3,18 +3,8 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { ExecutionContext } from 'ava'
 import WebSocket, { type PerMessageDeflateOptions } from 'ws'
 import { Arrivals, within } from './arrivals.js'
+import { type Envelope, typeOf } from './envelope.js'
 import type { Address } from './socket.js'
-
-export interface Envelope {
-  t: string
-  p: Record<string, unknown>
-  id: string
-  ts: string
-  v: number
-  seq?: number
-  _msg_cat: string
-  [member: string]: unknown
-}
 
 export interface ConnectOptions {
   path?: string
@@ -172,13 +162,4 @@ function open({ port, socketPath, ca }: Address, options: ConnectOptions): WebSo
     perMessageDeflate: deflate ?? false,
     autoPong,
   })
-}
-
-function typeOf(text: string): unknown {
-  try {
-    return (JSON.parse(text) as { t?: unknown } | null)?.t
-  } catch {
-    // Text that is no envelope has no type.
-    return undefined
-  }
 }

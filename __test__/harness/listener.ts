@@ -1,12 +1,14 @@
 // A client that understands every way in which messages come, with implementations that are not ours: zlib and
 // crypto of Node.js, and @msgpack/msgpack.
-import { createCipheriv, createDecipheriv, createECDH, type ECDH, hkdfSync, randomBytes } from 'node:crypto'
+import { createECDH, type ECDH } from 'node:crypto'
 import { inflateSync } from 'node:zlib'
 import { decode } from '@msgpack/msgpack'
 import type { ExecutionContext } from 'ava'
 import type { RawData } from 'ws'
 import { Arrivals } from './arrivals.js'
-import { type Connection, type ConnectOptions, connect, type Envelope } from './connect.js'
+import { type Connection, type ConnectOptions, connect } from './connect.js'
+import { commonKey, seal, unseal } from './encryption.js'
+import type { Envelope } from './envelope.js'
 import type { Address } from './socket.js'
 
 /** What a message came in. */
@@ -65,10 +67,7 @@ export class Listener {
   /** Sends an envelope under the key of the connection. */
   sendSealed(envelope: object): void {
     if (this.key === null) throw new Error('there is no key')
-    const nonce = randomBytes(12)
-    const cipher = createCipheriv('aes-256-gcm', this.key, nonce)
-    const sealed = [cipher.update(JSON.stringify(envelope), 'utf8'), cipher.final(), cipher.getAuthTag()]
-    this.connection.send(Buffer.concat([Buffer.from('E:'), nonce, ...sealed]))
+    this.connection.send(seal(this.key, JSON.stringify(envelope)))
   }
 
   #hear(data: RawData, isBinary: boolean): void {
@@ -76,8 +75,7 @@ export class Listener {
     const answers = ['server_hello', 'key_rotation_response', 'encryption_response']
     const { t = '', p = {} } = message.envelope ?? {}
     if (answers.includes(t) && typeof p.encryption_public_key === 'string' && this.#pair !== null) {
-      const x = this.#pair.computeSecret(p.encryption_public_key, 'base64')
-      this.key = Buffer.from(hkdfSync('sha256', x, '', 'wse-encryption/aes-gcm-key', 32))
+      this.key = commonKey(this.#pair, p.encryption_public_key)
       this.#pair = null
     }
     this.#messages.push(message)
@@ -99,9 +97,7 @@ export class Listener {
 
   #decrypt(body: Buffer): Buffer {
     if (this.key === null) throw new Error('sealed before there is a key')
-    const decipher = createDecipheriv('aes-256-gcm', this.key, body.subarray(0, 12))
-    decipher.setAuthTag(body.subarray(-16))
-    return Buffer.concat([decipher.update(body.subarray(12, -16)), decipher.final()])
+    return unseal(this.key, body)
   }
 }
 

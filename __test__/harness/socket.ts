@@ -5,6 +5,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import type { ExecutionContext } from 'ava'
 import { Arrivals, within } from './arrivals.js'
+import { type Envelope, typeOf } from './envelope.js'
 
 /** Where the server of a test is reached, on 127.0.0.1 unless it has a socket in the file system. */
 export interface Address {
@@ -142,6 +143,13 @@ export class RawSocket {
 
   next(opcode: number): Promise<Frame> {
     return this.#frames.next(`a frame with opcode ${opcode}`, (frame) => frame.opcode === opcode)
+  }
+
+  /** The next envelope of this type; earlier frames of other kinds stay. */
+  async envelope(type: string): Promise<Envelope> {
+    const isWanted = ({ opcode, payload }: Frame) => opcode === OP.text && typeOf(payload.toString()) === type
+    const { payload } = await this.#frames.next(`envelope ${type}`, isWanted)
+    return JSON.parse(payload.toString()) as Envelope
   }
 
   /** The code and reason of the server's Close frame. */
