@@ -65,6 +65,7 @@ export default defineConfig({
           'options',
           'events',
           'connection',
+          'messages',
           'topics',
           'transformer',
           'errors',
