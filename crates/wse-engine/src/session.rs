@@ -28,8 +28,9 @@ use wse_protocol::message::{
 };
 use wse_protocol::scan;
 use wse_protocol::ticket::Kind as TicketKind;
-use wse_protocol::topic;
 
+/// Bytes of a name that come back to who asked for it.
+const SHOWN_BYTES: usize = 1_024;
 /// Bytes of refused topics that an error names.
 const NAMED_BYTES: usize = 64 << 10;
 /// Messages of the server's own that may wait for a connection although the memory budget is used up.
@@ -354,7 +355,7 @@ impl Core {
                 Action::Subscribe => self.subscribe(conn, name, &granted),
                 Action::Unsubscribe => self.unsubscribe(conn, name),
             };
-            // What is longer can be no topic, and no answer is much larger than its request.
+            // No answer is much larger than its request.
             if is_done { succeeded.push(name) } else { failed.push(shown(name)) }
         }
         self.say(conn, &SubscriptionUpdate::new(action, &succeeded, &failed));
@@ -460,9 +461,9 @@ impl Core {
     }
 }
 
-/// A topic's name as far as one can be long.
+/// What is said of a name: all of it, unless it is far longer than a topic can be.
 fn shown(name: &str) -> &str {
-    let most = name.len().min(topic::MAX_LEN);
+    let most = name.len().min(SHOWN_BYTES);
     (0..4).find_map(|back| name.get(..most.saturating_sub(back))).unwrap_or_default()
 }
 
