@@ -284,13 +284,14 @@ impl Core {
         true
     }
 
-    /// Subscribes a connection by its own wish, bound by `deny` alone where the application has `granted` the topic;
+    /// Subscribes a connection by its own wish, bound by `deny` alone where the application has `granted` (sorted) the topic;
     /// `false`: refused.
     pub fn subscribe<S>(&mut self, conn: &mut Connection<S>, name: &str, granted: &[String]) -> bool {
         let shared = Arc::clone(&self.shared);
         let rules = &shared.config.topics;
         let is_allowed = rules.client_may(conn.user().map(|user| &**user), name)
-            || granted.iter().any(|topic| topic == name) && rules.application_may(name);
+            || granted.binary_search_by(|topic| topic.as_str().cmp(name)).is_ok()
+                && rules.application_may(name);
         if topic::validate(name).is_err() || !is_allowed {
             return false;
         }

@@ -90,7 +90,8 @@ impl Core {
                     count(&shared.metrics.protocol_errors_total, u64::from(code == close::PROTOCOL));
                     return self.close(conn, code, reason);
                 }
-                if conn.is_stalled {
+                // Of one that has hung up nothing is to be expected, whoever does not listen.
+                if conn.is_stalled && !conn.is_read_closed {
                     // It is we who do not listen.
                     conn.last_seen = now;
                 }

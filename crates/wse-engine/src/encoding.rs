@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use wse_protocol::compress::{self, Deflater, Format};
 use wse_protocol::envelope::{Category, Dialect};
 use wse_protocol::frame::OpCode;
-use wse_protocol::{msgpack, scan};
+use wse_protocol::{msgpack, scan, sign};
 
 /// Memory that a large message leaves behind for the next one, in bytes.
 const SPARE: usize = 64 << 10;
@@ -135,6 +135,9 @@ impl Codecs {
 
 fn push_v1(envelope: Envelope<'_>, out: &mut Vec<u8>) {
     let Envelope { text, category, at } = envelope;
+    // In v1 a signature is a text. The server's own members stand before it, so their place is the same.
+    let bare = if text.contains("\"sig\"") { sign::unsigned(text) } else { text.into() };
+    let text = &*bare;
     let behind = at + Dialect::V2.members(category).len();
     for part in [&text[..at], Dialect::V1.members(category), &text[behind..]] {
         out.extend_from_slice(part.as_bytes());
@@ -180,6 +183,16 @@ mod tests {
         let (opcode, bytes) = Codecs::json_v1(Envelope { text: &text, category: Category::Update, at: 9 });
         let expected = text.replace(r#""v":2,"_msg_cat":"U","#, r#""c":"U","v":1,"#);
         assert_eq!((opcode, &bytes[ROOM..]), (OpCode::Text, expected.as_bytes()));
+    }
+
+    #[test]
+    fn a_signature_of_v2_does_not_reach_v1() {
+        for (sig, kept) in [(r#"{"kid":"a"}"#, ""), ("\"text\"", r#","sig":"text""#)] {
+            let text = format!(r#"{{"seq":7,"v":2,"_msg_cat":"U","t":"x","sig":{sig},"p":{{}}}}"#);
+            let (_, bytes) = Codecs::json_v1(Envelope { text: &text, category: Category::Update, at: 9 });
+            let expected = format!(r#"{{"seq":7,"c":"U","v":1,"t":"x"{kept},"p":{{}}}}"#);
+            assert_eq!(str::from_utf8(&bytes[ROOM..]), Ok(&*expected));
+        }
     }
 
     #[test]

@@ -348,6 +348,9 @@ impl Core {
             let message = "tokens is a list of at most 64 tokens";
             return self.say_error(conn, Code::InvalidSubscription, message);
         };
+        if !conn.is_open() {
+            return;
+        }
         let (mut succeeded, mut failed) = (Vec::new(), Vec::new());
         for topic in topics {
             let name = topic.as_str().unwrap_or_default();
@@ -378,22 +381,35 @@ impl Core {
     /// The topics of those `tokens` that are good for this connection; `None`: it is no list of tokens, or too long.
     ///
     /// A token of a user is good on each of the user's connections, one of nobody only where it was given.
-    fn granted<S>(&self, conn: &Connection<S>, tokens: &serde_json::Value) -> Option<Vec<String>> {
+    ///
+    /// Each token counts as a message against the connection's rate: to look at one is as much work.
+    fn granted<S: Socket>(
+        &mut self,
+        conn: &mut Connection<S>,
+        tokens: &serde_json::Value,
+    ) -> Option<Vec<String>> {
         let tokens = match tokens {
             serde_json::Value::Null => return Some(Vec::new()),
             serde_json::Value::Array(tokens) if tokens.len() <= MAX_TOKENS => tokens,
             _ => return None,
         };
-        let (user, id) = (conn.user().map(|user| &**user), self.shared.ids.id(conn.high, conn.key).0);
+        let mut tokens = tokens.iter().map(|token| token.as_str()).collect::<Option<Vec<_>>>()?;
+        tokens.sort_unstable();
+        tokens.dedup();
+        let id = self.shared.ids.id(conn.high, conn.key).0;
         let mut granted = Vec::new();
         for token in tokens {
-            let verdict =
-                self.shared.config.tickets.verify(token.as_str()?, TicketKind::Topic, self.timestamp());
+            if !self.is_within_rate(conn) {
+                break;
+            }
+            let user = conn.user().map(|user| &**user);
+            let verdict = self.shared.config.tickets.verify(token, TicketKind::Topic, self.timestamp());
             let ticket = verdict.ok().filter(|ticket| {
                 ticket.user_id.as_deref() == user && (user.is_some() || ticket.connection_id == id)
             });
             granted.extend(ticket.into_iter().flat_map(|ticket| ticket.topics));
         }
+        granted.sort_unstable();
         Some(granted)
     }
 

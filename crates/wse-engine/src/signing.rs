@@ -71,14 +71,16 @@ impl Signing {
         self.covers(&message.kind.unwrap_or_default()).then_some((self.growth, limit))
     }
 
-    /// The envelope with a signature; `None`: its type is not signed, or its publisher has signed it.
+    /// The envelope with a signature; `None`: its type is not signed, or its publisher has signed it in another way.
+    ///
+    /// A signature of our kind that it has is replaced: it was over what a client sent, and this is more.
     pub fn sign(&self, envelope: &str, at: Timestamp) -> Result<Option<String>, SignError> {
         let message = scan::inbound(envelope).map_err(|error| SignError::Canonical(error.into()))?;
         if !self.covers(&message.kind.unwrap_or_default()) {
             return Ok(None);
         }
         let nonce = self.first.wrapping_add(self.given.fetch_add(1, Relaxed).into());
-        match self.keys[0].sign(envelope, at, &nonce.to_be_bytes()) {
+        match self.keys[0].sign(&sign::unsigned(envelope), at, &nonce.to_be_bytes()) {
             Ok(signed) => Ok(Some(signed)),
             Err(SignError::Signed) => Ok(None),
             Err(error) => Err(error),
@@ -136,6 +138,9 @@ mod tests {
         assert_eq!(signed(r#"{"t":"chat","p":{}}"#), Ok(false));
         assert_eq!(signed(r#"{"p":{}}"#), Ok(false));
         assert_eq!(signed(r#"{"t":"order_new","sig":"mine"}"#), Ok(false));
+        let again = signing.sign(r#"{"t":"order_new","sig":{"kid":"old"},"p":{}}"#, NOW).expect("a form");
+        let again = again.expect("signed");
+        assert_eq!((again.matches("\"sig\"").count(), again.contains(r#""kid":"old""#)), (1, false));
         assert!(signed(r#"{"t":"order_new","p":{"n":9007199254740993}}"#).is_err());
         let first = signing.sign(r#"{"t":"order_new"}"#, NOW).expect("a form").expect("signed");
         let second = signing.sign(r#"{"t":"order_new"}"#, NOW).expect("a form").expect("signed");

@@ -14,8 +14,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 
 use crate::canonical::{CanonicalError, Json};
-use crate::envelope::Timestamp;
-use crate::scan::ScanError;
+use crate::envelope::{Timestamp, push_members};
+use crate::scan::{self, ScanError};
 
 pub use crate::error::{KeyError, SignError};
 pub use nonces::Nonces;
@@ -184,6 +184,22 @@ fn bytes<const N: usize>(value: &Json<'_>) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let len = URL_SAFE_NO_PAD.decode_slice(text.as_bytes(), &mut bytes).ok()?;
     (len == N).then_some(bytes)
+}
+
+/// The envelope without signatures of this kind, which are objects; what others call `sig`, a text, stays.
+pub fn unsigned(envelope: &str) -> Cow<'_, str> {
+    let mut cuts = Vec::new();
+    let read = scan::members(envelope, &mut |member| {
+        if member.name().as_deref() == Some("sig") && member.value.starts_with('{') {
+            cuts.push(member.start..member.end);
+        }
+    });
+    if read.is_err() || cuts.is_empty() {
+        return Cow::Borrowed(envelope);
+    }
+    let mut bare = b"{".to_vec();
+    push_members(envelope, &cuts, &mut bare);
+    Cow::Owned(String::from_utf8(bare).expect("text without some of its members is text"))
 }
 
 fn members(envelope: &str) -> Result<Members<'_>, SignError> {

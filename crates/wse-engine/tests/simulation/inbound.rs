@@ -389,3 +389,18 @@ fn over_the_bound_of_unfinished_messages_whoever_has_most_gives_way() {
     }
     assert_eq!(whole, small.len(), "nobody else lost anything");
 }
+
+#[test]
+fn who_has_hung_up_is_not_kept_for_an_application_that_never_goes_on() {
+    let mut world = with_room(0, 0);
+    world.set_consumer(true);
+    let (gone, silent) = (world.connect(), world.connect());
+    for client in [&gone, &silent] {
+        world.hold_back(client.key(), true);
+    }
+    world.settle();
+    gone.kernel().end();
+    world.pass(120_000);
+    assert!(gone.is_gone(), "nothing more is to be expected of it");
+    assert!(!silent.is_gone() && silent.close_code().is_none(), "it is we who do not listen");
+}
