@@ -29,6 +29,8 @@ use wse_protocol::message::{
 use wse_protocol::scan;
 use wse_protocol::ticket::Kind as TicketKind;
 
+/// What an answer is longer than what it repeats of the request, in bytes.
+const ANSWER_BYTES: usize = 512;
 /// Bytes of a name that come back to who asked for it.
 const SHOWN_BYTES: usize = 1_024;
 /// Bytes of refused topics that an error names.
@@ -336,6 +338,10 @@ impl Core {
             Some("unsubscribe") => Action::Unsubscribe,
             _ => return self.say_error(conn, Code::InvalidAction, "action is subscribe or unsubscribe"),
         };
+        let most = self.shared.config.frame.max_message_bytes;
+        if most != 0 && payload.map_or(0, str::len) + ANSWER_BYTES > most {
+            return self.say_error(conn, Code::InvalidSubscription, "no answer could name so much");
+        }
         let topics = request.topics.as_array().map(Vec::as_slice).unwrap_or_default();
         if topics.is_empty() || topics.len() > MAX_SUBSCRIPTIONS {
             return self.say_error(conn, Code::InvalidSubscription, "topics is a list of 1 to 1024 topics");
