@@ -4,6 +4,7 @@
 
 use crate::auth::Auth;
 use crate::config::Config;
+use crate::fields::Fields;
 use crate::query;
 use crate::speech::Speech;
 use base64::Engine as _;
@@ -252,7 +253,7 @@ fn upgrade(
         speech,
         wants_encryption: query::values(query, "encryption").next().as_deref() == Some("true"),
         protocol,
-        deflate: fields.deflate(config),
+        deflate: deflate(&fields, config),
         token,
         address,
         topics,
@@ -319,54 +320,12 @@ fn describe(fields: &Fields, url: &str, address: IpAddr) -> String {
         .to_string()
 }
 
-/// Header fields, looked up without regard to case.
-struct Fields<'a>(&'a [httparse::Header<'a>]);
-
-impl<'a> Fields<'a> {
-    fn values(&self, name: &'a str) -> impl Iterator<Item = &'a str> + 'a {
-        let matching = self.0.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
-        matching.filter_map(|header| std::str::from_utf8(header.value).ok()).map(str::trim)
-    }
-
-    /// The answer to what the client offers of permessage-deflate, where the server has it.
-    fn deflate(&self, config: &Config) -> Option<Agreement> {
-        let deflate = config.deflate.as_ref()?;
-        // Several fields are one list (RFC 9110 §5.2).
-        let offers = self.values("sec-websocket-extensions").collect::<Vec<_>>().join(",");
-        compress::agree(&offers, &deflate.terms)
-    }
-
-    /// Whether the field is there, readable or not.
-    fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|header| header.name.eq_ignore_ascii_case(name))
-    }
-
-    fn get(&self, name: &'a str) -> Option<&'a str> {
-        self.values(name).next()
-    }
-
-    fn has_token(&self, name: &'a str, token: &str) -> bool {
-        self.values(name)
-            .flat_map(|value| value.split(','))
-            .any(|item| item.trim().eq_ignore_ascii_case(token))
-    }
-
-    /// A cookie's value; what scripts write for "none" counts as absent.
-    fn cookie(&self, name: &str) -> Option<&'a str> {
-        let pairs = self
-            .values("cookie")
-            .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='));
-        let value = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('"')).next()?;
-        (!matches!(value, "" | "undefined" | "null")).then_some(value)
-    }
-
-    /// The address that the last trusted proxy saw.
-    fn forwarded(&self, trusted_proxies: usize) -> Option<IpAddr> {
-        let hop = trusted_proxies.checked_sub(1)?;
-        let hops = self.values("x-forwarded-for").flat_map(|line| line.split(',')).collect::<Vec<_>>();
-        hops.iter().rev().nth(hop)?.trim().parse().ok()
-    }
+/// The answer to what the client offers of permessage-deflate, where the server has it.
+fn deflate(fields: &Fields, config: &Config) -> Option<Agreement> {
+    let deflate = config.deflate.as_ref()?;
+    // Several fields are one list (RFC 9110 §5.2).
+    let offers = fields.values("sec-websocket-extensions").collect::<Vec<_>>().join(",");
+    compress::agree(&offers, &deflate.terms)
 }
 
 #[cfg(test)]

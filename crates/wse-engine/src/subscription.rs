@@ -1,0 +1,140 @@
+//! What a client asks of topics, and what it is answered (PROTOCOL §8, §12).
+//!
+//! Reads the request and names what became of each topic; who may have which is the rules' to say, and
+//! [`Core::subscribe`]'s to carry out.
+
+use crate::connection::{Connection, Socket};
+use crate::core::Core;
+use crate::log::{Event, Fault};
+use crate::topics::MAX_SUBSCRIPTIONS;
+use serde::Deserialize;
+use wse_protocol::codes::Code;
+use wse_protocol::envelope::Dialect;
+use wse_protocol::message::{Action, Error, SubscriptionUpdate};
+use wse_protocol::ticket::Kind as TicketKind;
+
+/// What an answer is longer than what it repeats of the request, in bytes.
+const ANSWER_BYTES: usize = 512;
+/// Bytes of a name that come back to who asked for it.
+const SHOWN_BYTES: usize = 1_024;
+/// Bytes of refused topics that an error names.
+const NAMED_BYTES: usize = 64 << 10;
+
+/// A client's request for topics (PROTOCOL §8).
+#[derive(Deserialize)]
+struct SubscriptionRequest {
+    #[serde(default)]
+    action: serde_json::Value,
+    #[serde(default)]
+    topics: serde_json::Value,
+    /// What the application granted elsewhere (PROTOCOL §12).
+    #[serde(default)]
+    tokens: serde_json::Value,
+}
+
+/// Tokens of one request for topics, at most.
+const MAX_TOKENS: usize = 64;
+
+impl Core {
+    /// Subscribes and unsubscribes as a client asks, and answers once.
+    pub(crate) fn subscription<S: Socket>(&mut self, conn: &mut Connection<S>, payload: Option<&str>) {
+        let request = payload.and_then(|json| serde_json::from_str::<SubscriptionRequest>(json).ok());
+        let Some(request) = request else {
+            return self.say_error(
+                conn,
+                Code::InvalidSubscription,
+                "p is not an object with action and topics",
+            );
+        };
+        let action = match request.action.as_str() {
+            Some("subscribe") => Action::Subscribe,
+            Some("unsubscribe") => Action::Unsubscribe,
+            _ => return self.say_error(conn, Code::InvalidAction, "action is subscribe or unsubscribe"),
+        };
+        let most = self.shared.config.frame.max_message_bytes;
+        if most != 0 && payload.map_or(0, str::len) + ANSWER_BYTES > most {
+            return self.say_error(conn, Code::InvalidSubscription, "no answer could name so much");
+        }
+        let topics = request.topics.as_array().map(Vec::as_slice).unwrap_or_default();
+        if topics.is_empty() || topics.len() > MAX_SUBSCRIPTIONS {
+            return self.say_error(conn, Code::InvalidSubscription, "topics is a list of 1 to 1024 topics");
+        }
+        let granted = match (action, conn.speech.dialect()) {
+            (Action::Subscribe, Dialect::V2) => self.granted(conn, &request.tokens),
+            _ => Some(Vec::new()),
+        };
+        let Some(granted) = granted else {
+            let message = "tokens is a list of at most 64 tokens";
+            return self.say_error(conn, Code::InvalidSubscription, message);
+        };
+        if !conn.is_open() {
+            return;
+        }
+        let (mut succeeded, mut failed) = (Vec::new(), Vec::new());
+        for topic in topics {
+            let name = topic.as_str().unwrap_or_default();
+            let is_done = match action {
+                Action::Subscribe => self.subscribe(conn, name, &granted),
+                Action::Unsubscribe => self.unsubscribe(conn, name),
+            };
+            // No answer is much larger than its request.
+            if is_done { succeeded.push(name) } else { failed.push(shown(name)) }
+        }
+        self.say(conn, &SubscriptionUpdate::new(action, &succeeded, &failed));
+        if !failed.is_empty() && action == Action::Subscribe {
+            let message = "these topics may not be subscribed to, or are no topics";
+            self.note(conn, Event::Fault(Fault::Wire(Code::SubscriptionFailed)));
+            let error = Error::new(Code::SubscriptionFailed, message, self.timestamp());
+            // They are named twice.
+            let mut room = NAMED_BYTES;
+            let named = failed.iter().take_while(|name| {
+                let fits = name.len() <= room;
+                room = room.saturating_sub(name.len());
+                fits
+            });
+            let named = named.count();
+            self.say(conn, &error.with_topics(&failed[..named]));
+        }
+    }
+
+    /// The topics of those `tokens` that are good for this connection; `None`: it is no list of tokens, or too long.
+    ///
+    /// A token of a user is good on each of the user's connections, one of nobody only where it was given.
+    ///
+    /// Each token counts as a message against the connection's rate: to look at one is as much work.
+    fn granted<S: Socket>(
+        &mut self,
+        conn: &mut Connection<S>,
+        tokens: &serde_json::Value,
+    ) -> Option<Vec<String>> {
+        let tokens = match tokens {
+            serde_json::Value::Null => return Some(Vec::new()),
+            serde_json::Value::Array(tokens) if tokens.len() <= MAX_TOKENS => tokens,
+            _ => return None,
+        };
+        let mut tokens = tokens.iter().map(|token| token.as_str()).collect::<Option<Vec<_>>>()?;
+        tokens.sort_unstable();
+        tokens.dedup();
+        let id = self.shared.ids.id(conn.high, conn.key).0;
+        let mut granted = Vec::new();
+        for token in tokens {
+            if !self.is_within_rate(conn) {
+                break;
+            }
+            let user = conn.user().map(|user| &**user);
+            let verdict = self.shared.config.tickets.verify(token, TicketKind::Topic, self.timestamp());
+            let ticket = verdict.ok().filter(|ticket| {
+                ticket.user_id.as_deref() == user && (user.is_some() || ticket.connection_id == id)
+            });
+            granted.extend(ticket.into_iter().flat_map(|ticket| ticket.topics));
+        }
+        granted.sort_unstable();
+        Some(granted)
+    }
+}
+
+/// What is said of a name: all of it, unless it is far longer than a topic can be.
+fn shown(name: &str) -> &str {
+    let most = name.len().min(SHOWN_BYTES);
+    (0..4).find_map(|back| name.get(..most.saturating_sub(back))).unwrap_or_default()
+}
