@@ -106,10 +106,12 @@ impl Core {
         };
         let other = frame.other(speech.lane(), || {
             let json = speech.as_json();
-            let (opcode, bytes) = match self.codecs.encode(envelope, speech) {
+            let is_json = json.lane() == speech.lane();
+            let encoded =
+                if is_json { Some(Codecs::json_v1(envelope)) } else { self.codecs.encode(envelope, speech) };
+            let (opcode, bytes) = match encoded {
                 Some(encoded) => encoded,
                 None if json.lane() == 0 => return Other::Same,
-                None if json.lane() == speech.lane() => Codecs::json_v1(envelope),
                 None => return self.spoken(frame, json).map_or_else(Other::Refused, Other::Encoded),
             };
             match self.shared.budget.charge(bytes.capacity() + FRAME_WEIGHT) {
