@@ -85,27 +85,26 @@ const U32 = 0xffff_ffff
 
 const rates = group({ perSecond: whole(10_000, { max: U32 }), burst: whole(100_000, { max: U32 }) })
 
-/** Off as false, and where either number is zero. */
-const rateLimit: Field = Object.assign(
-  readBy(truthOf, (value, path) => {
-    if (value === false) return null
-    const { perSecond, burst } = rates(value, path) as { perSecond: number; burst: number }
-    return perSecond > 0 && burst > 0 ? { perSecond, burst } : null
-  }),
-  { members: rates.members },
-)
+/** False is off; what else is given is for `check` to say. Its members are settable by themselves. */
+const orOff = ({ members }: Field, check: Field): Field =>
+  Object.assign(
+    readBy(truthOf, (value, path) => (value === false ? null : check(value, path))),
+    { members },
+  )
+
+/** Off where either number is zero, too. */
+const rateLimit = orOff(rates, (value, path) => {
+  const { perSecond, burst } = rates(value, path) as { perSecond: number; burst: number }
+  return perSecond > 0 && burst > 0 ? { perSecond, burst } : null
+})
 
 const deflation = group({ thresholdBytes: whole(1_024, { max: 1 << 30 }), level: whole(6, { max: 9 }) })
 
-/** Off as false, and at level zero. */
-const compression: Field = Object.assign(
-  readBy(truthOf, (value, path) => {
-    if (value === false) return null
-    const { level, thresholdBytes } = deflation(value === true ? undefined : value, path) as Record<string, number>
-    return level === 0 ? null : { level, thresholdBytes }
-  }),
-  { members: deflation.members },
-)
+/** Off at level zero, too. */
+const compression = orOff(deflation, (value, path) => {
+  const { level, thresholdBytes } = deflation(value === true ? undefined : value, path) as Record<string, number>
+  return level === 0 ? null : { level, thresholdBytes }
+})
 
 const windows = group({
   serverContextTakeover: flag(false),
@@ -116,12 +115,8 @@ const windows = group({
 })
 
 /** Off by default; true for the defaults of its members. */
-const perMessageDeflate: Field = Object.assign(
-  readBy(truthOf, (value = false, path) => {
-    if (value === false) return null
-    return windows(value === true ? {} : value, path)
-  }),
-  { members: windows.members },
+const perMessageDeflate = orOff(windows, (value, path) =>
+  value === undefined ? null : windows(value === true ? {} : value, path),
 )
 
 /** The most keys that signatures are made and read with: those of today, and those that go. */
@@ -146,13 +141,10 @@ const signatures = group({
     if (types.length > 0) return types
     throw invalid(path, "a list of types, as globs: ['order_*']")
   }),
-  require: readBy(
-    (text) => (text === 'all' ? text : truthOf(text)),
-    (value = true, path) => {
-      if (typeof value === 'boolean' || value === 'all') return value
-      throw invalid(path, "true, false or 'all'")
-    },
-  ),
+  require: readBy(truthOf, (value = true, path) => {
+    if (typeof value === 'boolean' || value === 'all') return value
+    throw invalid(path, "true, false or 'all'")
+  }),
 })
 
 /** A text that means something else; what `read` throws says why it does not. */
