@@ -4,6 +4,7 @@
 //! [`Reply`]. Calls on a closed engine do nothing, and say so.
 
 use crate::auth::{Auth, Identity};
+use crate::command::Command;
 use crate::config::Config;
 use crate::content::Content;
 use crate::driver::{Adoption, Arriving, Clock, Driver};
@@ -15,7 +16,7 @@ use crate::inbound::Batch;
 use crate::log::{Event, Line, Overload, Subject};
 use crate::metrics::count;
 use crate::seats::Caller;
-use crate::shared::{Command, Desk, Shared};
+use crate::shared::{Desk, Shared};
 use crate::streams::Streams;
 use crate::topics::Topic;
 use socket2::{Domain, Protocol, Socket, Type};

@@ -11,7 +11,7 @@ use wse_protocol::envelope::Category;
 use wse_protocol::frame::{MAX_HEADER, OpCode, encode, encode_header, mark_compressed};
 
 /// What a frame weighs beside its bytes: its record, and the command that carries it.
-pub const FRAME_WEIGHT: usize = size_of::<Encoded>() + size_of::<crate::shared::Command>();
+pub const FRAME_WEIGHT: usize = size_of::<Encoded>() + size_of::<crate::command::Command>();
 
 /// Shared bytes of one RFC 6455 frame, header included. Cloning copies a pointer.
 #[derive(Debug, Clone)]

@@ -8,6 +8,7 @@ pub mod admission;
 pub mod auth;
 pub mod budget;
 pub mod calendar;
+pub mod command;
 pub mod config;
 pub mod connection;
 pub mod content;

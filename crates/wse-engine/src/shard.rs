@@ -4,18 +4,16 @@
 //! says which sockets are ready and when a turn ends. It never waits, and nothing of it is shared.
 
 use crate::auth::Decision;
+use crate::command::Command;
 use crate::connection::{Connection, Handshake, Phase, Socket};
 use crate::core::{COSTLY_READS, Core};
-use crate::delivery::Publication;
 use crate::expiry::Expiry;
 use crate::farewell::ABNORMAL;
-use crate::handshake::Refusal;
-use crate::host::Reply;
 use crate::id::ConnectionKey;
 use crate::log::{Event, Overload};
 use crate::metrics::count;
 use crate::rate_limit::RateLimit;
-use crate::shared::{Command, Shared};
+use crate::shared::Shared;
 use crate::slab::Slab;
 use crate::speech::Speech;
 use crate::turn::Pending;
@@ -53,13 +51,13 @@ const CROWD: usize = 256;
 
 /// A shard with its connections.
 pub struct Shard<S> {
-    slab: Slab<Connection<S>>,
-    core: Core,
+    pub(crate) slab: Slab<Connection<S>>,
+    pub(crate) core: Core,
     inbox: VecDeque<Command>,
     room: Vec<Command>,
     buffer: Box<[u8]>,
     joined: Vec<u8>,
-    is_closing: bool,
+    pub(crate) is_closing: bool,
     /// The most connections since memory was last trimmed.
     peak: usize,
 }
@@ -284,107 +282,6 @@ impl<S: Socket> Shard<S> {
         if self.inbox.is_empty() {
             self.inbox.shrink_to(SPARE_COMMANDS);
         }
-    }
-
-    /// Carries out a command; returns the bytes that it puts into the turn.
-    fn execute(&mut self, command: Command) -> usize {
-        let Self { slab, core, .. } = self;
-        match command {
-            Command::Publish(topic, frame) => {
-                let bytes = frame.bytes().len();
-                let mut publication = Publication::new(frame, Some(Arc::clone(&topic)));
-                let index = core.index;
-                topic.for_each(index, |slot| {
-                    if let Some(conn) = slab.get_mut(slot as usize) {
-                        core.publish(conn, &mut publication);
-                    }
-                });
-                return bytes;
-            }
-            Command::Everyone(frame) => {
-                let bytes = frame.bytes().len();
-                let mut publication = Publication::new(frame, None);
-                for slot in slab.slots() {
-                    if let Some(conn) = slab.get_mut(slot).filter(|conn| conn.is_open()) {
-                        core.publish(conn, &mut publication);
-                    }
-                }
-                return bytes;
-            }
-            Command::Send(key, frame) => {
-                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
-                let Some(conn) = conn else { return 0 };
-                let bytes = frame.bytes().len();
-                core.publish(conn, &mut Publication::new(frame, None));
-                return bytes;
-            }
-            Command::Subscribe { key, topics, mut refused, request } => {
-                for topic in topics {
-                    let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
-                    let is_held = match conn {
-                        Some(conn) => core.hold(conn, &topic),
-                        None => {
-                            core.shared.topics.release(&topic, core.index);
-                            false
-                        }
-                    };
-                    if !is_held {
-                        refused.push(topic.name().into());
-                    }
-                }
-                core.reply(Reply::Subscribed { request, refused });
-            }
-            Command::Unsubscribe { key, topics } => {
-                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
-                    match topics {
-                        None => core.leave_topics(conn),
-                        Some(names) => names.iter().for_each(|name| {
-                            core.unsubscribe(conn, name);
-                        }),
-                    }
-                }
-            }
-            Command::Disconnect { key, code, reason, error } => {
-                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open())
-                {
-                    if let Some(error) = error {
-                        core.say_error(conn, error, &reason);
-                    }
-                    core.close(conn, code, &reason);
-                }
-            }
-            Command::HoldBack { key, is_held } => {
-                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
-                if let Some(conn) = conn {
-                    core.hold_back(conn, is_held);
-                }
-            }
-            Command::Decide(key, identity) => {
-                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
-                    core.decided(conn, identity);
-                    core.again.push(key);
-                }
-            }
-            Command::Looked { look, is_done } => {
-                for key in core.handshakes.clone() {
-                    if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
-                        core.looked(conn, look, is_done);
-                    }
-                }
-            }
-            Command::Close => {
-                self.is_closing = true;
-                for slot in slab.slots() {
-                    let Some(conn) = slab.get_mut(slot) else { continue };
-                    match conn.phase {
-                        Phase::Open => core.close(conn, close::RESTART, "the server is closing"),
-                        Phase::Handshake(_) => core.refuse(conn, Refusal::Closing),
-                        Phase::Closing(_) => {}
-                    }
-                }
-            }
-        }
-        0
     }
 
     fn look_at_due(&mut self) {

@@ -1,9 +1,8 @@
 //! What the shards of an engine share: settings, registries, mailboxes. Each lock is held alone and briefly.
 
-use crate::auth::Identity;
 use crate::budget::Budget;
+use crate::command::Command;
 use crate::config::Config;
-use crate::frame::Frame;
 use crate::handled::Handled;
 use crate::host::{Host, Reply};
 use crate::id::{ConnectionKey, IdKey};
@@ -13,7 +12,7 @@ use crate::metrics::{Metrics, count};
 use crate::seats::Seats;
 use crate::shard::Now;
 use crate::tls::Certificate;
-use crate::topics::{Topic, Topics};
+use crate::topics::Topics;
 use crate::users::Users;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -21,78 +20,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use wse_protocol::codes::{Code, close};
 use wse_protocol::sign::SignError;
-
-/// A wish of another thread, carried out by the shard that owns the connection.
-#[derive(Debug)]
-pub enum Command {
-    /// To everyone on the shard who holds the topic.
-    Publish(Arc<Topic>, Frame),
-    /// To everyone on the shard.
-    Everyone(Frame),
-    /// To one connection.
-    Send(ConnectionKey, Frame),
-    /// Makes a connection hold topics that were announced (see [`Topics::want`]).
-    Subscribe {
-        /// The connection.
-        key: ConnectionKey,
-        /// Announced topics.
-        topics: Vec<Arc<Topic>>,
-        /// What was refused already.
-        refused: Vec<String>,
-        /// The request's number, for the reply.
-        request: u32,
-    },
-    /// Ends subscriptions; `None`: all.
-    Unsubscribe {
-        /// The connection.
-        key: ConnectionKey,
-        /// Topics by name.
-        topics: Option<Vec<String>>,
-    },
-    /// Closes a connection.
-    Disconnect {
-        /// The connection.
-        key: ConnectionKey,
-        /// The close code.
-        code: u16,
-        /// The close reason.
-        reason: String,
-        /// An `error` that precedes the close, by code.
-        error: Option<Code>,
-    },
-    /// Stops reading a connection, or goes on.
-    HoldBack {
-        /// The connection.
-        key: ConnectionKey,
-        /// Whether it is not read.
-        is_held: bool,
-    },
-    /// The answer to [`Reply::Authenticate`]; `None`: refused.
-    Decide(ConnectionKey, Option<Identity>),
-    /// The answer to [`Reply::UnknownKey`].
-    Looked {
-        /// The number of the look.
-        look: u32,
-        /// Whether what can be had is known now.
-        is_done: bool,
-    },
-    /// The engine closes: everyone is told, and the shard ends.
-    Close,
-}
-
-impl Command {
-    /// The connection that it is about, if it is one.
-    pub fn key(&self) -> Option<ConnectionKey> {
-        match self {
-            Self::Publish(..) | Self::Everyone(_) | Self::Looked { .. } | Self::Close => None,
-            Self::Send(key, _) | Self::Decide(key, _) => Some(*key),
-            Self::Subscribe { key, .. }
-            | Self::Unsubscribe { key, .. }
-            | Self::Disconnect { key, .. }
-            | Self::HoldBack { key, .. } => Some(*key),
-        }
-    }
-}
 
 /// Commands that wait for a shard.
 #[derive(Default)]

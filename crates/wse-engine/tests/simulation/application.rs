@@ -5,10 +5,10 @@
 use crate::world::{World, identity};
 use std::sync::atomic::Ordering::Relaxed;
 use uuid::Uuid;
+use wse_engine::command::Command;
 use wse_engine::content::Content;
 use wse_engine::frame::Payload;
 use wse_engine::inbound::{Batch, Entry, Kind};
-use wse_engine::shared::Command;
 use wse_engine::{ConnectionKey, Reply};
 use wse_protocol::envelope::Timestamp;
 

@@ -1,0 +1,190 @@
+//! What other threads ask of a shard, and how it carries that out.
+//!
+//! Commands are carried out in the order in which they were left. Never decides what is asked for.
+
+use crate::auth::Identity;
+use crate::connection::{Phase, Socket};
+use crate::delivery::Publication;
+use crate::frame::Frame;
+use crate::handshake::Refusal;
+use crate::host::Reply;
+use crate::id::ConnectionKey;
+use crate::shard::Shard;
+use crate::topics::Topic;
+use std::sync::Arc;
+use wse_protocol::codes::{Code, close};
+
+/// A wish of another thread, carried out by the shard that owns the connection.
+#[derive(Debug)]
+pub enum Command {
+    /// To everyone on the shard who holds the topic.
+    Publish(Arc<Topic>, Frame),
+    /// To everyone on the shard.
+    Everyone(Frame),
+    /// To one connection.
+    Send(ConnectionKey, Frame),
+    /// Makes a connection hold topics that were announced (see [`Topics::want`]).
+    Subscribe {
+        /// The connection.
+        key: ConnectionKey,
+        /// Announced topics.
+        topics: Vec<Arc<Topic>>,
+        /// What was refused already.
+        refused: Vec<String>,
+        /// The request's number, for the reply.
+        request: u32,
+    },
+    /// Ends subscriptions; `None`: all.
+    Unsubscribe {
+        /// The connection.
+        key: ConnectionKey,
+        /// Topics by name.
+        topics: Option<Vec<String>>,
+    },
+    /// Closes a connection.
+    Disconnect {
+        /// The connection.
+        key: ConnectionKey,
+        /// The close code.
+        code: u16,
+        /// The close reason.
+        reason: String,
+        /// An `error` that precedes the close, by code.
+        error: Option<Code>,
+    },
+    /// Stops reading a connection, or goes on.
+    HoldBack {
+        /// The connection.
+        key: ConnectionKey,
+        /// Whether it is not read.
+        is_held: bool,
+    },
+    /// The answer to [`Reply::Authenticate`]; `None`: refused.
+    Decide(ConnectionKey, Option<Identity>),
+    /// The answer to [`Reply::UnknownKey`].
+    Looked {
+        /// The number of the look.
+        look: u32,
+        /// Whether what can be had is known now.
+        is_done: bool,
+    },
+    /// The engine closes: everyone is told, and the shard ends.
+    Close,
+}
+
+impl Command {
+    /// The connection that it is about, if it is one.
+    pub fn key(&self) -> Option<ConnectionKey> {
+        match self {
+            Self::Publish(..) | Self::Everyone(_) | Self::Looked { .. } | Self::Close => None,
+            Self::Send(key, _) | Self::Decide(key, _) => Some(*key),
+            Self::Subscribe { key, .. }
+            | Self::Unsubscribe { key, .. }
+            | Self::Disconnect { key, .. }
+            | Self::HoldBack { key, .. } => Some(*key),
+        }
+    }
+}
+
+impl<S: Socket> Shard<S> {
+    /// Carries out a command; returns the bytes that it puts into the turn.
+    pub(crate) fn execute(&mut self, command: Command) -> usize {
+        let Self { slab, core, .. } = self;
+        match command {
+            Command::Publish(topic, frame) => {
+                let bytes = frame.bytes().len();
+                let mut publication = Publication::new(frame, Some(Arc::clone(&topic)));
+                let index = core.index;
+                topic.for_each(index, |slot| {
+                    if let Some(conn) = slab.get_mut(slot as usize) {
+                        core.publish(conn, &mut publication);
+                    }
+                });
+                return bytes;
+            }
+            Command::Everyone(frame) => {
+                let bytes = frame.bytes().len();
+                let mut publication = Publication::new(frame, None);
+                for slot in slab.slots() {
+                    if let Some(conn) = slab.get_mut(slot).filter(|conn| conn.is_open()) {
+                        core.publish(conn, &mut publication);
+                    }
+                }
+                return bytes;
+            }
+            Command::Send(key, frame) => {
+                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
+                let Some(conn) = conn else { return 0 };
+                let bytes = frame.bytes().len();
+                core.publish(conn, &mut Publication::new(frame, None));
+                return bytes;
+            }
+            Command::Subscribe { key, topics, mut refused, request } => {
+                for topic in topics {
+                    let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
+                    let is_held = match conn {
+                        Some(conn) => core.hold(conn, &topic),
+                        None => {
+                            core.shared.topics.release(&topic, core.index);
+                            false
+                        }
+                    };
+                    if !is_held {
+                        refused.push(topic.name().into());
+                    }
+                }
+                core.reply(Reply::Subscribed { request, refused });
+            }
+            Command::Unsubscribe { key, topics } => {
+                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
+                    match topics {
+                        None => core.leave_topics(conn),
+                        Some(names) => names.iter().for_each(|name| {
+                            core.unsubscribe(conn, name);
+                        }),
+                    }
+                }
+            }
+            Command::Disconnect { key, code, reason, error } => {
+                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open())
+                {
+                    if let Some(error) = error {
+                        core.say_error(conn, error, &reason);
+                    }
+                    core.close(conn, code, &reason);
+                }
+            }
+            Command::HoldBack { key, is_held } => {
+                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
+                if let Some(conn) = conn {
+                    core.hold_back(conn, is_held);
+                }
+            }
+            Command::Decide(key, identity) => {
+                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
+                    core.decided(conn, identity);
+                    core.again.push(key);
+                }
+            }
+            Command::Looked { look, is_done } => {
+                for key in core.handshakes.clone() {
+                    if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
+                        core.looked(conn, look, is_done);
+                    }
+                }
+            }
+            Command::Close => {
+                self.is_closing = true;
+                for slot in slab.slots() {
+                    let Some(conn) = slab.get_mut(slot) else { continue };
+                    match conn.phase {
+                        Phase::Open => core.close(conn, close::RESTART, "the server is closing"),
+                        Phase::Handshake(_) => core.refuse(conn, Refusal::Closing),
+                        Phase::Closing(_) => {}
+                    }
+                }
+            }
+        }
+        0
+    }
+}
