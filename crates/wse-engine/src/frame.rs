@@ -6,6 +6,7 @@ use crate::budget::Charge;
 use crate::deflate::WINDOWS;
 use crate::encoding::Envelope;
 use crate::speech::LANES;
+use std::io::Write as _;
 use std::sync::{Arc, OnceLock};
 use wse_protocol::envelope::Category;
 use wse_protocol::frame::{MAX_HEADER, OpCode, encode, encode_header, mark_compressed};
@@ -25,6 +26,7 @@ struct Encoded {
     body: usize,
     /// Its category and the place of that, when it is an envelope of v2.
     envelope: Option<(Category, usize)>,
+    index: u64,
     others: OnceLock<Box<[OnceLock<Other>; LANES]>>,
     deflated: OnceLock<Box<[OnceLock<Option<Frame>>; WINDOWS]>>,
     _charge: Option<Charge>,
@@ -59,14 +61,34 @@ pub struct EnvelopeInfo {
     pub has_seq: bool,
 }
 
-/// Room before a payload for what the shard writes in front of it: a unicast's number, and the header.
+/// Room before a payload for what is written in front of it: a unicast's number, and the header.
 pub const ROOM: usize = MAX_HEADER + 28;
 
-/// A payload that waits for its header, and for its number when it is a numbered unicast.
+/// The place of a publication in the log of its topic (PROTOCOL §9).
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp<'a> {
+    /// How the envelope begins: its brace, topic and epoch, and the name of the offset.
+    pub opening: &'a str,
+    /// The offset in the epoch.
+    pub offset: u64,
+    /// The number of the publication among all of the topic, see [`Frame::index`].
+    pub index: u64,
+}
+
+impl Stamp<'_> {
+    /// The most bytes that a stamp with an opening of `opening` bytes takes in place of a brace.
+    pub const fn room(opening: usize) -> usize {
+        opening + 2 * 20 + ",\"seq\":,".len()
+    }
+}
+
+/// A payload that waits for its header, and for its number when it is a numbered unicast or a place in a log.
 #[derive(Debug)]
 pub struct Payload {
-    /// [`ROOM`] free bytes, then the payload.
+    /// Free bytes, then the payload.
     bytes: Vec<u8>,
+    /// How many bytes are free, [`ROOM`] or more.
+    room: usize,
     opcode: OpCode,
     envelope: Option<EnvelopeInfo>,
     charge: Option<Charge>,
@@ -80,15 +102,31 @@ impl Payload {
         envelope: Option<EnvelopeInfo>,
         charge: Option<Charge>,
     ) -> Self {
-        let is_object = || envelope.is_none() || bytes[ROOM] == b'{';
-        debug_assert!(bytes.len() >= ROOM && is_object(), "the room is kept free");
-        Self { bytes, opcode, envelope, charge }
+        Self::behind(ROOM, opcode, bytes, envelope, charge)
+    }
+
+    /// The same behind `room` free bytes, at least [`ROOM`].
+    pub fn behind(
+        room: usize,
+        opcode: OpCode,
+        bytes: Vec<u8>,
+        envelope: Option<EnvelopeInfo>,
+        charge: Option<Charge>,
+    ) -> Self {
+        let is_object = || envelope.is_none() || bytes[room] == b'{';
+        debug_assert!(room >= ROOM && bytes.len() >= room && is_object(), "the room is kept free");
+        Self { bytes, room, opcode, envelope, charge }
     }
 
     /// Room for a payload of about `length` bytes.
     pub fn room(length: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(ROOM + length);
-        bytes.resize(ROOM, 0);
+        Self::larger_room(ROOM, length)
+    }
+
+    /// The same with `room` free bytes.
+    pub fn larger_room(room: usize, length: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(room + length);
+        bytes.resize(room, 0);
         bytes
     }
 
@@ -103,6 +141,11 @@ impl Payload {
         Self { charge: Some(charge), ..self }
     }
 
+    /// Whether it is an envelope.
+    pub fn is_envelope(&self) -> bool {
+        self.envelope.is_some()
+    }
+
     /// Whether it takes a number.
     pub fn takes_number(&self) -> bool {
         self.envelope.is_some_and(|envelope| !envelope.has_seq)
@@ -110,21 +153,41 @@ impl Payload {
 
     /// The frame, and the bytes of its payload; `seq` becomes the first member of an envelope (PROTOCOL §6),
     /// without a copy of the rest.
-    pub fn into_frame(mut self, seq: Option<u64>) -> (Frame, usize) {
-        let (mut body, mut at) = (ROOM, 1);
-        if let Some(seq) = seq.filter(|_| self.takes_number()) {
-            let opening = format!("{{\"seq\":{seq},");
-            at = opening.len();
-            body = ROOM + 1 - at;
-            self.bytes[body..=ROOM].copy_from_slice(opening.as_bytes());
+    pub fn into_frame(self, seq: Option<u64>) -> (Frame, usize) {
+        match seq.filter(|_| self.takes_number()) {
+            Some(seq) => self.opened(format_args!("{{\"seq\":{seq},"), 0),
+            None => self.framed(0, 1, 0),
         }
+    }
+
+    /// The frame of an envelope that begins with its place in a log, without a copy of the rest.
+    pub fn into_stamped(self, stamp: Stamp<'_>) -> Frame {
+        let Stamp { opening, offset, index } = stamp;
+        self.opened(format_args!("{opening}{offset},\"seq\":{offset},"), index).0
+    }
+
+    /// The frame with `opening` in place of the brace.
+    fn opened(mut self, opening: std::fmt::Arguments<'_>, index: u64) -> (Frame, usize) {
+        // Written where it is surely free, and moved to the brace: its length is not known before.
+        let mut free = &mut self.bytes[MAX_HEADER..=self.room];
+        let most = free.len();
+        free.write_fmt(opening).expect("the room is as large as the longest opening");
+        let length = most - free.len();
+        let body = self.room + 1 - length;
+        self.bytes.copy_within(MAX_HEADER..MAX_HEADER + length, body);
+        self.framed(length - 1, length, index)
+    }
+
+    /// The frame of a payload that begins `before` its room ends, with the version at `at`.
+    fn framed(mut self, before: usize, at: usize, index: u64) -> (Frame, usize) {
+        let body = self.room - before;
         let mut header = [0; MAX_HEADER];
         let payload = self.bytes.len() - body;
         let length = encode_header(self.opcode, payload, &mut header);
         let start = body - length;
         self.bytes[start..body].copy_from_slice(&header[..length]);
         let envelope = self.envelope.map(|envelope| (envelope.category, at));
-        (Frame::from(self.bytes, (start, body), envelope, self.charge), payload)
+        (Frame::from(self.bytes, (start, body), (envelope, index), self.charge), payload)
     }
 }
 
@@ -143,7 +206,7 @@ impl Frame {
 
     /// Bytes that are ready for the wire as they are: an encoded control frame, or an HTTP answer.
     pub fn ready(bytes: Vec<u8>) -> Self {
-        Self::from(bytes, (0, 0), None, None)
+        Self::from(bytes, (0, 0), (None, 0), None)
     }
 
     /// The envelope inside, if it is one; everything else is the same for all.
@@ -171,17 +234,28 @@ impl Frame {
         mark_compressed(&mut header);
         let start = ROOM - size;
         bytes[start..ROOM].copy_from_slice(&header[..size]);
-        Self::from(bytes, (start, ROOM), None, charge)
+        Self::from(bytes, (start, ROOM), (None, 0), charge)
     }
 
     fn from(
         bytes: Vec<u8>,
         (start, body): (usize, usize),
-        envelope: Option<(Category, usize)>,
+        (envelope, index): (Option<(Category, usize)>, u64),
         charge: Option<Charge>,
     ) -> Self {
         let (others, deflated) = (OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Encoded { bytes, start, body, envelope, others, deflated, _charge: charge }))
+        Self(Arc::new(Encoded { bytes, start, body, envelope, index, others, deflated, _charge: charge }))
+    }
+
+    /// The number of a publication that is in a log among all of its topic, from 1; it counts on when a new epoch
+    /// begins. Zero: it is in none.
+    pub fn index(&self) -> u64 {
+        self.0.index
+    }
+
+    /// Bytes of memory that it takes, without its other forms.
+    pub fn weight(&self) -> usize {
+        self.0.bytes.capacity() + FRAME_WEIGHT
     }
 
     /// The same message compressed with a window of its own, by whoever needs it first, on whatever thread. `None`:
@@ -212,6 +286,25 @@ mod tests {
             assert_eq!(&frame.bytes()[2..], expected.as_bytes());
             assert_eq!(frame.bytes()[..2], [0x81, expected.len() as u8]);
             assert_eq!(frame.payload(), expected.as_bytes());
+            let envelope = frame.envelope().expect("it is one");
+            assert_eq!(&envelope.text[envelope.at..], r#""t":"x"}"#);
+        }
+    }
+
+    #[test]
+    fn a_stamp_takes_the_place_of_the_brace() {
+        let opening = r#"{"tp":"prices","e":"0000abcd","o":"#;
+        for offset in [1, u64::MAX] {
+            let room = MAX_HEADER + Stamp::room(opening.len());
+            let mut bytes = Payload::larger_room(room, 8);
+            bytes.extend_from_slice(br#"{"t":"x"}"#);
+            let info = EnvelopeInfo { category: Category::Update, has_seq: false };
+            let payload = Payload::behind(room, OpCode::Text, bytes, Some(info), None);
+            let frame = payload.into_stamped(Stamp { opening, offset, index: 7 });
+            let expected = format!(r#"{opening}{offset},"seq":{offset},"t":"x"}}"#);
+            assert_eq!(frame.payload(), expected.as_bytes());
+            assert_eq!(frame.bytes()[..2], [0x81, expected.len() as u8]);
+            assert_eq!(frame.index(), 7);
             let envelope = frame.envelope().expect("it is one");
             assert_eq!(&envelope.text[envelope.at..], r#""t":"x"}"#);
         }

@@ -40,21 +40,37 @@ pub enum Outcome {
     Verbatim,
 }
 
+/// Whose word the member `seq` of an envelope is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seq {
+    /// The publisher's: it stays.
+    Publisher,
+    /// The server's, who numbers it by a log: the publisher's is taken out.
+    Server,
+}
+
 /// Completes a publisher's JSON object, and appends what goes on the wire to `out`.
 ///
 /// The envelope begins with [`Dialect::members`] of [`Dialect::V2`], directly behind its brace. Where `id`,
 /// `ts` or the payload are missing they are spliced in next; the publisher's own bytes follow as they are.
-/// `v`, `c` and `_msg_cat` are the server's to say: those of the publisher are taken out, and so is a type or
-/// an id that is an object or a list. The category is
+/// `v`, `c` and `_msg_cat` are the server's to say, and with [`Seq::Server`] `seq`: those of the publisher are taken
+/// out, and so is a type or an id that is an object or a list. The category is
 /// the publisher's wish if that is one of the three (an old prefix, else `_msg_cat`, else `c`), or follows
 /// from the type.
 ///
 /// Whatever is at the start of `out` stays, so that a caller can leave room for a frame header. With
 /// [`MAX_OVERHEAD`] and the length of `text` free in `out` nothing is allocated, unless members have to
 /// be taken out. On an error `out` is as it was.
-pub fn complete(text: &str, id: &Uuid, at: Timestamp, out: &mut Vec<u8>) -> Result<Outcome, EnvelopeError> {
+pub fn complete(
+    text: &str,
+    id: &Uuid,
+    at: Timestamp,
+    seq: Seq,
+    out: &mut Vec<u8>,
+) -> Result<Outcome, EnvelopeError> {
     let (letters, json) = scan::split_prefix(text);
-    let mut found = Found { wish: Category::from_letters(letters), ..Found::default() };
+    let replaces_seq = seq == Seq::Server;
+    let mut found = Found { wish: Category::from_letters(letters), replaces_seq, ..Found::default() };
     match scan::members(json, &mut |member| found.note(&member)) {
         Ok(()) => {}
         // Clients that read deeper than we do would take what we have not read for checked.
@@ -123,6 +139,7 @@ struct Found<'a> {
     has_id: bool,
     has_ts: bool,
     has_seq: bool,
+    replaces_seq: bool,
     reserved: Option<&'static str>,
     /// JSON of `p` and `payload`.
     payloads: [Option<&'a str>; 2],
@@ -150,6 +167,7 @@ impl<'a> Found<'a> {
             Some("payload") => self.payloads[1] = Some(member.value),
             Some("id") => self.has_id = true,
             Some("ts") => self.has_ts = true,
+            Some("seq") if self.replaces_seq => self.cuts.push(member.start..member.end),
             Some("seq") => self.has_seq = true,
             Some("v") => self.cuts.push(member.start..member.end),
             Some("_msg_cat") => {

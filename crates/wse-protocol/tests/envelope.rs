@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use uuid::Uuid;
-use wse_protocol::envelope::{self, EnvelopeError, MAX_OVERHEAD, Outcome, Timestamp};
+use wse_protocol::envelope::{self, EnvelopeError, MAX_OVERHEAD, Outcome, Seq, Timestamp};
 
 const RESERVED: [&str; 6] = ["tp", "e", "o", "topic", "epoch", "offset"];
 
@@ -89,7 +89,7 @@ proptest! {
         let at = Timestamp(1);
         let publisher = usable(text.trim_start_matches(['W', 'S', 'E', 'U']));
         let mut out = b"....".to_vec();
-        let outcome = envelope::complete(&text, &id, at, &mut out);
+        let outcome = envelope::complete(&text, &id, at, Seq::Publisher, &mut out);
         prop_assert!(out.starts_with(b"...."));
         let envelope = std::str::from_utf8(&out[4..]).expect("UTF-8");
         let category = match outcome {
@@ -125,7 +125,7 @@ proptest! {
     #[test]
     fn any_other_text_goes_out_as_it_came(text in any::<String>()) {
         let mut out = Vec::new();
-        let outcome = envelope::complete(&text, &Uuid::nil(), Timestamp(0), &mut out);
+        let outcome = envelope::complete(&text, &Uuid::nil(), Timestamp(0), Seq::Publisher, &mut out);
         let is_prefixed = text.starts_with(['W', 'S', 'U']);
         if !is_prefixed && serde_json::from_str::<Map<String, Value>>(&text).is_err() {
             prop_assert_eq!((outcome, out), (Ok(Outcome::Verbatim), text.into_bytes()));

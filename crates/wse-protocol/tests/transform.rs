@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 use uuid::Uuid;
-use wse_protocol::envelope::{self, Timestamp};
+use wse_protocol::envelope::{self, Seq, Timestamp};
 use wse_protocol::transform::{Mapping, Outcome, TransformError, Unmapped, transform};
 
 const AT: Timestamp = Timestamp(1_700_000_000_050);
@@ -114,7 +114,7 @@ proptest! {
                 let envelope = tree(&out).expect("an object");
                 // It is whole: the server has nothing to add and nothing to take out.
                 let mut completed = Vec::new();
-                let outcome = envelope::complete(&out, &ID, AT, &mut completed);
+                let outcome = envelope::complete(&out, &ID, AT, Seq::Publisher, &mut completed);
                 let is_whole = matches!(outcome, Ok(envelope::Outcome::Envelope { .. }));
                 prop_assert!(is_whole);
                 let completed = tree(std::str::from_utf8(&completed).expect("UTF-8"));

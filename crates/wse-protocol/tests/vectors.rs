@@ -8,7 +8,7 @@ use wse_protocol::canonical::{CanonicalError, canonical};
 use wse_protocol::codes::Code;
 use wse_protocol::compress::{Deflater, Format, InflateError, InflateLimits, Inflater};
 use wse_protocol::crypto::{KeyPair, OpenError};
-use wse_protocol::envelope::{self, Outcome, Timestamp};
+use wse_protocol::envelope::{self, Outcome, Seq, Timestamp};
 use wse_protocol::frame::{self, FrameLimits, FrameReader, Message, OpCode};
 use wse_protocol::msgpack::{self, MsgpackError};
 use wse_protocol::sign::{self, Nonces, SignError, SigningKey};
@@ -40,7 +40,7 @@ fn envelopes_are_completed_as_the_vectors_say() {
     for case in cases(&vectors, "envelopes") {
         let name = text(case, "name");
         let mut out = Vec::new();
-        let outcome = envelope::complete(text(case, "text"), &id, at, &mut out);
+        let outcome = envelope::complete(text(case, "text"), &id, at, Seq::Publisher, &mut out);
         let out = String::from_utf8(out).expect("UTF-8");
         match outcome {
             Ok(Outcome::Envelope { category, has_seq }) => {

@@ -8,7 +8,7 @@ const ID: &str = "018bcfe5-6832-7000-8000-000000000001";
 
 fn completed(text: &str) -> Result<(String, Outcome), EnvelopeError> {
     let mut out = b"....".to_vec();
-    let outcome = complete(text, &Uuid::parse_str(ID).expect("an id"), AT, &mut out)?;
+    let outcome = complete(text, &Uuid::parse_str(ID).expect("an id"), AT, Seq::Publisher, &mut out)?;
     let text = String::from_utf8(out.split_off(4)).expect("UTF-8");
     assert_eq!(out, b"....", "what stood before stays");
     Ok((text, outcome))
@@ -161,7 +161,7 @@ fn what_is_no_object_goes_out_as_it_came() {
 #[test]
 fn an_error_leaves_the_buffer_as_it_was() {
     let mut out = b"....".to_vec();
-    assert!(complete(r#"{"o":1}"#, &Uuid::nil(), AT, &mut out).is_err());
+    assert!(complete(r#"{"o":1}"#, &Uuid::nil(), AT, Seq::Publisher, &mut out).is_err());
     assert_eq!(out, b"....");
 }
 
@@ -170,6 +170,16 @@ fn one_allocation_of_the_announced_size_is_enough() {
     let text = r#"{"t":"ping"}"#;
     let mut out = Vec::with_capacity(text.len() + MAX_OVERHEAD);
     let capacity = out.capacity();
-    assert!(complete(text, &Uuid::nil(), AT, &mut out).is_ok());
+    assert!(complete(text, &Uuid::nil(), AT, Seq::Publisher, &mut out).is_ok());
     assert_eq!(out.capacity(), capacity);
+}
+
+#[test]
+fn the_number_of_a_log_takes_the_place_of_the_publishers() {
+    let mut out = Vec::new();
+    let text = r#"{"t":"x","seq":9,"p":{"seq":1},"seq":10}"#;
+    let outcome = complete(text, &Uuid::nil(), AT, Seq::Server, &mut out);
+    assert!(matches!(outcome, Ok(Outcome::Envelope { has_seq: false, .. })));
+    let text = String::from_utf8(out).expect("text");
+    assert!(text.ends_with(r#""t":"x","p":{"seq":1}}"#), "{text}");
 }
