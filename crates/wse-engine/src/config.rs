@@ -9,7 +9,7 @@ use crate::signing::Signing;
 use crate::tickets::Tickets;
 use wse_protocol::compress::Terms;
 use wse_protocol::frame::FrameLimits;
-use wse_protocol::topic::Rules;
+use wse_protocol::rules::Rules;
 
 /// What happens when a user has too many connections (PROTOCOL §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

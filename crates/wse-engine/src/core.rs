@@ -23,7 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use wse_protocol::envelope::Timestamp;
 use wse_protocol::frame::FrameReader;
-use wse_protocol::topic;
+use wse_protocol::glob::is_glob;
+use wse_protocol::rules::Verdict;
 
 /// Reads of one connection in one turn: 256 KiB, then others have theirs.
 const READS: usize = 4;
@@ -289,10 +290,10 @@ impl Core {
     pub fn subscribe<S>(&mut self, conn: &mut Connection<S>, name: &str, granted: &[String]) -> bool {
         let shared = Arc::clone(&self.shared);
         let rules = &shared.config.topics;
-        let is_allowed = rules.client_may(conn.user().map(|user| &**user), name)
+        let is_allowed = rules.judge(conn.user().map(|user| &**user), None, name) == Verdict::Granted
             || granted.binary_search_by(|topic| topic.as_str().cmp(name)).is_ok()
-                && rules.application_may(name);
-        if topic::validate(name).is_err() || !is_allowed {
+                && rules.application_may(None, name);
+        if is_glob(name) || !is_allowed {
             return false;
         }
         let topic = shared.topics.want(name, self.index);

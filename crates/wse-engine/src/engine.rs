@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use wse_protocol::codes::close;
 use wse_protocol::envelope::Timestamp;
+use wse_protocol::glob::is_glob;
 use wse_protocol::ticket::{Kind, Ticket};
 use wse_protocol::topic;
 
@@ -272,9 +273,7 @@ impl Engine {
     pub fn subscribe(&self, id: ConnectionId, names: Vec<String>, request: u32) -> bool {
         let Some((key, desk)) = self.find(id) else { return false };
         let rules = &self.shared.config.topics;
-        let may = |name: &String| {
-            topic::validate(name).is_ok() && !topic::is_glob(name) && rules.application_may(name)
-        };
+        let may = |name: &String| !is_glob(name) && rules.application_may(None, name);
         let (granted, refused): (Vec<_>, Vec<_>) = names.into_iter().partition(may);
         // Announced before the command is queued: a publication right behind it finds the shard interested.
         let topics = granted
@@ -312,7 +311,7 @@ impl Engine {
     ) -> Result<Option<String>, EngineError> {
         for name in topics.iter().flatten() {
             topic::validate(name)?;
-            if topic::is_glob(name) {
+            if is_glob(name) {
                 return Err(EngineError::Token("a token grants topics, and no globs".into()));
             }
         }

@@ -6,9 +6,9 @@ use parking_lot::Mutex;
 use ring::rand::{self, SystemRandom};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use wse_protocol::envelope::{Dialect, Timestamp};
+use wse_protocol::glob;
 use wse_protocol::scan;
 use wse_protocol::sign::{self, MAX_LEN, NONCE_LEN, Nonces, SignError, SigningKey};
-use wse_protocol::topic;
 
 /// Nonces that are remembered, at most 64 MiB of them: two minutes of 8 700 signed messages a second. Beyond,
 /// signed messages are refused with `OVERLOADED` until the oldest may be forgotten.
@@ -55,7 +55,7 @@ impl Signing {
 
     /// Whether messages of this type are signed. One without a type counts as one whose type is empty.
     fn covers(&self, kind: &str) -> bool {
-        self.types.iter().any(|glob| topic::matches(glob, kind))
+        self.types.iter().any(|glob| glob::matches(glob, kind))
     }
 
     /// How much longer an envelope of `length` bytes becomes, and how long a signed one may be; `None`: it is not signed.

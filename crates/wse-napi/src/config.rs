@@ -17,9 +17,9 @@ use wse_engine::signing::{Requirement, Signing};
 use wse_engine::tickets::Tickets;
 use wse_protocol::compress::Terms;
 use wse_protocol::frame::FrameLimits;
+use wse_protocol::rules::Rules;
 use wse_protocol::sign::SigningKey;
 use wse_protocol::ticket::TicketKey;
-use wse_protocol::topic::Rules;
 
 /// Options with all defaults filled in.
 #[derive(Deserialize)]

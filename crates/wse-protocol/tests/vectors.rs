@@ -10,10 +10,12 @@ use wse_protocol::compress::{Deflater, Format, InflateError, InflateLimits, Infl
 use wse_protocol::crypto::{KeyPair, OpenError};
 use wse_protocol::envelope::{self, Outcome, Seq, Timestamp};
 use wse_protocol::frame::{self, FrameLimits, FrameReader, Message, OpCode};
+use wse_protocol::glob;
 use wse_protocol::msgpack::{self, MsgpackError};
+use wse_protocol::rules::{Grants, Rules, Verdict};
 use wse_protocol::sign::{self, Nonces, SignError, SigningKey};
 use wse_protocol::ticket::{Kind, Ticket, TicketError, TicketKey};
-use wse_protocol::topic::{self, Rules};
+use wse_protocol::topic;
 use wse_protocol::transform::{self, Mapping, Unmapped};
 
 fn vectors(text: &str) -> Value {
@@ -103,16 +105,46 @@ fn topics_are_judged_as_the_vectors_say() {
     assert!(texts(&vectors, "valid").iter().all(|topic| topic::validate(topic).is_ok()));
     assert!(texts(&vectors, "invalid").iter().all(|topic| topic::validate(topic).is_err()));
     for case in cases(&vectors, "globs") {
-        assert_eq!(topic::matches(text(case, "glob"), text(case, "topic")), case["matches"], "{case}");
+        assert_eq!(glob::matches(text(case, "glob"), text(case, "topic")), case["matches"], "{case}");
     }
     for case in cases(&vectors, "own") {
         assert_eq!(topic::own_topic(text(case, "user"), text(case, "topic")), case["own"], "{case}");
     }
+    for case in cases(&vectors, "covers") {
+        assert_eq!(glob::covers(text(case, "rule"), text(case, "glob")), case["covers"], "{case}");
+    }
+    for case in cases(&vectors, "intersects") {
+        assert_eq!(glob::intersects(text(case, "one"), text(case, "other")), case["intersects"], "{case}");
+        assert_eq!(glob::intersects(text(case, "other"), text(case, "one")), case["intersects"], "{case}");
+    }
+}
+
+#[test]
+fn who_may_have_which_topic_is_as_the_vectors_say() {
+    let vectors = vectors(include_str!("../../../spec/vectors/topic.json"));
+    let said = |verdict| match verdict {
+        Verdict::Granted => "granted",
+        Verdict::Refused => "refused",
+        Verdict::Open => "open",
+    };
     for case in cases(&vectors, "rules") {
         let rules = Rules { allow: texts(case, "allow"), deny: texts(case, "deny") };
         let topic = text(case, "topic");
-        assert_eq!(rules.client_may(case["user"].as_str(), topic), case["client"], "{case}");
-        assert_eq!(rules.application_may(topic), case["application"], "{case}");
+        assert_eq!(said(rules.judge(case["user"].as_str(), None, topic)), case["client"], "{case}");
+        assert_eq!(rules.application_may(None, topic), case["application"], "{case}");
+    }
+    let rules = Rules { allow: vec!["market".into()], deny: vec!["denied".into()] };
+    for case in cases(&vectors, "claims") {
+        let (grants, topic) = (Grants::read(&case["claims"].to_string()), text(case, "topic"));
+        assert_eq!(said(rules.judge(Some("7"), grants.as_ref(), topic)), case["client"], "{case}");
+        assert_eq!(rules.application_may(grants.as_ref(), topic), case["application"], "{case}");
+    }
+    for claims in [r#"{"sub":"7"}"#, r#"{"note":"wse_topics"}"#, "{}"] {
+        assert_eq!(Grants::read(claims), None, "{claims}");
+    }
+    for claims in [r#"{"wse_topics":{"allow":["*"]}"#, r#"{"\u0077se_topics":null}"#] {
+        let verdict = rules.judge(Some("7"), Grants::read(claims).as_ref(), "market");
+        assert_eq!(verdict, Verdict::Refused, "{claims}");
     }
 }
 

@@ -15,7 +15,7 @@ use wse_engine::id::IdKey;
 use wse_engine::shard::{Now, Shard};
 use wse_engine::shared::Shared;
 use wse_engine::{Config, ConnectionKey, Host};
-use wse_protocol::topic::Rules;
+use wse_protocol::rules::Rules;
 
 /// Turns after which a shard that is still busy is said never to rest.
 const MOST_TURNS: usize = 100_000;
