@@ -3,12 +3,17 @@
 //! The registry knows names; a topic keeps one list of slots for each shard, which only that shard changes.
 //! A topic exists while somebody holds it or is about to. Bounded by subscriptions: 1 024 a connection.
 
+mod globs;
+
+use globs::Globs;
+pub use globs::{Marks, Matching};
 use hashbrown::HashSet;
 use parking_lot::{Mutex, RwLock};
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use wse_protocol::glob::is_glob;
 
 /// Topics that one connection may hold (PROTOCOL §8).
 pub const MAX_SUBSCRIPTIONS: usize = 1_024;
@@ -72,13 +77,14 @@ impl Eq for Named {}
 #[derive(Debug)]
 pub struct Topics {
     topics: RwLock<HashSet<Named>>,
+    globs: Globs,
     shards: usize,
 }
 
 impl Topics {
     /// An empty registry for `shards` shards.
     pub fn new(shards: usize) -> Self {
-        Self { topics: RwLock::default(), shards }
+        Self { topics: RwLock::default(), globs: Globs::default(), shards }
     }
 
     /// The topic, when anyone wants it.
@@ -86,16 +92,33 @@ impl Topics {
         self.topics.read().get(name).map(|Named(topic)| Arc::clone(topic))
     }
 
+    /// A topic that nobody holds.
+    fn unheld(&self, name: &str) -> Topic {
+        Topic { name: name.into(), shards: (0..self.shards).map(|_| Members::default()).collect() }
+    }
+
+    /// Who holds globs that match `name`; `None`: nobody.
+    pub fn matching(&self, name: &str) -> Option<Arc<Matching>> {
+        self.globs.matching(name, || self.unheld(name))
+    }
+
+    /// Whether anyone holds a glob.
+    pub fn has_globs(&self) -> bool {
+        self.globs.len() > 0
+    }
+
     /// Announces a subscription on `shard`: from now on publications reach that shard.
     ///
     /// To be followed by [`Topics::hold`] or [`Topics::release`].
     pub fn want(&self, name: &str, shard: usize) -> Arc<Topic> {
+        if is_glob(name) {
+            return self.globs.want(name, shard, || self.unheld(name));
+        }
         let mut topics = self.topics.write();
         let topic = match topics.get(name) {
             Some(Named(topic)) => Arc::clone(topic),
             None => {
-                let shards = (0..self.shards).map(|_| Members::default()).collect();
-                let topic = Arc::new(Topic { name: name.into(), shards });
+                let topic = Arc::new(self.unheld(name));
                 topics.insert(Named(Arc::clone(&topic)));
                 topic
             }
@@ -113,6 +136,9 @@ impl Topics {
     pub fn release(&self, topic: &Arc<Topic>, shard: usize) {
         if topic.shards[shard].interest.fetch_sub(1, Relaxed) > 1 {
             return;
+        }
+        if is_glob(topic.name()) {
+            return self.globs.forget(topic);
         }
         let mut topics = self.topics.write();
         // Looked at again under the lock that announcing takes; by now the name may belong to a newer topic.
@@ -139,15 +165,16 @@ impl Topics {
         self.release(topic, shard);
     }
 
-    /// Subscriptions to `name`, on all shards.
+    /// Subscriptions to exactly `name`, a topic or a glob, on all shards.
     pub fn subscribers(&self, name: &str) -> usize {
         self.get(name)
+            .or_else(|| self.globs.get(name))
             .map_or(0, |topic| topic.shards.iter().map(|members| members.interest.load(Relaxed)).sum())
     }
 
-    /// How many topics there are.
+    /// How many topics and globs there are.
     pub fn len(&self) -> usize {
-        self.topics.read().len()
+        self.topics.read().len() + self.globs.len()
     }
 
     /// Whether nobody holds any topic.
