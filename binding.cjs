@@ -861,6 +861,7 @@ module.exports.holdBack = nativeBinding.holdBack
 module.exports.inboundDepth = nativeBinding.inboundDepth
 module.exports.isReady = nativeBinding.isReady
 module.exports.issueToken = nativeBinding.issueToken
+module.exports.joinGroup = nativeBinding.joinGroup
 module.exports.lines = nativeBinding.lines
 module.exports.listen = nativeBinding.listen
 module.exports.looked = nativeBinding.looked

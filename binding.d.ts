@@ -105,6 +105,9 @@ export declare function isReady(handle: number): boolean
 /** A token for a connection, or, with topics, one that grants them; none: it is gone, or its user's token has ended. */
 export declare function issueToken(handle: number, id: string, topics?: Array<string> | undefined | null): string | null
 
+/** Makes a connection a member of a topic's group, answered by a `subscribed` reply; false: it is gone. */
+export declare function joinGroup(handle: number, id: string, topic: string, group: string, request: number): boolean
+
 /** Takes the lines for the logger, as a JSON list of `[level, event, fields]`. */
 export declare function lines(handle: number): string
 

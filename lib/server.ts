@@ -419,13 +419,28 @@ export class WseServer {
     return this.#subscriptions.ask(wanted, (request) => !this.#isGone && subscribe(request))
   }
 
+  /**
+   * Makes a connection a member of a queue group of `topic`, bound by `topics.deny` only: of all members of `group` one
+   * gets each publication, in turn, and those that cannot take it at once are skipped. The connection holds the topic
+   * no longer by itself, or in another group; {@link WseServer.unsubscribeConnection} ends it.
+   *
+   * While no member is free, messages wait within the bounds of the option `outbound`; the oldest give way. Rejects with
+   * `WSE_OPTION_INVALID` when a name is no text, `WSE_TOPIC_INVALID` when the group's is none that a topic could have.
+   */
+  async joinQueueGroup(connId: string, topic: string, group: string): Promise<SubscribeResult> {
+    const wanted = topicsOf([topic])
+    const [name] = topicsOf([group]) as [string]
+    const join = (request: number) => translated(() => native.joinGroup(this.#handle, connId, topic, name, request))
+    return this.#subscriptions.ask(wanted, (request) => !this.#isGone && join(request))
+  }
+
   /** Ends subscriptions; null: all of the connection's. False: it is gone. Throws `WSE_OPTION_INVALID`. */
   unsubscribeConnection(connId: string, topics: readonly string[] | null): boolean {
     const unwanted = topics === null ? null : topicsOf(topics)
     return !this.#isGone && translated(() => native.unsubscribe(this.#handle, connId, unwanted))
   }
 
-  /** Subscriptions to a topic on this instance. */
+  /** Subscriptions to a topic on this instance, members of its queue groups included. */
   getTopicSubscriberCount(topic: string): number {
     return this.#isGone ? 0 : translated(() => native.subscriberCount(this.#handle, topic))
   }

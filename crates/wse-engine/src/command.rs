@@ -23,6 +23,17 @@ pub enum Command {
     Everyone(Frame),
     /// To one connection.
     Send(ConnectionKey, Frame),
+    /// To a member of a queue group, that its group has chosen.
+    Deliver {
+        /// The connection.
+        key: ConnectionKey,
+        /// What members of the group hold.
+        topic: Arc<Topic>,
+        /// The message.
+        frame: Frame,
+    },
+    /// Something waits for the groups that a connection is in.
+    Feed(ConnectionKey),
     /// Makes a connection hold topics that were announced (see [`Topics::want`]).
     Subscribe {
         /// The connection.
@@ -77,8 +88,9 @@ impl Command {
     pub fn key(&self) -> Option<ConnectionKey> {
         match self {
             Self::Publish(..) | Self::Everyone(_) | Self::Looked { .. } | Self::Close => None,
-            Self::Send(key, _) | Self::Decide(key, _) => Some(*key),
-            Self::Subscribe { key, .. }
+            Self::Send(key, _) | Self::Decide(key, _) | Self::Feed(key) => Some(*key),
+            Self::Deliver { key, .. }
+            | Self::Subscribe { key, .. }
             | Self::Unsubscribe { key, .. }
             | Self::Disconnect { key, .. }
             | Self::HoldBack { key, .. } => Some(*key),
@@ -118,6 +130,17 @@ impl<S: Socket> Shard<S> {
                 let bytes = frame.bytes().len();
                 core.publish(conn, &mut Publication::new(frame, None));
                 return bytes;
+            }
+            Command::Deliver { key, topic, frame } => {
+                let bytes = frame.bytes().len();
+                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key);
+                core.deliver(conn, &topic, frame);
+                return bytes;
+            }
+            Command::Feed(key) => {
+                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
+                    core.feed(conn);
+                }
             }
             Command::Subscribe { key, topics, mut refused, request } => {
                 for topic in topics {

@@ -135,6 +135,8 @@ pub struct Connection<S> {
     pub is_silent: bool,
     /// It is in the shard's list of backlogs.
     pub is_parked: bool,
+    /// It is in a queue group, or has been.
+    pub is_member: bool,
     /// The application has heard of it, so it hears of its end.
     pub is_known: bool,
     /// It may ask how the server does inside.

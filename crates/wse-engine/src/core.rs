@@ -8,6 +8,7 @@ use crate::connection::{Closing, Connection, Phase, Socket};
 use crate::decoding::Decoder;
 use crate::deflate::Pool;
 use crate::encoding::Codecs;
+use crate::groups::Given;
 use crate::host::Reply;
 use crate::id::ConnectionKey;
 use crate::inbound::{Arrivals, Entry, Kind};
@@ -65,6 +66,10 @@ pub struct Core {
     pub(crate) again: Vec<ConnectionKey>,
     pub(crate) parked: Vec<ConnectionKey>,
     pub(crate) calendar: Calendar,
+    /// What members of groups were given in this turn.
+    pub(crate) given: Vec<Given>,
+    /// The message of each member that its kernel has taken a part of.
+    pub(crate) begun: Vec<Given>,
     pub(crate) handshakes: VecDeque<ConnectionKey>,
     pub(crate) unfinished: usize,
     pub(crate) has_replies: bool,
@@ -105,6 +110,8 @@ impl Core {
             again: Vec::new(),
             parked: Vec::new(),
             calendar: Calendar::default(),
+            given: Vec::new(),
+            begun: Vec::new(),
             handshakes: VecDeque::new(),
             unfinished: 0,
             has_replies: false,
@@ -268,26 +275,37 @@ impl Core {
     }
 
     /// Makes the connection hold an announced topic; `false`: it may hold no more, or is gone.
-    pub(crate) fn hold<S>(&mut self, conn: &mut Connection<S>, topic: &Arc<Topic>) -> bool {
+    pub(crate) fn hold<S: Socket>(&mut self, conn: &mut Connection<S>, topic: &Arc<Topic>) -> bool {
         if conn.topics.iter().any(|held| Arc::ptr_eq(held, topic)) {
             self.shared.topics.release(topic, self.index);
             return true;
+        }
+        if topic.group().is_some() || topic.groups().is_some() {
+            // A topic is held once: by oneself, or in one of its groups.
+            self.unsubscribe(conn, topic.name());
         }
         if conn.topics.len() >= MAX_SUBSCRIPTIONS {
             self.shared.topics.release(topic, self.index);
             return false;
         }
-        self.shared.topics.hold(topic, self.index, conn.key.slot());
         if conn.topics.capacity() == 0 {
             conn.topics.reserve_exact(1);
         }
         conn.topics.push(Arc::clone(topic));
+        match topic.group() {
+            Some(group) => {
+                group.join(conn.key);
+                conn.is_member = true;
+                self.feed(conn);
+            }
+            None => self.shared.topics.hold(topic, self.index, conn.key.slot()),
+        }
         true
     }
 
     /// Subscribes a connection by its own wish, bound by `deny` alone where the application has `granted` (sorted) the topic;
     /// `false`: refused.
-    pub fn subscribe<S>(&mut self, conn: &mut Connection<S>, name: &str, granted: &[String]) -> bool {
+    pub fn subscribe<S: Socket>(&mut self, conn: &mut Connection<S>, name: &str, granted: &[String]) -> bool {
         let shared = Arc::clone(&self.shared);
         let rules = &shared.config.topics;
         let is_allowed = rules.judge(conn.user().map(|user| &**user), None, name) == Verdict::Granted

@@ -58,14 +58,15 @@ impl Publication {
 }
 
 impl Core {
-    /// Queues a publication for a connection, in the way that it speaks.
-    pub fn publish<S: Socket>(&mut self, conn: &mut Connection<S>, publication: &mut Publication) {
+    /// Queues a publication for a connection, in the way that it speaks. `false`: that cannot be.
+    pub fn publish<S: Socket>(&mut self, conn: &mut Connection<S>, publication: &mut Publication) -> bool {
         // Somebody who speaks alike has had it.
         if conn.secrecy.is_none()
             && conn.deflate.is_none()
             && let Some(number) = publication.numbers[conn.speech.lane()]
         {
-            return self.queue(conn, number);
+            self.queue(conn, number);
+            return true;
         }
         if conn.secrecy.as_ref().is_some_and(|secrecy| !secrecy.is_off()) {
             return self.publish_sealed(conn, publication);
@@ -89,6 +90,7 @@ impl Core {
             }
         };
         self.queue(conn, number);
+        true
     }
 
     /// The frame as `speech` wants it: encoded once for all who speak like that, whatever shard they are on.
@@ -151,15 +153,21 @@ impl Core {
     }
 
     /// A connection does not get a publication that lacks something, and is told so: by one message for all who miss
-    /// it, which leaves whatever the memory budget says.
-    pub(crate) fn miss<S>(&mut self, conn: &mut Connection<S>, publication: &mut Publication, lack: Lack) {
+    /// it, which leaves whatever the memory budget says. Always `false`.
+    pub(crate) fn miss<S>(
+        &mut self,
+        conn: &mut Connection<S>,
+        publication: &mut Publication,
+        lack: Lack,
+    ) -> bool {
         self.shared.desks[self.index].seats.miss(conn.key);
         if lack == Lack::Room {
             count(&self.shared.metrics.budget_refused_total, 1);
             self.note(conn, Event::Overload(Overload::Memory));
         }
         if let Some(backlog) = &mut conn.backlog {
-            return backlog.miss(publication.topic.as_ref());
+            backlog.miss(publication.topic.as_ref());
+            return false;
         }
         let dialect = conn.speech.dialect();
         let number = match publication.gaps[dialect as usize] {
@@ -176,6 +184,7 @@ impl Core {
             }
         };
         self.queue(conn, number);
+        false
     }
 
     /// Queues a message of this turn for a connection, behind what waits.
@@ -233,39 +242,56 @@ impl Core {
 
     pub(crate) fn flush<S: Socket>(&mut self, conn: &mut Connection<S>) {
         let pending = std::mem::replace(&mut conn.pending, Pending::NONE);
-        if !pending.is_none() && !conn.is_ended {
+        if !pending.is_none() {
             let (bytes, frames) = self.turn.bytes(pending);
-            let written = write_all(&mut conn.socket, conn.deflate.as_deref_mut(), bytes);
-            let length = bytes.len();
-            match written {
-                Err(_) => self.end(conn),
-                Ok(written) => {
-                    let metrics = &self.shared.metrics;
-                    count(&metrics.bytes_sent_total, written as u64);
-                    if written == length {
-                        count(&metrics.messages_sent_total, frames);
-                    } else {
-                        self.park(conn, pending, written);
-                    }
-                }
+            let (length, mut written) = (bytes.len(), 0);
+            if !conn.is_ended
+                && write_all(&mut conn.socket, conn.deflate.as_deref_mut(), bytes, &mut written).is_err()
+            {
+                self.end(conn);
+            }
+            let metrics = &self.shared.metrics;
+            count(&metrics.bytes_sent_total, written as u64);
+            if written == length {
+                count(&metrics.messages_sent_total, frames);
+            } else {
+                self.park(conn, pending, written);
             }
         }
         self.finish(conn);
     }
 
-    /// What the kernel refused becomes the connection's backlog.
+    /// What the kernel refused becomes the connection's backlog, except what another member of a group can have.
     pub(crate) fn park<S>(&mut self, conn: &mut Connection<S>, pending: Pending, mut written: usize) {
         let mut left = self.turn.chain(pending).peekable();
         let mut sent = 0;
-        while let Some(frame) = left.next_if(|frame| frame.bytes().len() <= written) {
+        while let Some((frame, _)) = left.next_if(|(frame, _)| frame.bytes().len() <= written) {
             written -= frame.bytes().len();
             sent += 1;
         }
         count(&self.shared.metrics.messages_sent_total, sent);
-        if !std::mem::replace(&mut conn.is_parked, true) {
-            self.parked.push(conn.key);
+        let is_shared_out =
+            |topic: &Option<Arc<Topic>>| topic.as_ref().is_some_and(|topic| topic.group().is_some());
+        let begun = left.next_if(|_| written > 0);
+        let has_begun = begun.is_some_and(|(_, topic)| is_shared_out(topic));
+        let mut shared_out = 0;
+        let others = left.filter(|(_, topic)| {
+            let is_given = conn.is_member && is_shared_out(topic);
+            shared_out += usize::from(is_given);
+            !is_given
+        });
+        let mut kept = begun.into_iter().chain(others).map(|(frame, _)| frame).peekable();
+        if !conn.is_ended && kept.peek().is_some() {
+            conn.backlog.get_or_insert_default().resume(kept, written);
+            if !std::mem::replace(&mut conn.is_parked, true) {
+                self.parked.push(conn.key);
+            }
+        } else {
+            kept.for_each(drop);
         }
-        conn.backlog_mut().resume(left, written);
+        if conn.is_member {
+            self.take_back(conn, shared_out, has_begun);
+        }
     }
 
     /// The socket takes bytes again.
@@ -279,6 +305,9 @@ impl Core {
                 Err(_) => self.end(conn),
             }
         }
+        if conn.is_member {
+            self.feed(conn);
+        }
     }
 
     fn drain_backlog<S: Socket>(&mut self, conn: &mut Connection<S>, joined: &mut Vec<u8>) {
@@ -286,6 +315,7 @@ impl Core {
         let limits = &shared.config.outbound;
         let Some(backlog) = &mut conn.backlog else { return };
         let was_full = backlog.full_since().is_some();
+        let mut has_completed = false;
         loop {
             let next = backlog.next(joined, BACKLOG_WRITE);
             if next.is_empty() {
@@ -293,9 +323,14 @@ impl Core {
             }
             let asked = next.len();
             let deflate = conn.deflate.as_deref_mut();
-            let Ok(taken) = write_all(&mut conn.socket, deflate, next) else { return self.end(conn) };
+            let mut taken = 0;
+            if write_all(&mut conn.socket, deflate, next, &mut taken).is_err() {
+                return self.end(conn);
+            }
             count(&shared.metrics.bytes_sent_total, taken as u64);
-            count(&shared.metrics.messages_sent_total, backlog.advance(taken, limits));
+            let completed = backlog.advance(taken, limits);
+            count(&shared.metrics.messages_sent_total, completed);
+            has_completed |= completed > 0;
             if taken < asked {
                 break;
             }
@@ -312,6 +347,9 @@ impl Core {
                 self.again.push(conn.key);
             }
         }
+        if has_completed && conn.is_member {
+            self.complete(conn);
+        }
         for missed in news {
             self.tell_gap(conn, &missed);
         }
@@ -319,26 +357,26 @@ impl Core {
     }
 }
 
-/// Writes until everything is gone or the kernel refuses; how much went.
+/// Writes until everything is gone or the kernel refuses, and counts in `written` how much went.
 fn write_all<S: Socket>(
     socket: &mut S,
     mut deflate: Option<&mut Deflate>,
     bytes: &[u8],
-) -> std::io::Result<usize> {
-    let mut written = 0;
-    while written < bytes.len() {
-        let rest = &bytes[written..];
+    written: &mut usize,
+) -> std::io::Result<()> {
+    while *written < bytes.len() {
+        let rest = &bytes[*written..];
         let taken = match &mut deflate {
             Some(deflate) => deflate.write(socket, rest),
             None => socket.write(rest),
         };
         match taken {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(length) => written += length,
+            Ok(length) => *written += length,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(written)
+    Ok(())
 }

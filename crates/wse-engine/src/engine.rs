@@ -204,6 +204,7 @@ impl Engine {
                 desk.mailbox.push(Command::Publish(Arc::clone(&topic), frame.clone()));
             }
         }
+        self.shared.publish_to_groups(&topic, &frame);
         Ok(true)
     }
 
@@ -272,9 +273,8 @@ impl Engine {
     /// Makes a connection hold topics; answered with [`Reply::Subscribed`]. `false`: it is gone.
     pub fn subscribe(&self, id: ConnectionId, names: Vec<String>, request: u32) -> bool {
         let Some((key, desk)) = self.find(id) else { return false };
-        let rules = &self.shared.config.topics;
-        let may = |name: &String| !is_glob(name) && rules.application_may(None, name);
-        let (granted, refused): (Vec<_>, Vec<_>) = names.into_iter().partition(may);
+        let (granted, refused): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|name| self.is_for_application(name));
         // Announced before the command is queued: a publication right behind it finds the shard interested.
         let topics = granted
             .iter()
@@ -283,6 +283,32 @@ impl Engine {
         desk.mailbox.push(Command::Subscribe { key, topics, refused, request });
         self.flush();
         true
+    }
+
+    /// Makes a connection a member of the group `group` of `topic`, which it then holds no longer by itself; answered
+    /// with [`Reply::Subscribed`]. `false`: it is gone.
+    pub fn join_group(
+        &self,
+        id: ConnectionId,
+        name: String,
+        group: &str,
+        request: u32,
+    ) -> Result<bool, EngineError> {
+        topic::validate(group)?;
+        let Some((key, desk)) = self.find(id) else { return Ok(false) };
+        let (topics, refused) = if self.is_for_application(&name) {
+            (vec![self.shared.topics.want_in_group(&name, group)], Vec::new())
+        } else {
+            (Vec::new(), vec![name])
+        };
+        desk.mailbox.push(Command::Subscribe { key, topics, refused, request });
+        self.flush();
+        Ok(true)
+    }
+
+    /// Whether the application may have a connection hold the topic `name`.
+    fn is_for_application(&self, name: &str) -> bool {
+        !is_glob(name) && self.shared.config.topics.application_may(None, name)
     }
 
     /// Ends subscriptions of a connection, all of them for `None`. `false`: it is gone.

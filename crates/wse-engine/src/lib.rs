@@ -27,6 +27,7 @@ pub mod expiry;
 pub mod farewell;
 pub mod fields;
 pub mod frame;
+pub mod groups;
 pub mod handled;
 pub mod handshake;
 pub mod heartbeat;

@@ -60,6 +60,8 @@ pub enum Overload {
     Memory,
     /// Messages for one connection: its queue refuses newcomers.
     Outbound,
+    /// Messages that wait for a queue group: the oldest was given up.
+    Groups,
     /// Events that wait for the application: what connections may have waiting has shrunk.
     Inbound,
     /// Messages whose end has not come: the connection that had most was closed.
@@ -80,6 +82,7 @@ impl Overload {
             Self::Handshakes => "handshakes",
             Self::Memory => "memory",
             Self::Outbound => "outbound",
+            Self::Groups => "groups",
             Self::Inbound => "inbound",
             Self::Unfinished => "unfinished",
             Self::Unheard => "unheard",

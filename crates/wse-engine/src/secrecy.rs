@@ -212,6 +212,9 @@ impl Core {
         for missed in missed {
             self.tell_gap(conn, &missed);
         }
+        if conn.is_member {
+            self.feed(conn);
+        }
     }
 
     /// `encryption_request`: an exchange of keys beside the hello, or without a key how things stand.
@@ -252,9 +255,9 @@ impl Core {
         &mut self,
         conn: &mut Connection<S>,
         publication: &mut Publication,
-    ) {
+    ) -> bool {
         let Publication { frame, topic, .. } = publication;
-        let Some(secrecy) = conn.secrecy.as_deref_mut() else { return };
+        let Some(secrecy) = conn.secrecy.as_deref_mut() else { return false };
         if let Some(held) = &mut secrecy.held {
             if held.queue.push(frame, topic.as_ref(), &self.shared.config.outbound, self.now.millis) {
                 held.topics.push(topic.clone());
@@ -262,11 +265,11 @@ impl Core {
                 count(&self.shared.metrics.outbound_refused_total, 1);
                 self.shared.desks[self.index].seats.miss(conn.key);
             }
-            return;
+            return true;
         }
-        let Some(keys) = &mut secrecy.keys else { return };
+        let Some(keys) = &mut secrecy.keys else { return false };
         // Without any left the connection is about to be closed; not from here, where a topic may be locked.
-        let Some(left) = keys.left.checked_sub(1) else { return };
+        let Some(left) = keys.left.checked_sub(1) else { return false };
         keys.left = left;
         let nonce = keys.next_nonce();
         let plain = match self.spoken(frame, conn.speech.as_json()) {
@@ -291,6 +294,7 @@ impl Core {
         if left == 0 {
             self.schedule(conn);
         }
+        true
     }
 
     /// The text inside of an `E:` message, opened where it stands. `None`: there is no key yet, or another one sealed

@@ -126,6 +126,7 @@ impl<S: Socket> Shard<S> {
             waiting: 0,
             is_silent: false,
             is_parked: false,
+            is_member: false,
             is_known: false,
             is_debugger: false,
             said_hello: false,
@@ -349,6 +350,7 @@ impl<S: Socket> Shard<S> {
         }
         core.dirty = dirty;
         core.sealed = 0;
+        core.given.clear();
         core.turn.clear();
     }
 
@@ -375,6 +377,7 @@ impl<S: Socket> Shard<S> {
         for slot in ended.drain(..) {
             if let Some(mut conn) = self.slab.remove(slot as usize) {
                 self.core.depart(&mut conn, ABNORMAL, "");
+                self.core.hand_down(&conn);
                 self.core.take_reader(&mut conn);
                 if matches!(conn.phase, Phase::Handshake(_)) {
                     self.core.unfinished -= 1;

@@ -5,14 +5,16 @@
 
 mod globs;
 
+use crate::groups::{Group, Groups};
+use crate::metrics::count;
 use globs::Globs;
 pub use globs::{Marks, Matching};
 use hashbrown::HashSet;
 use parking_lot::{Mutex, RwLock};
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use wse_protocol::glob::is_glob;
 
 /// Topics that one connection may hold (PROTOCOL §8).
@@ -22,7 +24,12 @@ pub const MAX_SUBSCRIPTIONS: usize = 1_024;
 #[derive(Debug)]
 pub struct Topic {
     name: Box<str>,
+    /// Those who hold it, by shard; behind them those who share it in groups, which are only counted.
     shards: Box<[Members]>,
+    /// Those who share its publications.
+    groups: OnceLock<Groups>,
+    /// The group that it stands for: what a member of one holds in place of the topic.
+    group: Option<Box<Group>>,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +40,27 @@ struct Members {
 }
 
 impl Topic {
+    fn new(name: &str, shards: usize) -> Self {
+        let shards = (0..shards).map(|_| Members::default()).collect();
+        Self { name: name.into(), shards, groups: OnceLock::new(), group: None }
+    }
+
+    /// What the members of `group` hold, by the name of its topic.
+    pub fn of_group(group: Group) -> Self {
+        let topic = Self::new(group.parent().name(), 0);
+        Self { group: Some(Box::new(group)), ..topic }
+    }
+
+    /// The group that it stands for.
+    pub fn group(&self) -> Option<&Group> {
+        self.group.as_deref()
+    }
+
+    /// The groups that share its publications, if it has ever had one.
+    pub fn groups(&self) -> Option<&Groups> {
+        self.groups.get()
+    }
+
     /// The topic's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -79,12 +107,15 @@ pub struct Topics {
     topics: RwLock<HashSet<Named>>,
     globs: Globs,
     shards: usize,
+    /// Messages for groups that nobody got: too many waited, or the last member had left.
+    pub groups_dropped_total: AtomicU64,
 }
 
 impl Topics {
     /// An empty registry for `shards` shards.
     pub fn new(shards: usize) -> Self {
-        Self { topics: RwLock::default(), globs: Globs::default(), shards }
+        let groups_dropped_total = AtomicU64::new(0);
+        Self { topics: RwLock::default(), globs: Globs::default(), shards, groups_dropped_total }
     }
 
     /// The topic, when anyone wants it.
@@ -94,7 +125,7 @@ impl Topics {
 
     /// A topic that nobody holds.
     fn unheld(&self, name: &str) -> Topic {
-        Topic { name: name.into(), shards: (0..self.shards).map(|_| Members::default()).collect() }
+        Topic::new(name, self.shards + 1)
     }
 
     /// Who holds globs that match `name`; `None`: nobody.
@@ -127,6 +158,14 @@ impl Topics {
         topic
     }
 
+    /// Announces a member of the group `group` of the topic `name`: from now on the group gets its publications.
+    ///
+    /// Returns what the member holds; to be followed by [`Topics::leave`] or [`Topics::release`].
+    pub fn want_in_group(&self, name: &str, group: &str) -> Arc<Topic> {
+        let topic = self.want(name, self.shards);
+        topic.groups.get_or_init(Groups::default).want(group, &topic)
+    }
+
     /// Makes `slot` of `shard`, which announced itself, a holder.
     pub fn hold(&self, topic: &Topic, shard: usize, slot: usize) {
         topic.shards[shard].slots.lock().push(slot as u32);
@@ -134,6 +173,12 @@ impl Topics {
 
     /// Takes an announced subscription back; forgets the topic with the last one.
     pub fn release(&self, topic: &Arc<Topic>, shard: usize) {
+        if let Some(group) = topic.group() {
+            let parent = group.parent();
+            let lost = parent.groups().map_or(0, |groups| groups.release(group));
+            count(&self.groups_dropped_total, lost as u64);
+            return self.release(parent, self.shards);
+        }
         if topic.shards[shard].interest.fetch_sub(1, Relaxed) > 1 {
             return;
         }
@@ -153,6 +198,10 @@ impl Topics {
 
     /// Ends a held subscription.
     pub fn leave(&self, topic: &Arc<Topic>, shard: usize, slot: usize) {
+        if let Some(group) = topic.group() {
+            group.leave(shard, slot);
+            return self.release(topic, shard);
+        }
         let mut slots = topic.shards[shard].slots.lock();
         // A linear search of packed integers: 10 000 holders take about a microsecond.
         if let Some(index) = slots.iter().position(|held| *held == slot as u32) {
@@ -165,7 +214,7 @@ impl Topics {
         self.release(topic, shard);
     }
 
-    /// Subscriptions to exactly `name`, a topic or a glob, on all shards.
+    /// Subscriptions to exactly `name`, a topic or a glob, on all shards; those in groups included.
     pub fn subscribers(&self, name: &str) -> usize {
         self.get(name)
             .or_else(|| self.globs.get(name))

@@ -133,7 +133,7 @@ impl Turn {
         if self.runs != self.lanes[first].joined_runs {
             let mut joined = std::mem::take(&mut self.lanes[first].joined);
             joined.clear();
-            for frame in self.runs.iter().flat_map(|run| self.run(*run)) {
+            for (frame, _) in self.runs.iter().flat_map(|run| self.run(*run)) {
                 joined.extend_from_slice(frame.bytes());
             }
             let lane = &mut self.lanes[first];
@@ -144,8 +144,8 @@ impl Turn {
         (&lane.joined, lane.joined_runs.iter().map(|(_, length)| u64::from(*length)).sum())
     }
 
-    /// The frames of a chain, in order.
-    pub fn chain(&self, pending: Pending) -> impl Iterator<Item = &Frame> {
+    /// The frames of a chain with their topics, in order.
+    pub fn chain(&self, pending: Pending) -> impl Iterator<Item = &(Frame, Option<Arc<Topic>>)> {
         let mut link = pending.first;
         let runs = std::iter::from_fn(move || {
             let &Link { start, length, next } = self.links.get(link as usize)?;
@@ -155,9 +155,9 @@ impl Turn {
         runs.flat_map(|run| self.run(run))
     }
 
-    fn run(&self, (number, length): (u32, u32)) -> impl Iterator<Item = &Frame> {
+    fn run(&self, (number, length): (u32, u32)) -> impl Iterator<Item = &(Frame, Option<Arc<Topic>>)> {
         let (lane, place) = split(number);
-        self.lanes[lane].frames[place..place + length as usize].iter().map(|(frame, _)| frame)
+        self.lanes[lane].frames[place..place + length as usize].iter()
     }
 
     /// Forgets the turn; its memory stays for the next one unless it was unusually large.
@@ -206,7 +206,8 @@ mod tests {
                     prop_assert!(expected.is_empty());
                     continue;
                 }
-                let chain = turn.chain(pending).flat_map(|frame| frame.bytes().to_vec()).collect::<Vec<_>>();
+                let chain = turn.chain(pending).flat_map(|(frame, _)| frame.bytes().to_vec());
+                let chain = chain.collect::<Vec<_>>();
                 prop_assert_eq!(&chain, &expected);
                 prop_assert_eq!(turn.bytes(pending).0, &expected[..]);
             }

@@ -150,6 +150,15 @@ pub fn subscribe(handle: u32, id: JsString<'_>, topics: Vec<String>, request: u3
     })
 }
 
+/// Makes a connection a member of a topic's group, answered by a `subscribed` reply; false: it is gone.
+#[napi]
+pub fn join_group(handle: u32, id: JsString<'_>, topic: String, group: String, request: u32) -> Result<bool> {
+    instance::with(handle, |it| {
+        let Some(id) = connection_id(&id) else { return Ok(false) };
+        it.engine.join_group(id, topic, &group, request).map_err(from_engine)
+    })
+}
+
 /// Ends subscriptions of a connection; false: it is gone.
 #[napi]
 pub fn unsubscribe(handle: u32, id: JsString<'_>, topics: Option<Vec<String>>) -> Result<bool> {

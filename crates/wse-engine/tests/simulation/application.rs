@@ -43,9 +43,12 @@ impl World {
     pub fn publish_content(&self, topic: &str, content: Content<'_>) -> bool {
         let Some(topic) = self.shared.topics.get(topic) else { return true };
         let Some(payload) = self.payload(content) else { return false };
+        let (frame, _) = payload.into_frame(None);
+        self.shared.publish_to_groups(&topic, &frame);
         if topic.is_wanted(0) {
-            self.tell(Command::Publish(topic, payload.into_frame(None).0));
+            self.tell(Command::Publish(topic, frame));
         }
+        self.shared.desks[0].mailbox.wake();
         true
     }
 
@@ -75,6 +78,14 @@ impl World {
     pub fn subscribe(&mut self, key: ConnectionKey, topic: &str) -> u32 {
         self.requests += 1;
         let topics = vec![self.shared.topics.want(topic, 0)];
+        self.tell(Command::Subscribe { key, topics, refused: Vec::new(), request: self.requests });
+        self.requests
+    }
+
+    /// Makes a connection a member of a group; the request's number.
+    pub fn join_group(&mut self, key: ConnectionKey, topic: &str, group: &str) -> u32 {
+        self.requests += 1;
+        let topics = vec![self.shared.topics.want_in_group(topic, group)];
         self.tell(Command::Subscribe { key, topics, refused: Vec::new(), request: self.requests });
         self.requests
     }

@@ -15,6 +15,7 @@ mod deflate;
 mod echo;
 mod endings;
 mod expiry;
+mod groups;
 mod handshakes;
 mod heartbeats;
 mod inbound;

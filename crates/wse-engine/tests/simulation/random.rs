@@ -348,18 +348,23 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
 }
 
-#[test]
-fn no_order_of_events_loses_repeats_or_leaks_anything() {
+/// Does a run for each of `seeds` seeds; one that fails says how it is done again. `area` is the tests' module.
+pub fn for_each_seed(seeds: u64, area: &str, run: impl Fn(u64)) {
     let seeds = match number("SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SIMULATION_SEEDS").unwrap_or(SEEDS),
+        None => 0..number("SIMULATION_SEEDS").unwrap_or(seeds),
     };
     for seed in seeds {
         if let Err(failure) = catch_unwind(AssertUnwindSafe(|| run(seed))) {
-            eprintln!("replay: SIMULATION_SEED={seed} cargo test -p wse-engine --test simulation random");
+            eprintln!("replay: SIMULATION_SEED={seed} cargo test -p wse-engine --test simulation {area}");
             resume_unwind(failure);
         }
     }
+}
+
+#[test]
+fn no_order_of_events_loses_repeats_or_leaks_anything() {
+    for_each_seed(SEEDS, "random", run);
 }
 
 #[test]
