@@ -4,9 +4,11 @@ use crate::auth::Auth;
 use crate::expiry::TokenExpiry;
 use crate::heartbeat::Heartbeat;
 use crate::log::Level;
+use crate::policy::Policies;
 use crate::rate_limit::Rate;
 use crate::signing::Signing;
 use crate::tickets::Tickets;
+use std::sync::Arc;
 use wse_protocol::compress::Terms;
 use wse_protocol::frame::FrameLimits;
 use wse_protocol::rules::Rules;
@@ -135,6 +137,8 @@ pub struct Config {
     pub tickets: Tickets,
     /// Which topics a client may subscribe to.
     pub topics: Rules,
+    /// What becomes of the publications of topics where a reader does not keep up. Default: the same for all.
+    pub policies: Arc<Policies>,
     /// Whether messages are envelopes (PROTOCOL §6); `false`: plain WebSocket.
     pub envelope: bool,
     /// What becomes of the messages of clients. [`Mode::Echo`] goes with `envelope: false` and [`Auth::Anonymous`].
@@ -171,6 +175,7 @@ impl Default for Config {
             signing: None,
             tickets: Tickets::new(None),
             topics: Rules::default(),
+            policies: Arc::default(),
             envelope: true,
             mode: Mode::default(),
             shards: cores.saturating_sub(1).clamp(1, 255),

@@ -154,6 +154,11 @@ pub struct Connection<S> {
 }
 
 impl<S> Connection<S> {
+    /// Whether what is published to it is sealed, or waits for a key.
+    pub fn is_sealed(&self) -> bool {
+        self.secrecy.as_ref().is_some_and(|secrecy| !secrecy.is_off())
+    }
+
     /// Whether the application knows of it.
     pub fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
@@ -176,11 +181,6 @@ impl<S> Connection<S> {
     pub fn lane(&self) -> usize {
         let is_shared = self.deflate.as_ref().is_some_and(|deflate| deflate.shared().is_some());
         self.speech.lane() + if is_shared { LANES } else { 0 }
-    }
-
-    /// Everything that the kernel has refused.
-    pub fn backlog_mut(&mut self) -> &mut Outbound {
-        self.backlog.get_or_insert_default()
     }
 
     /// A control frame for the backlog, when there is one.

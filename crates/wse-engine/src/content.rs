@@ -4,7 +4,7 @@
 
 use crate::config::Config;
 use crate::error::EngineError;
-use crate::frame::{EnvelopeInfo, Payload, ROOM};
+use crate::frame::{EnvelopeInfo, Payload, ROOM, Standing};
 use uuid::Uuid;
 use wse_protocol::crypto;
 use wse_protocol::envelope::{self, Outcome, Seq, Timestamp};
@@ -49,13 +49,17 @@ impl Content<'_> {
         at: Timestamp,
         id: impl FnOnce() -> Uuid,
     ) -> Result<Payload, EngineError> {
+        let mut standing = Standing::default();
         let (opcode, bytes, envelope) = match self {
             Self::Binary(payload) => (OpCode::Binary, with_room(room, payload), None),
             Self::Text(text) if !config.envelope => (OpCode::Text, with_room(room, text.as_bytes()), None),
             Self::Text(text) => {
                 let mut bytes = Payload::larger_room(room, text.len() + envelope::MAX_OVERHEAD);
                 let envelope = match envelope::complete(text, &id(), at, seq, &mut bytes)? {
-                    Outcome::Envelope { category, has_seq } => Some(EnvelopeInfo { category, has_seq }),
+                    Outcome::Envelope { category, has_seq, priority } => {
+                        standing.priority = priority;
+                        Some(EnvelopeInfo { category, has_seq })
+                    }
                     Outcome::Verbatim => None,
                 };
                 (OpCode::Text, bytes, envelope)
@@ -71,7 +75,7 @@ impl Content<'_> {
         if limit != 0 && length > limit {
             return Err(EngineError::TooLarge { bytes: length, limit });
         }
-        Ok(Payload::behind(room, opcode, bytes, envelope, None))
+        Ok(Payload::behind(room, opcode, bytes, envelope, None).standing(standing))
     }
 }
 

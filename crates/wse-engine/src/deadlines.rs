@@ -33,9 +33,7 @@ impl Core {
                     Due::Ping | Due::Close => Some(self.now.millis),
                     Due::Never => None,
                 };
-                let full_since = conn.backlog.as_ref().and_then(|backlog| backlog.full_since());
-                let slow_timeout = config.outbound.slow_timeout_ms;
-                let slow = full_since.filter(|_| slow_timeout != 0).map(|since| since + slow_timeout);
+                let slow = conn.backlog.as_ref().and_then(|backlog| backlog.closes_at(&config.outbound));
                 let secrecy = conn.secrecy.as_ref().and_then(|secrecy| secrecy.deadline());
                 let expiry = match self.due_of_token(conn) {
                     expiry::Due::In(ms) => Some(self.now.millis + ms),
@@ -78,9 +76,8 @@ impl Core {
                     expiry::Due::Tell => self.tell_expiry(conn),
                     expiry::Due::In(_) | expiry::Due::Never => {}
                 }
-                let full_since = conn.backlog.as_ref().and_then(|backlog| backlog.full_since());
-                let slow_timeout = config.outbound.slow_timeout_ms;
-                if slow_timeout != 0 && full_since.is_some_and(|since| now >= since + slow_timeout) {
+                let slow = conn.backlog.as_ref().and_then(|backlog| backlog.closes_at(&config.outbound));
+                if slow.is_some_and(|at| now >= at) {
                     count(&shared.metrics.slow_closed_total, 1);
                     return self.close(conn, close::SLOW, "too slow: the outbound queue stayed full");
                 }

@@ -7,7 +7,7 @@ use crate::encoding::Codecs;
 use crate::frame::{FRAME_WEIGHT, Frame, Lack, Other, Payload};
 use crate::log::{Event, Overload};
 use crate::metrics::count;
-use crate::outbound::Missed;
+use crate::outbound::{Missed, Reason, Terms};
 use crate::speech::{LANES, Speech};
 use crate::topics::Topic;
 use crate::turn::Pending;
@@ -15,7 +15,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use wse_protocol::compress::Format;
 use wse_protocol::envelope::Dialect;
-use wse_protocol::frame::OpCode;
+use wse_protocol::priority::Priority;
 
 /// What a backlog writes at once.
 const BACKLOG_WRITE: usize = 64 << 10;
@@ -68,7 +68,7 @@ impl Core {
             self.queue(conn, number);
             return true;
         }
-        if conn.secrecy.as_ref().is_some_and(|secrecy| !secrecy.is_off()) {
+        if conn.is_sealed() {
             return self.publish_sealed(conn, publication);
         }
         let lane = conn.speech.lane();
@@ -118,7 +118,8 @@ impl Core {
             };
             match self.shared.budget.charge(bytes.capacity() + FRAME_WEIGHT) {
                 Some(charge) => {
-                    Other::Encoded(Payload::new(opcode, bytes, None, Some(charge)).into_frame(None).0)
+                    let payload = Payload::new(opcode, bytes, None, Some(charge));
+                    Other::Encoded(payload.standing(frame.standing()).into_frame(None).0)
                 }
                 None => Other::Refused(Lack::Room),
             }
@@ -137,7 +138,7 @@ impl Core {
         let signed = frame.other(0, || match signing.sign(envelope.text, self.timestamp()) {
             Ok(None) => Other::Same,
             Ok(Some(text)) => match self.shared.budget.charge(text.len() + FRAME_WEIGHT) {
-                Some(charge) => Other::Encoded(Frame::new(OpCode::Text, text.as_bytes(), Some(charge))),
+                Some(charge) => Other::Encoded(frame.with_text(text.as_bytes(), Some(charge))),
                 None => Other::Refused(Lack::Room),
             },
             Err(error) => {
@@ -160,25 +161,27 @@ impl Core {
         publication: &mut Publication,
         lack: Lack,
     ) -> bool {
-        self.shared.desks[self.index].seats.miss(conn.key);
+        self.shared.desks[self.index].seats.miss(conn.key, 1);
         if lack == Lack::Room {
             count(&self.shared.metrics.budget_refused_total, 1);
             self.note(conn, Event::Overload(Overload::Memory));
         }
+        let reason = match lack {
+            Lack::Room => Reason::Overload,
+            Lack::Signature => Reason::Unsigned,
+        };
+        let (topic, priority) = (publication.topic.as_ref(), publication.frame.standing().priority);
+        let lane = topic.map_or(priority, |topic| topic.policy().priority);
         if let Some(backlog) = &mut conn.backlog {
-            backlog.miss(publication.topic.as_ref());
+            backlog.miss(topic, lane, reason, 1);
             return false;
         }
         let dialect = conn.speech.dialect();
         let number = match publication.gaps[dialect as usize] {
             Some(number) => number,
             None => {
-                let missed = Missed { topic: publication.topic.clone(), count: 1 };
-                let reason = match lack {
-                    Lack::Room => "overload",
-                    Lack::Signature => "unsigned",
-                };
-                let frame = self.gap(dialect, &missed, reason);
+                let missed = Missed { topic: topic.cloned(), lane, reason, count: 1 };
+                let frame = self.gap(dialect, &missed);
                 let number = self.turn.add(frame, None, dialect as usize);
                 *publication.gaps[dialect as usize].insert(number)
             }
@@ -189,6 +192,7 @@ impl Core {
 
     /// Queues a message of this turn for a connection, behind what waits.
     pub fn queue<S>(&mut self, conn: &mut Connection<S>, number: u32) {
+        let is_single = conn.is_sealed();
         let Some(backlog) = &mut conn.backlog else {
             if conn.pending.is_none() {
                 self.dirty.push(conn.key.slot() as u32);
@@ -196,26 +200,41 @@ impl Core {
             return self.turn.queue(&mut conn.pending, number);
         };
         let (frame, topic) = self.turn.frame(number);
-        let was_full = backlog.full_since().is_some();
-        if backlog.push(frame, topic, &self.shared.config.outbound, self.now.millis) {
-            return;
-        }
-        count(&self.shared.metrics.outbound_refused_total, 1);
-        self.shared.desks[self.index].seats.miss(conn.key);
-        if !was_full {
-            self.shared.desks[self.index].seats.set_full(conn.key, true);
+        let limits = &self.shared.config.outbound;
+        let terms = Terms { limits, now: self.now.millis, is_single, may_block: true };
+        let (was_full, closes_at) = (backlog.full_since().is_some(), backlog.closes_at(limits));
+        let outcome = backlog.push(frame, topic, &terms);
+        let (is_full, refuses) = (backlog.full_since().is_some(), backlog.refuses());
+        if backlog.closes_at(limits) != closes_at {
             self.schedule(conn);
+        }
+        if is_full {
+            self.shared.desks[self.index].seats.set_refuses(conn.key, refuses);
+        }
+        if is_full && !was_full {
             self.note(conn, Event::Overload(Overload::Outbound));
+        }
+        self.lose(conn, outcome.lost);
+    }
+
+    /// Counts messages that a connection does not get.
+    pub(crate) fn lose<S>(&self, conn: &Connection<S>, messages: u64) {
+        if messages > 0 {
+            count(&self.shared.metrics.outbound_refused_total, messages);
+            self.shared.desks[self.index].seats.miss(conn.key, messages);
         }
     }
 
     /// Queues what the engine itself has to say, see [`crate::outbound::Outbound::tell`]; whether there was room.
     pub fn tell<S>(&mut self, conn: &mut Connection<S>, frame: Frame) -> bool {
+        let is_single = conn.is_sealed();
         let Some(backlog) = &mut conn.backlog else {
             self.send_now(conn, frame);
             return true;
         };
-        let is_queued = backlog.tell(&frame, &self.shared.config.outbound);
+        let limits = &self.shared.config.outbound;
+        let terms = Terms { limits, now: self.now.millis, is_single, may_block: false };
+        let is_queued = backlog.tell(&frame, &terms);
         count(&self.shared.metrics.outbound_refused_total, u64::from(!is_queued));
         is_queued
     }
@@ -270,19 +289,19 @@ impl Core {
             sent += 1;
         }
         count(&self.shared.metrics.messages_sent_total, sent);
-        let is_shared_out =
-            |topic: &Option<Arc<Topic>>| topic.as_ref().is_some_and(|topic| topic.group().is_some());
+        let is_shared_out = |topic: Option<&Arc<Topic>>| topic.is_some_and(|topic| topic.group().is_some());
         let begun = left.next_if(|_| written > 0);
         let has_begun = begun.is_some_and(|(_, topic)| is_shared_out(topic));
-        let mut shared_out = 0;
+        let (mut shared_out, mut lost) = (0, 0);
         let others = left.filter(|(_, topic)| {
-            let is_given = conn.is_member && is_shared_out(topic);
+            let is_given = conn.is_member && is_shared_out(*topic);
             shared_out += usize::from(is_given);
             !is_given
         });
-        let mut kept = begun.into_iter().chain(others).map(|(frame, _)| frame).peekable();
+        let mut kept = begun.into_iter().chain(others).peekable();
         if !conn.is_ended && kept.peek().is_some() {
-            conn.backlog.get_or_insert_default().resume(kept, written);
+            let is_single = conn.is_sealed();
+            lost = conn.backlog.get_or_insert_default().resume(kept, written, is_single);
             if !std::mem::replace(&mut conn.is_parked, true) {
                 self.parked.push(conn.key);
             }
@@ -292,6 +311,7 @@ impl Core {
         if conn.is_member {
             self.take_back(conn, shared_out, has_begun);
         }
+        self.lose(conn, lost);
     }
 
     /// The socket takes bytes again.
@@ -316,6 +336,7 @@ impl Core {
         let Some(backlog) = &mut conn.backlog else { return };
         let was_full = backlog.full_since().is_some();
         let mut has_completed = false;
+        let expired = backlog.expire(self.now.millis, limits);
         loop {
             let next = backlog.next(joined, BACKLOG_WRITE);
             if next.is_empty() {
@@ -337,8 +358,11 @@ impl Core {
         }
         if was_full && backlog.full_since().is_none() {
             let seats = &shared.desks[self.index].seats;
-            seats.set_full(conn.key, false);
-            backlog.miss_unseen(seats.take_refused(conn.key));
+            seats.set_refuses(conn.key, None);
+            let refused = seats.take_refused(conn.key);
+            if refused > 0 {
+                backlog.miss(None, Priority::default(), Reason::Slow, refused);
+            }
         }
         let news = backlog.take_missed();
         if backlog.is_empty() {
@@ -353,6 +377,7 @@ impl Core {
         for missed in news {
             self.tell_gap(conn, &missed);
         }
+        self.lose(conn, expired);
         self.finish(conn);
     }
 }

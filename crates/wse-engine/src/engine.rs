@@ -242,16 +242,17 @@ impl Engine {
         desk: &Desk,
         content: Content<'_>,
     ) -> Result<Option<usize>, EngineError> {
-        let payload = if desk.seats.is_full(key) {
+        let payload = self.make(content)?;
+        let payload = if desk.seats.refuses(key, payload.standing.priority) {
             count(&self.shared.metrics.outbound_refused_total, 1);
             desk.seats.refuse(key);
-            self.check(content).map(|()| None)
+            None
         } else {
-            self.payload(content)
-        }?;
+            self.charged(payload)
+        };
         // Also what is refused takes a number, so that the client sees the hole.
         let Some(payload) = payload else {
-            desk.seats.miss(key);
+            desk.seats.miss(key, 1);
             desk.seats.next_sequence(key);
             return Ok(None);
         };
@@ -524,13 +525,17 @@ impl Engine {
     }
 
     fn payload(&self, content: Content<'_>) -> Result<Option<Payload>, EngineError> {
-        let payload = self.make(content)?;
+        Ok(self.charged(self.make(content)?))
+    }
+
+    /// The payload with its bytes held against the memory budget; `None`: they do not fit.
+    fn charged(&self, payload: Payload) -> Option<Payload> {
         let charge = self.shared.budget.charge(payload.capacity() + FRAME_WEIGHT);
         if charge.is_none() {
             count(&self.shared.metrics.budget_refused_total, 1);
             self.shared.note(Event::Overload(Overload::Memory), Subject::default);
         }
-        Ok(charge.map(|charge| payload.charged(charge)))
+        charge.map(|charge| payload.charged(charge))
     }
 
     fn timestamp(&self) -> Timestamp {

@@ -7,9 +7,11 @@ use crate::deflate::WINDOWS;
 use crate::encoding::Envelope;
 use crate::speech::LANES;
 use std::io::Write as _;
+use std::num::NonZeroU64;
 use std::sync::{Arc, OnceLock};
 use wse_protocol::envelope::Category;
 use wse_protocol::frame::{MAX_HEADER, OpCode, encode, encode_header, mark_compressed};
+use wse_protocol::priority::Priority;
 
 /// What a frame weighs beside its bytes: its record, and the command that carries it.
 pub const FRAME_WEIGHT: usize = size_of::<Encoded>() + size_of::<crate::command::Command>();
@@ -26,10 +28,32 @@ struct Encoded {
     body: usize,
     /// Its category and the place of that, when it is an envelope of v2.
     envelope: Option<(Category, usize)>,
-    index: u64,
+    standing: Standing,
     others: OnceLock<Box<[OnceLock<Other>; LANES]>>,
     deflated: OnceLock<Box<[OnceLock<Option<Frame>>; WINDOWS]>>,
     _charge: Option<Charge>,
+}
+
+/// What decides how a frame waits while the kernel takes nothing; all forms of a publication have the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// What is less important is given up first. Where it belongs to no topic this is its lane, too.
+    pub priority: Priority,
+    /// It is the engine's own word, which is never given up.
+    pub is_own: bool,
+    /// While it waits, the next one of its topic with this key takes its place.
+    pub key: Option<NonZeroU64>,
+    /// When it is worth nothing any more, in milliseconds of the engine's clock.
+    pub expires: Option<NonZeroU64>,
+    /// See [`Frame::index`].
+    pub index: u64,
+}
+
+impl Standing {
+    /// The engine's own word in the lane of `priority`.
+    pub fn own(priority: Priority) -> Self {
+        Self { priority, is_own: true, ..Self::default() }
+    }
 }
 
 /// The same publication for those who speak in another way.
@@ -92,6 +116,8 @@ pub struct Payload {
     opcode: OpCode,
     envelope: Option<EnvelopeInfo>,
     charge: Option<Charge>,
+    /// How its frame will wait.
+    pub standing: Standing,
 }
 
 impl Payload {
@@ -115,7 +141,7 @@ impl Payload {
     ) -> Self {
         let is_object = || envelope.is_none() || bytes[room] == b'{';
         debug_assert!(room >= ROOM && bytes.len() >= room && is_object(), "the room is kept free");
-        Self { bytes, room, opcode, envelope, charge }
+        Self { bytes, room, opcode, envelope, charge, standing: Standing::default() }
     }
 
     /// Room for a payload of about `length` bytes.
@@ -141,6 +167,17 @@ impl Payload {
         Self { charge: Some(charge), ..self }
     }
 
+    /// The same, to wait in this way.
+    #[must_use]
+    pub fn standing(self, standing: Standing) -> Self {
+        Self { standing, ..self }
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[self.room..]
+    }
+
     /// Whether it is an envelope.
     pub fn is_envelope(&self) -> bool {
         self.envelope.is_some()
@@ -155,19 +192,20 @@ impl Payload {
     /// without a copy of the rest.
     pub fn into_frame(self, seq: Option<u64>) -> (Frame, usize) {
         match seq.filter(|_| self.takes_number()) {
-            Some(seq) => self.opened(format_args!("{{\"seq\":{seq},"), 0),
-            None => self.framed(0, 1, 0),
+            Some(seq) => self.opened(format_args!("{{\"seq\":{seq},")),
+            None => self.framed(0, 1),
         }
     }
 
     /// The frame of an envelope that begins with its place in a log, without a copy of the rest.
-    pub fn into_stamped(self, stamp: Stamp<'_>) -> Frame {
+    pub fn into_stamped(mut self, stamp: Stamp<'_>) -> Frame {
         let Stamp { opening, offset, index } = stamp;
-        self.opened(format_args!("{opening}{offset},\"seq\":{offset},"), index).0
+        self.standing.index = index;
+        self.opened(format_args!("{opening}{offset},\"seq\":{offset},")).0
     }
 
     /// The frame with `opening` in place of the brace.
-    fn opened(mut self, opening: std::fmt::Arguments<'_>, index: u64) -> (Frame, usize) {
+    fn opened(mut self, opening: std::fmt::Arguments<'_>) -> (Frame, usize) {
         // Written where it is surely free, and moved to the brace: its length is not known before.
         let mut free = &mut self.bytes[MAX_HEADER..=self.room];
         let most = free.len();
@@ -175,11 +213,11 @@ impl Payload {
         let length = most - free.len();
         let body = self.room + 1 - length;
         self.bytes.copy_within(MAX_HEADER..MAX_HEADER + length, body);
-        self.framed(length - 1, length, index)
+        self.framed(length - 1, length)
     }
 
     /// The frame of a payload that begins `before` its room ends, with the version at `at`.
-    fn framed(mut self, before: usize, at: usize, index: u64) -> (Frame, usize) {
+    fn framed(mut self, before: usize, at: usize) -> (Frame, usize) {
         let body = self.room - before;
         let mut header = [0; MAX_HEADER];
         let payload = self.bytes.len() - body;
@@ -187,7 +225,7 @@ impl Payload {
         let start = body - length;
         self.bytes[start..body].copy_from_slice(&header[..length]);
         let envelope = self.envelope.map(|envelope| (envelope.category, at));
-        (Frame::from(self.bytes, (start, body), (envelope, index), self.charge), payload)
+        (Frame::from(self.bytes, (start, body), (envelope, self.standing), self.charge), payload)
     }
 }
 
@@ -199,6 +237,14 @@ impl Frame {
         Payload::new(opcode, bytes, None, charge).into_frame(None).0
     }
 
+    /// A frame of the engine's own words, in the lane of `priority`.
+    pub fn own(text: &[u8], priority: Priority, charge: Option<Charge>) -> Self {
+        let mut bytes = Payload::room(text.len());
+        bytes.extend_from_slice(text);
+        let payload = Payload::new(OpCode::Text, bytes, None, charge);
+        payload.standing(Standing::own(priority)).into_frame(None).0
+    }
+
     /// A control frame, of at most 125 bytes of payload.
     pub fn control(opcode: OpCode, payload: &[u8]) -> Self {
         Self::ready(encode(opcode, payload))
@@ -206,7 +252,7 @@ impl Frame {
 
     /// Bytes that are ready for the wire as they are: an encoded control frame, or an HTTP answer.
     pub fn ready(bytes: Vec<u8>) -> Self {
-        Self::from(bytes, (0, 0), (None, 0), None)
+        Self::from(bytes, (0, 0), (None, Standing::own(Priority::Critical)), None)
     }
 
     /// The envelope inside, if it is one; everything else is the same for all.
@@ -228,29 +274,39 @@ impl Frame {
     }
 
     /// The message under permessage-deflate, behind [`ROOM`] free bytes.
-    pub fn compressed(opcode: OpCode, mut bytes: Vec<u8>, charge: Option<Charge>) -> Self {
+    pub fn compressed(
+        opcode: OpCode,
+        mut bytes: Vec<u8>,
+        standing: Standing,
+        charge: Option<Charge>,
+    ) -> Self {
         let mut header = [0; MAX_HEADER];
         let size = encode_header(opcode, bytes.len() - ROOM, &mut header);
         mark_compressed(&mut header);
         let start = ROOM - size;
         bytes[start..ROOM].copy_from_slice(&header[..size]);
-        Self::from(bytes, (start, ROOM), (None, 0), charge)
+        Self::from(bytes, (start, ROOM), (None, standing), charge)
     }
 
     fn from(
         bytes: Vec<u8>,
         (start, body): (usize, usize),
-        (envelope, index): (Option<(Category, usize)>, u64),
+        (envelope, standing): (Option<(Category, usize)>, Standing),
         charge: Option<Charge>,
     ) -> Self {
         let (others, deflated) = (OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Encoded { bytes, start, body, envelope, index, others, deflated, _charge: charge }))
+        Self(Arc::new(Encoded { bytes, start, body, envelope, standing, others, deflated, _charge: charge }))
     }
 
     /// The number of a publication that is in a log among all of its topic, from 1; it counts on when a new epoch
     /// begins. Zero: it is in none.
     pub fn index(&self) -> u64 {
-        self.0.index
+        self.0.standing.index
+    }
+
+    /// How it waits.
+    pub fn standing(&self) -> Standing {
+        self.0.standing
     }
 
     /// Bytes of memory that it takes, without its other forms.
@@ -263,6 +319,13 @@ impl Frame {
     pub fn deflated(&self, window: usize, deflate: impl FnOnce() -> Option<Self>) -> Option<&Self> {
         let windows = self.0.deflated.get_or_init(Box::default);
         windows[window].get_or_init(deflate).as_ref()
+    }
+
+    /// The same publication as this text.
+    pub fn with_text(&self, text: &[u8], charge: Option<Charge>) -> Self {
+        let mut bytes = Payload::room(text.len());
+        bytes.extend_from_slice(text);
+        Payload::new(OpCode::Text, bytes, None, charge).standing(self.standing()).into_frame(None).0
     }
 
     /// What goes on the wire.

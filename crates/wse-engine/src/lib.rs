@@ -39,6 +39,8 @@ pub mod keys;
 pub mod log;
 pub mod metrics;
 pub mod outbound;
+pub mod policy;
+pub mod pressure;
 pub mod query;
 pub mod rate_limit;
 pub mod refresh;

@@ -6,8 +6,9 @@
 use crate::id::ConnectionKey;
 use parking_lot::Mutex;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use wse_protocol::priority::Priority;
 
 const ROW: usize = 1024;
 
@@ -26,7 +27,8 @@ struct Seat {
     high: AtomicU64,
     /// Odd while its connection is open.
     generation: AtomicU32,
-    full: AtomicBool,
+    /// How many of the five importances its outbound queue refuses, from the least.
+    refuses: AtomicU8,
     silent: AtomicBool,
     /// When the connection's token ends, in Unix milliseconds; zero: it has none.
     expires: AtomicU64,
@@ -75,7 +77,7 @@ impl Seats {
         if let Some(seat) = self.seat(key.slot()) {
             *seat.caller.lock() = Some(caller);
             seat.high.store(high, Ordering::Relaxed);
-            seat.full.store(false, Ordering::Relaxed);
+            seat.refuses.store(0, Ordering::Relaxed);
             seat.silent.store(false, Ordering::Relaxed);
             seat.expires.store(0, Ordering::Relaxed);
             seat.sequence.store(0, Ordering::Relaxed);
@@ -93,10 +95,10 @@ impl Seats {
         }
     }
 
-    /// Notes whether the connection's outbound queue refuses newcomers.
-    pub fn set_full(&self, key: ConnectionKey, full: bool) {
+    /// Notes what the connection's outbound queue refuses: newcomers of this importance, and of less.
+    pub fn set_refuses(&self, key: ConnectionKey, most: Option<Priority>) {
         if let Some(seat) = self.seat(key.slot()) {
-            seat.full.store(full, Ordering::Relaxed);
+            seat.refuses.store(most.map_or(0, |most| most as u8 + 1), Ordering::Relaxed);
         }
     }
 
@@ -148,10 +150,10 @@ impl Seats {
         self.seat(key.slot()).map_or(0, |seat| seat.sequence.load(Ordering::Relaxed))
     }
 
-    /// Counts a message that the connection does not get.
-    pub fn miss(&self, key: ConnectionKey) {
+    /// Counts messages that the connection does not get.
+    pub fn miss(&self, key: ConnectionKey, messages: u64) {
         if let Some(seat) = self.seat(key.slot()) {
-            seat.missed.fetch_add(1, Ordering::Relaxed);
+            seat.missed.fetch_add(messages as u32, Ordering::Relaxed);
         }
     }
 
@@ -172,9 +174,9 @@ impl Seats {
         self.seat(key.slot()).map_or(0, |seat| seat.refused.swap(0, Ordering::Relaxed).into())
     }
 
-    /// Whether the connection's outbound queue refuses newcomers.
-    pub fn is_full(&self, key: ConnectionKey) -> bool {
-        self.seat(key.slot()).is_some_and(|seat| seat.full.load(Ordering::Relaxed))
+    /// Whether the connection's outbound queue refuses newcomers of this importance.
+    pub fn refuses(&self, key: ConnectionKey, priority: Priority) -> bool {
+        self.seat(key.slot()).is_some_and(|seat| seat.refuses.load(Ordering::Relaxed) > priority as u8)
     }
 
     /// The open connections of `shard`, which these seats belong to.

@@ -8,7 +8,7 @@ use crate::core::Core;
 use crate::delivery::Publication;
 use crate::frame::{FRAME_WEIGHT, Lack, Payload};
 use crate::metrics::count;
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, Terms};
 use crate::topics::Topic;
 use crate::turn::SEALED;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -35,22 +35,14 @@ const MAX_FAILURES: u8 = 3;
 pub struct Secrecy {
     /// When it asked, in milliseconds.
     since: u64,
-    /// Publications, as they came, while the client has not said with which key.
-    held: Option<Held>,
+    /// Publications, as they came, while the client has not said with which key; with the bounds of an outbound queue.
+    held: Option<Box<Outbound>>,
     /// When keys were last exchanged, in milliseconds.
     exchanged: Option<u64>,
     /// Since when tries are counted, and how many there were.
     tries: (u64, u8),
     /// Without keys nothing is sealed: there is none that both sides know.
     keys: Option<Keys>,
-}
-
-/// Publications that wait, with the bounds of an outbound queue.
-#[derive(Debug, Default)]
-struct Held {
-    queue: Outbound,
-    /// The topic of each.
-    topics: Vec<Option<Arc<Topic>>>,
 }
 
 /// The keys of a connection.
@@ -69,13 +61,13 @@ struct Keys {
 }
 
 impl Secrecy {
-    fn new(now: u64, held: Option<Held>) -> Box<Self> {
+    fn new(now: u64, held: Option<Box<Outbound>>) -> Box<Self> {
         Box::new(Self { since: now, held, exchanged: None, tries: (now, 0), keys: None })
     }
 
     /// The client wants encryption from `now` on: publications wait for its key.
     pub fn wanted(now: u64) -> Box<Self> {
-        Self::new(now, Some(Held::default()))
+        Self::new(now, Some(Box::default()))
     }
 
     /// Whether publications wait for the client's key.
@@ -200,9 +192,11 @@ impl Core {
         if !conn.is_open() {
             return;
         }
-        let Some(held) = conn.secrecy.as_mut().and_then(|secrecy| secrecy.held.take()) else { return };
-        let (frames, missed) = held.queue.into_parts();
-        for (frame, topic) in frames.into_iter().zip(held.topics) {
+        let Some(mut queue) = conn.secrecy.as_mut().and_then(|secrecy| secrecy.held.take()) else { return };
+        let expired = queue.expire(self.now.millis, &self.shared.config.outbound);
+        self.lose(conn, expired);
+        let (frames, missed) = queue.into_parts();
+        for (frame, topic) in frames {
             // It may have left the topic while it waited.
             let is_held = |topic: &Arc<Topic>| conn.topics.iter().any(|held| Arc::ptr_eq(held, topic));
             if topic.as_ref().is_none_or(is_held) {
@@ -259,12 +253,11 @@ impl Core {
         let Publication { frame, topic, .. } = publication;
         let Some(secrecy) = conn.secrecy.as_deref_mut() else { return false };
         if let Some(held) = &mut secrecy.held {
-            if held.queue.push(frame, topic.as_ref(), &self.shared.config.outbound, self.now.millis) {
-                held.topics.push(topic.clone());
-            } else {
-                count(&self.shared.metrics.outbound_refused_total, 1);
-                self.shared.desks[self.index].seats.miss(conn.key);
-            }
+            let limits = &self.shared.config.outbound;
+            // The order is that of one queue: there is no backlog yet.
+            let terms = Terms { limits, now: self.now.millis, is_single: true, may_block: false };
+            let outcome = held.push(frame, topic.as_ref(), &terms);
+            self.lose(conn, outcome.lost);
             return true;
         }
         let Some(keys) = &mut secrecy.keys else { return false };
@@ -283,7 +276,8 @@ impl Core {
         };
         let mut bytes = Payload::room(length);
         keys.key.seal(&nonce, message, &mut bytes);
-        let frame = Payload::new(OpCode::Binary, bytes, None, Some(charge)).into_frame(None).0;
+        let payload = Payload::new(OpCode::Binary, bytes, None, Some(charge)).standing(frame.standing());
+        let frame = payload.into_frame(None).0;
         let number = self.turn.add(frame, topic.clone(), SEALED);
         self.queue(conn, number);
         self.sealed += length;

@@ -24,6 +24,7 @@ use wse_protocol::frame::{Message, OpCode};
 use wse_protocol::message::{
     Error, Gap, Ping, Pong, RateLimitWarning, ServerHello, ServerMessage, ServerReady, correlate, write,
 };
+use wse_protocol::priority::Priority;
 use wse_protocol::scan;
 
 /// Messages of the server's own that may wait for a connection although the memory budget is used up.
@@ -303,17 +304,17 @@ impl Core {
     /// Tells what a full queue refused, now that there is room again.
     pub fn tell_gap<S>(&mut self, conn: &mut Connection<S>, missed: &Missed) {
         if self.shared.config.envelope {
-            let frame = self.gap(conn.speech.dialect(), missed, "slow");
+            let frame = self.gap(conn.speech.dialect(), missed);
             self.tell(conn, frame);
         }
     }
 
     /// What tells of messages that are missing. It passes the memory budget: a hole that nobody knows of is worse.
-    pub(crate) fn gap(&mut self, dialect: Dialect, missed: &Missed, reason: &str) -> Frame {
+    pub(crate) fn gap(&mut self, dialect: Dialect, missed: &Missed) -> Frame {
         let topic = missed.topic.as_ref().map(|topic| topic.name());
-        let text = self.text(dialect, &Gap { topic, count: missed.count, reason });
+        let text = self.text(dialect, &Gap { topic, count: missed.count, reason: missed.reason.as_str() });
         let charge = self.shared.budget.charge(text.len() + FRAME_WEIGHT);
-        Frame::new(OpCode::Text, &text, charge)
+        Frame::own(&text, missed.lane, charge)
     }
 
     /// Says an error. Plain connections have none: they are told by the close code alone.
@@ -328,10 +329,30 @@ impl Core {
         self.respond(conn, message, None)
     }
 
+    /// Says a message in the lane of the topics that it is about, in order with their publications.
+    pub(crate) fn say_in<S>(
+        &mut self,
+        conn: &mut Connection<S>,
+        lane: Priority,
+        message: &impl ServerMessage,
+    ) -> bool {
+        self.word(conn, lane, message, None)
+    }
+
     /// Says a message that answers the request with this `cid` (JSON).
     pub(crate) fn respond<S>(
         &mut self,
         conn: &mut Connection<S>,
+        message: &impl ServerMessage,
+        cid: Option<&str>,
+    ) -> bool {
+        self.word(conn, Priority::Critical, message, cid)
+    }
+
+    fn word<S>(
+        &mut self,
+        conn: &mut Connection<S>,
+        lane: Priority,
         message: &impl ServerMessage,
         cid: Option<&str>,
     ) -> bool {
@@ -346,8 +367,8 @@ impl Core {
         // Over the budget the few answers leave that a client which reads has outstanding: it would wait for them.
         let is_reader = conn.backlog.as_ref().is_none_or(|backlog| backlog.len() < UNCHARGED);
         match charge {
-            Some(_) => self.tell(conn, Frame::new(OpCode::Text, &text, charge)),
-            None if is_reader => self.tell(conn, Frame::new(OpCode::Text, &text, None)),
+            Some(_) => self.tell(conn, Frame::own(&text, lane, charge)),
+            None if is_reader => self.tell(conn, Frame::own(&text, lane, None)),
             None => {
                 count(&self.shared.metrics.budget_refused_total, 1);
                 self.note(conn, Event::Overload(Overload::Memory));

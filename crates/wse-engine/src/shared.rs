@@ -9,6 +9,7 @@ use crate::id::{ConnectionKey, IdKey};
 use crate::inbound::Inbound;
 use crate::log::{Event, Line, Log, Subject};
 use crate::metrics::{Metrics, count};
+use crate::pressure::Pressure;
 use crate::seats::Seats;
 use crate::shard::Now;
 use crate::tls::Certificate;
@@ -136,6 +137,8 @@ pub struct Shared {
     pub budget: Arc<Budget>,
     /// Counters.
     pub metrics: Metrics,
+    /// Who waits for room.
+    pub pressure: Arc<Pressure>,
     /// Who wants which topic.
     pub topics: Topics,
     /// Who has which connections.
@@ -182,10 +185,12 @@ impl Shared {
             longest: Longest::default(),
             partial: AtomicUsize::new(0),
         };
+        let pressure = Arc::<Pressure>::default();
         Self {
             budget: Budget::new(config.memory_budget_bytes),
             metrics: Metrics::default(),
-            topics: Topics::new(config.shards + 1),
+            topics: Topics::new(config.shards + 1, Arc::clone(&config.policies), Arc::clone(&pressure)),
+            pressure,
             users: Users::default(),
             handled: Handled::default(),
             ids,

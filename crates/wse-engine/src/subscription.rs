@@ -11,6 +11,7 @@ use serde::Deserialize;
 use wse_protocol::codes::Code;
 use wse_protocol::envelope::Dialect;
 use wse_protocol::message::{Action, Error, SubscriptionUpdate};
+use wse_protocol::priority::Priority;
 use wse_protocol::ticket::Kind as TicketKind;
 
 /// What an answer is longer than what it repeats of the request, in bytes.
@@ -80,7 +81,7 @@ impl Core {
             // No answer is much larger than its request.
             if is_done { succeeded.push(name) } else { failed.push(shown(name)) }
         }
-        self.say(conn, &SubscriptionUpdate::new(action, &succeeded, &failed));
+        self.say_in(conn, Priority::default(), &SubscriptionUpdate::new(action, &succeeded, &failed));
         if !failed.is_empty() && action == Action::Subscribe {
             let message = "these topics may not be subscribed to, or are no topics";
             self.note(conn, Event::Fault(Fault::Wire(Code::SubscriptionFailed)));
@@ -93,7 +94,7 @@ impl Core {
                 fits
             });
             let named = named.count();
-            self.say(conn, &error.with_topics(&failed[..named]));
+            self.say_in(conn, Priority::default(), &error.with_topics(&failed[..named]));
         }
     }
 

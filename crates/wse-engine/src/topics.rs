@@ -7,6 +7,8 @@ mod globs;
 
 use crate::groups::{Group, Groups};
 use crate::metrics::count;
+use crate::policy::{Policies, Policy};
+use crate::pressure::{Brake, Pressure};
 use globs::Globs;
 pub use globs::{Marks, Matching};
 use hashbrown::HashSet;
@@ -24,6 +26,8 @@ pub const MAX_SUBSCRIPTIONS: usize = 1_024;
 #[derive(Debug)]
 pub struct Topic {
     name: Box<str>,
+    policy: Arc<Policy>,
+    brake: Brake,
     /// Those who hold it, by shard; behind them those who share it in groups, which are only counted.
     shards: Box<[Members]>,
     /// Those who share its publications.
@@ -40,14 +44,15 @@ struct Members {
 }
 
 impl Topic {
-    fn new(name: &str, shards: usize) -> Self {
+    fn new(name: &str, shards: usize, policy: Arc<Policy>, brake: Brake) -> Self {
         let shards = (0..shards).map(|_| Members::default()).collect();
-        Self { name: name.into(), shards, groups: OnceLock::new(), group: None }
+        Self { name: name.into(), policy, brake, shards, groups: OnceLock::new(), group: None }
     }
 
     /// What the members of `group` hold, by the name of its topic.
     pub fn of_group(group: Group) -> Self {
-        let topic = Self::new(group.parent().name(), 0);
+        let parent = group.parent();
+        let topic = Self::new(parent.name(), 0, Arc::clone(&parent.policy), Brake::default());
         Self { group: Some(Box::new(group)), ..topic }
     }
 
@@ -64,6 +69,21 @@ impl Topic {
     /// The topic's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether both go by one name: the registry may have forgotten the older one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || self.name == other.name
+    }
+
+    /// How its publications wait.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// What holds its publishers up.
+    pub fn brake(&self) -> &Brake {
+        &self.brake
     }
 
     /// Whether anyone on `shard` holds the topic, or is about to.
@@ -106,6 +126,8 @@ impl Eq for Named {}
 pub struct Topics {
     topics: RwLock<HashSet<Named>>,
     globs: Globs,
+    policies: Arc<Policies>,
+    pressure: Arc<Pressure>,
     shards: usize,
     /// Messages for groups that nobody got: too many waited, or the last member had left.
     pub groups_dropped_total: AtomicU64,
@@ -113,9 +135,15 @@ pub struct Topics {
 
 impl Topics {
     /// An empty registry for `shards` shards.
-    pub fn new(shards: usize) -> Self {
-        let groups_dropped_total = AtomicU64::new(0);
-        Self { topics: RwLock::default(), globs: Globs::default(), shards, groups_dropped_total }
+    pub fn new(shards: usize, policies: Arc<Policies>, pressure: Arc<Pressure>) -> Self {
+        Self {
+            topics: RwLock::default(),
+            globs: Globs::default(),
+            policies,
+            pressure,
+            shards,
+            groups_dropped_total: AtomicU64::new(0),
+        }
     }
 
     /// The topic, when anyone wants it.
@@ -125,7 +153,7 @@ impl Topics {
 
     /// A topic that nobody holds.
     fn unheld(&self, name: &str) -> Topic {
-        Topic::new(name, self.shards + 1)
+        Topic::new(name, self.shards + 1, self.policies.of(name), Brake::new(&self.pressure))
     }
 
     /// Who holds globs that match `name`; `None`: nobody.
@@ -236,6 +264,10 @@ impl Topics {
 mod tests {
     use super::*;
 
+    fn topics(shards: usize) -> Topics {
+        Topics::new(shards, Arc::default(), Arc::default())
+    }
+
     fn held(topic: &Topic, shard: usize) -> Vec<u32> {
         let mut slots = Vec::new();
         topic.for_each(shard, |slot| slots.push(slot));
@@ -244,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_topic_lives_as_long_as_anyone_wants_it() {
-        let topics = Topics::new(2);
+        let topics = topics(2);
         let news = topics.want("news", 1);
         assert!(news.is_wanted(1) && !news.is_wanted(0));
         topics.hold(&news, 1, 42);
@@ -259,7 +291,7 @@ mod tests {
 
     #[test]
     fn shrinks_after_a_crowd_has_left() {
-        let topics = Topics::new(1);
+        let topics = topics(1);
         let held = (0..4_000).map(|n| topics.want(&n.to_string(), 0)).collect::<Vec<_>>();
         for (slot, topic) in held.iter().enumerate() {
             topics.hold(topic, 0, slot);

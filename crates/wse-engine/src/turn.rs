@@ -144,8 +144,8 @@ impl Turn {
         (&lane.joined, lane.joined_runs.iter().map(|(_, length)| u64::from(*length)).sum())
     }
 
-    /// The frames of a chain with their topics, in order.
-    pub fn chain(&self, pending: Pending) -> impl Iterator<Item = &(Frame, Option<Arc<Topic>>)> {
+    /// The frames of a chain, in order, each with its topic.
+    pub fn chain(&self, pending: Pending) -> impl Iterator<Item = (&Frame, Option<&Arc<Topic>>)> {
         let mut link = pending.first;
         let runs = std::iter::from_fn(move || {
             let &Link { start, length, next } = self.links.get(link as usize)?;
@@ -155,9 +155,10 @@ impl Turn {
         runs.flat_map(|run| self.run(run))
     }
 
-    fn run(&self, (number, length): (u32, u32)) -> impl Iterator<Item = &(Frame, Option<Arc<Topic>>)> {
+    fn run(&self, (number, length): (u32, u32)) -> impl Iterator<Item = (&Frame, Option<&Arc<Topic>>)> {
         let (lane, place) = split(number);
-        self.lanes[lane].frames[place..place + length as usize].iter()
+        let frames = &self.lanes[lane].frames[place..place + length as usize];
+        frames.iter().map(|(frame, topic)| (frame, topic.as_ref()))
     }
 
     /// Forgets the turn; its memory stays for the next one unless it was unusually large.

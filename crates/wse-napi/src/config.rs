@@ -313,6 +313,7 @@ pub fn read(json: &str) -> Result<Config> {
         signing: options.signing.map(Signatures::read).transpose()?,
         tickets: options.tickets.read()?,
         topics: Rules { allow: options.topics.allow, deny: options.topics.deny },
+        policies: std::sync::Arc::default(),
         envelope: options.envelope,
         mode: match options.mode {
             EngineMode::App => Mode::App,

@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
+use crate::priority::Priority;
 use crate::scan::{self, Member, ScanError};
 
 pub use crate::error::EnvelopeError;
@@ -35,6 +36,8 @@ pub enum Outcome {
         category: Category,
         /// The publisher numbered it, so a `seq` of ours would be a second one.
         has_seq: bool,
+        /// What its `pri` says, or else `priority`.
+        priority: Priority,
     },
     /// The text is not a JSON object and went out as it came.
     Verbatim,
@@ -101,7 +104,7 @@ pub fn complete(
         out.extend_from_slice(b"\"p\":{},");
     }
     push_members(json, &found.cuts, out);
-    Ok(Outcome::Envelope { category, has_seq: found.has_seq })
+    Ok(Outcome::Envelope { category, has_seq: found.has_seq, priority: found.priority() })
 }
 
 /// Looks at what is no JSON: some readers take more for an object than RFC 8259, and to them it is an envelope.
@@ -149,6 +152,8 @@ struct Found<'a> {
     old_wish: Option<Category>,
     /// JSON of `t`, `type` and `event_type`.
     kinds: [Option<&'a str>; 3],
+    /// JSON of `pri` and `priority`.
+    priorities: [Option<&'a str>; 2],
     /// What is taken out, in order.
     cuts: Vec<Range<usize>>,
 }
@@ -165,6 +170,8 @@ impl<'a> Found<'a> {
             Some("event_type") => self.kinds[2] = Some(member.value),
             Some("p") => self.payloads[0] = Some(member.value),
             Some("payload") => self.payloads[1] = Some(member.value),
+            Some("pri") => self.priorities[0] = Some(member.value),
+            Some("priority") => self.priorities[1] = Some(member.value),
             Some("id") => self.has_id = true,
             Some("ts") => self.has_ts = true,
             Some("seq") if self.replaces_seq => self.cuts.push(member.start..member.end),
@@ -186,6 +193,11 @@ impl<'a> Found<'a> {
     fn check(&self) -> Result<(), EnvelopeError> {
         self.reserved.map_or(Ok(()), |name| Err(EnvelopeError::ReservedMember(name)))?;
         reserved::check(self.kinds, self.payloads)
+    }
+
+    fn priority(&self) -> Priority {
+        let [short, long] = self.priorities;
+        short.or(long).and_then(Priority::of_json).unwrap_or_default()
     }
 
     fn category(&self) -> Category {

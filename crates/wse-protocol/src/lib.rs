@@ -12,6 +12,7 @@ pub mod frame;
 pub mod glob;
 pub mod message;
 pub mod msgpack;
+pub mod priority;
 pub mod request;
 pub mod rules;
 pub mod scan;

@@ -203,6 +203,22 @@ pub fn inbound(text: &str) -> Result<Inbound<'_>, ScanError> {
     Ok(Inbound { json, kind, payload: p.or(payload) })
 }
 
+/// The JSON at `path`, names with dots between them, inside of the payload of an envelope: `p`, or else `payload`.
+pub fn payload_value<'a>(text: &'a str, path: &str) -> Option<&'a str> {
+    let member = |json: &'a str, names: [&str; 2]| {
+        let mut found = [None; 2];
+        members(json, &mut |member| {
+            let place = member.name().and_then(|name| names.iter().position(|wanted| *wanted == name));
+            if let Some(place) = place {
+                found[place] = Some(member.value);
+            }
+        })
+        .ok()?;
+        found[0].or(found[1])
+    };
+    path.split('.').try_fold(member(text, ["p", "payload"])?, |json, name| member(json, [name, name]))
+}
+
 /// Splits an old prefix from the object behind it: the letters, empty when there are none, and the rest.
 pub(crate) fn split_prefix(text: &str) -> (&str, &str) {
     let letters = ["WSE", "S", "U"]

@@ -45,7 +45,7 @@ fn envelopes_are_completed_as_the_vectors_say() {
         let outcome = envelope::complete(text(case, "text"), &id, at, Seq::Publisher, &mut out);
         let out = String::from_utf8(out).expect("UTF-8");
         match outcome {
-            Ok(Outcome::Envelope { category, has_seq }) => {
+            Ok(Outcome::Envelope { category, has_seq, .. }) => {
                 assert_eq!(out, text(case, "envelope"), "{name}");
                 assert_eq!(
                     (category.as_str(), json!(has_seq)),

@@ -27,6 +27,6 @@ impl Core {
         }
         bytes.shrink_to_fit();
         let charge = self.shared.budget.charge(bytes.len() + FRAME_WEIGHT)?;
-        Some(Frame::compressed(opcode, bytes, Some(charge)))
+        Some(Frame::compressed(opcode, bytes, frame.standing(), Some(charge)))
     }
 }

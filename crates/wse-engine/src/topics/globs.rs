@@ -212,6 +212,6 @@ mod tests {
     }
 
     fn topics() -> Topics {
-        Topics::new(2)
+        Topics::new(2, Arc::default(), Arc::default())
     }
 }

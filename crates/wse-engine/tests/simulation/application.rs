@@ -68,7 +68,10 @@ impl World {
         let seats = &self.shared.desks[0].seats;
         seats.high(key)?;
         let seq = seats.next_sequence(key);
-        let payload = if seats.is_full(key) { None } else { self.payload(Content::Text(text)) }?;
+        let payload = self.payload(Content::Text(text))?;
+        if seats.refuses(key, payload.standing.priority) {
+            return None;
+        }
         let (frame, _) = payload.into_frame(Some(seq));
         self.tell(Command::Send(key, frame));
         Some(seq)

@@ -5,6 +5,7 @@ use crate::client::Client;
 use crate::world::{World, settings, value};
 use wse_engine::Config;
 use wse_engine::config::OutboundLimits;
+use wse_protocol::priority::Priority;
 
 fn bounded(max_messages: usize, max_bytes: usize) -> Config {
     let outbound = OutboundLimits { max_messages, max_bytes, slow_timeout_ms: 10_000 };
@@ -200,7 +201,7 @@ fn the_next_occupant_of_a_slow_readers_place_starts_anew() {
         world.send(slow.key(), r#"{"t":"one","p":{}}"#);
         world.settle();
     }
-    assert!(world.shared.desks[0].seats.is_full(slow.key()));
+    assert!(world.shared.desks[0].seats.refuses(slow.key(), Priority::Normal));
     slow.kernel().reset();
     world.settle();
     let next = world.connect();

@@ -37,11 +37,28 @@ fn what_is_missing_is_spliced_in_front_of_the_publishers_bytes() {
 
 #[test]
 fn a_whole_envelope_keeps_its_bytes_behind_version_and_category() {
-    let outcome = Outcome::Envelope { category: Category::Snapshot, has_seq: true };
+    let priority = Priority::Normal;
+    let outcome = Outcome::Envelope { category: Category::Snapshot, has_seq: true, priority };
     let whole = r#"{"v":2,"_msg_cat":"S","t":"x","p":{},"id":"a","ts":"b","seq":7}"#;
     assert_eq!(completed(whole), Ok((whole.into(), outcome)));
     let other_order = r#"{"t":"x","p":{},"id":"a","ts":"b","seq":7,"v":2,"_msg_cat":"S"}"#;
     assert_eq!(completed(other_order), Ok((whole.into(), outcome)));
+}
+
+#[test]
+fn the_priority_is_a_number_under_its_short_name_or_else_its_long_one() {
+    for (members, expected) in [
+        (r#""p":{}"#, Priority::Normal),
+        (r#""pri":10"#, Priority::Critical),
+        (r#""priority":1"#, Priority::Background),
+        (r#""pri":3,"priority":10"#, Priority::Low),
+        (r#""pri":"10","priority":10"#, Priority::Normal),
+        (r#""pri":10,"\u0070ri":8"#, Priority::High),
+    ] {
+        let outcome = completed(&format!(r#"{{{members}}}"#)).expect("nothing is reserved").1;
+        let Outcome::Envelope { priority, .. } = outcome else { panic!("an envelope was expected") };
+        assert_eq!(priority, expected, "{members}");
+    }
 }
 
 #[test]
