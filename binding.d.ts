@@ -129,6 +129,12 @@ export declare function memory(handle: number): string
  */
 export declare function openStream(handle: number, address: string | undefined | null, head: Uint8Array, isDecided: boolean, userId?: string | undefined | null, claims?: string | undefined | null): number | null
 
+/** Members of a topic behind a user id, at most `limit`, as JSON. */
+export declare function presence(handle: number, topic: string, after: string | undefined | null, limit: number): string
+
+/** Users who are present in a topic, and their connections there. */
+export declare function presenceStats(handle: number, topic: string): Array<number>
+
 /** Forgets a closed engine. */
 export declare function release(handle: number): void
 
@@ -180,8 +186,11 @@ export declare function streamEnded(handle: number, stream: number): void
 /** A stream is closed. */
 export declare function streamGone(handle: number, stream: number): void
 
-/** Makes a connection hold topics, answered by a `subscribed` reply; false: it is gone. */
-export declare function subscribe(handle: number, id: string, topics: Array<string>, request: number): boolean
+/**
+ * Makes a connection hold topics, and its user present there with `presence` (a JSON object), answered by a
+ * `subscribed` reply; false: it is gone.
+ */
+export declare function subscribe(handle: number, id: string, topics: Array<string>, presence: string | undefined | null, request: number): boolean
 
 /** Subscriptions to a topic. */
 export declare function subscriberCount(handle: number, topic: string): number
@@ -206,6 +215,12 @@ export declare function turnStreams(handle: number): Array<Buffer>
 
 /** Ends subscriptions of a connection; false: it is gone. */
 export declare function unsubscribe(handle: number, id: string, topics?: Array<string> | undefined | null): boolean
+
+/**
+ * Sets the data (a JSON object) of a connection's user wherever it is present, answered by an `updated` reply; false:
+ * it is gone.
+ */
+export declare function updatePresence(handle: number, id: string, data: string, request: number): boolean
 
 /** What checks tokens by the options `config` (JSON, as those of an engine). */
 export declare function verifier(config: string): ExternalObject<Verifier>

@@ -23,6 +23,8 @@ const NAMES = {
   raw: 'onRaw',
   bin: 'onBinary',
   disconnect: 'onDisconnect',
+  presence_join: 'onPresenceJoin',
+  presence_leave: 'onPresenceLeave',
 } as const satisfies Record<InboundEvent['type'], keyof Callbacks>
 
 /** Callbacks that run at once, unless the application says another number. */

@@ -7,6 +7,7 @@ import type { InboundLimits } from './callbacks.js'
 import { WseError } from './errors.js'
 import { type Origin, originOf } from './jwks.js'
 import { publicJwk } from './keys.js'
+import type { PresenceLimits } from './presence.js'
 import { LONGEST_MS } from './timers.js'
 import type { JwtOptions, Logger, LogLevel, ServerOptions, TlsOptions } from './types.js'
 
@@ -147,6 +148,13 @@ const signatures = group({
   }),
 })
 
+const attendance = group({ maxDataBytes: whole(4_096, { max: 1 << 20 }), maxMembers: whole(0, { max: U32 }) })
+
+/** Off by default; true for the defaults of its members. */
+const presence = orOff(attendance, (value, path) =>
+  value === undefined ? null : attendance(value === true ? {} : value, path),
+)
+
 /** A text that means something else; what `read` throws says why it does not. */
 const meaning =
   (expected: string, read: (value: string) => unknown): Field =>
@@ -246,6 +254,7 @@ const schema: Schema = {
   signing: optional(signatures),
   tickets: group({ secret: text(null) }),
   topics: group({ allow: texts, deny: texts }),
+  presence,
   envelope: flag(true),
   mode: oneOf('app', 'echo'),
   shards: optional(whole(1, { min: 1, max: 255 })),
@@ -334,6 +343,7 @@ export interface Settings {
   readonly trustProxy: number
   readonly envelope: boolean
   readonly inbound: InboundLimits
+  readonly presence: PresenceLimits
   readonly authenticate: ServerOptions['authenticate']
   readonly jwks: Origin | undefined
   readonly logger: Logger | undefined
@@ -374,6 +384,9 @@ export function settings(options: ServerOptions): Settings {
   if (complete.signing && !complete.envelope) {
     throw new WseError('WSE_OPTION_INVALID', 'options signing and envelope: only envelopes are signed')
   }
+  if (complete.presence && !complete.envelope) {
+    throw new WseError('WSE_OPTION_INVALID', 'options presence and envelope: presence is told by envelopes')
+  }
   // The engine keeps nothing that nobody will be told.
   const told = logger && logLevel !== 'silent' ? logLevel : undefined
   const verifier = tokens && { ...tokens, jwks: initialKeys(tokens.jwks) }
@@ -384,6 +397,7 @@ export function settings(options: ServerOptions): Settings {
     trustProxy: complete.trustProxy as number,
     envelope: complete.envelope as boolean,
     inbound: complete.inbound as InboundLimits,
+    presence: complete.presence as PresenceLimits,
     authenticate: options.authenticate,
     jwks: tokens?.jwks ?? undefined,
     logger: (logger ?? undefined) as Logger | undefined,

@@ -94,7 +94,17 @@ class Batch {
 }
 
 /** By the kinds of the addon's `inbound.rs`. */
-const TYPES = ['connect', 'auth_connect', 'msg', 'raw', 'bin', 'disconnect', 'request'] as const
+const TYPES = [
+  'connect',
+  'auth_connect',
+  'msg',
+  'raw',
+  'bin',
+  'disconnect',
+  'request',
+  'presence_join',
+  'presence_leave',
+] as const
 const REQUEST = TYPES.indexOf('request')
 
 /** The short names of members that clients may name at length (PROTOCOL §1). */
@@ -158,7 +168,7 @@ class BatchEvent {
   }
 
   get data(): JsonObject | undefined {
-    return this.type === 'msg' ? this.#json : this.#member('request', 'data')
+    return this.type === 'msg' ? this.#json : (this.#member('request', 'data') ?? this.#present('data'))
   }
 
   get bytes(): Uint8Array | undefined {
@@ -166,7 +176,15 @@ class BatchEvent {
   }
 
   get userId(): string | null | undefined {
-    return this.#member('auth_connect', 'userId') ?? this.#member('request', 'userId')
+    return this.#member('auth_connect', 'userId') ?? this.#member('request', 'userId') ?? this.#present('userId')
+  }
+
+  get topic(): string | undefined {
+    return this.#present('topic')
+  }
+
+  get revision(): number | undefined {
+    return this.#present('revision')
   }
 
   get claims(): JsonObject | undefined {
@@ -231,6 +249,10 @@ class BatchEvent {
     const parsed = JSON.parse(this.#text)
     if (this.type === 'request') return { userId: parsed[0], data: normalised(parsed[1]) }
     return this.type === 'msg' && this.#batch.hasEnvelopes ? normalised(parsed) : parsed
+  }
+
+  #present<T>(name: string): T | undefined {
+    return this.#member('presence_join', name) ?? this.#member('presence_leave', name)
   }
 
   #member<T>(type: Incoming['type'], name: string): T | undefined {

@@ -21,6 +21,7 @@ import { Life } from './life.js'
 import { type Line, Log } from './log.js'
 import { native } from './native.js'
 import { Outbound } from './outbound.js'
+import { Presence } from './presence.js'
 import { Router } from './router.js'
 import { Streams } from './streams.js'
 import { Subscriptions, topicsOf } from './subscriptions.js'
@@ -36,6 +37,10 @@ import type {
   ListenOptions,
   Memory,
   OutboundEvent,
+  PresenceMember,
+  PresencePage,
+  PresencePageOptions,
+  PresenceStats,
   RequestHandler,
   ServerOptions,
   SubscribeResult,
@@ -60,8 +65,14 @@ interface Unsigned {
   readonly unsigned: string
 }
 
+/** A user's presence was set: in how many topics. */
+interface Updated {
+  readonly updated: number
+  readonly topics: number
+}
+
 /** What the addon answers and asks: see `replies` in its `drain.rs`. Null: a shard has ended. */
-type Reply = number | [request: number, refused: string[]] | Question | Look | Unsigned | null
+type Reply = number | [request: number, refused: string[]] | Question | Look | Unsigned | Updated | null
 
 /**
  * A real-time server: sockets, heartbeats, limits and fan-out on Rust threads, events in batches.
@@ -95,6 +106,7 @@ export class WseServer {
   readonly #streams: Streams
   readonly #authenticate: Authenticate | undefined
   readonly #subscriptions = new Subscriptions()
+  readonly #presence: Presence
   #router: Router | undefined
   #tls: TlsPort | undefined
   #keys: KeySource | undefined
@@ -109,6 +121,7 @@ export class WseServer {
     this.#authenticate = this.#settings.authenticate && authenticating(this.#settings.authenticate, this.#log)
     this.#handle = translated(() => native.start(this.#settings.json, () => this.#wake()))
     this.#outbound = new Outbound(this.#handle, this.#life)
+    this.#presence = new Presence(this.#handle, this.#life, this.#settings.presence)
     this.#drain = new Drain(this.#handle, this.#settings.envelope)
     this.#handlers = new Handlers(this.#log, {
       send: (connId, event) => this.sendEvent(connId, event),
@@ -263,6 +276,7 @@ export class WseServer {
     this.#life.end()
     this.#streams.close()
     this.#subscriptions.close()
+    this.#presence.close()
     translated(() => native.release(this.#handle))
   }
 
@@ -412,10 +426,19 @@ export class WseServer {
    * What is published after the call reaches the connection, also before the promise resolves. A connection that
    * is gone, which any may be at any time, holds nothing: all topics are in `failedTopics`. Rejects with
    * `WSE_OPTION_INVALID` when `topics` is no list of texts.
+   *
+   * With `presenceData` the connection's user is present in these topics, and everybody there is told; without the
+   * option `presence` it is ignored. Rejects with `WSE_PRESENCE_TOO_LARGE`.
    */
-  async subscribeConnection(connId: string, topics: readonly string[]): Promise<SubscribeResult> {
+  async subscribeConnection(
+    connId: string,
+    topics: readonly string[],
+    presenceData?: JsonObject,
+  ): Promise<SubscribeResult> {
     const wanted = topicsOf(topics)
-    const subscribe = (request: number) => translated(() => native.subscribe(this.#handle, connId, wanted, request))
+    const data = this.#presence.text(presenceData)
+    const subscribe = (request: number) =>
+      translated(() => native.subscribe(this.#handle, connId, wanted, data, request))
     return this.#subscriptions.ask(wanted, (request) => !this.#isGone && subscribe(request))
   }
 
@@ -443,6 +466,34 @@ export class WseServer {
   /** Subscriptions to a topic on this instance, members of its queue groups included. */
   getTopicSubscriberCount(topic: string): number {
     return this.#isGone ? 0 : translated(() => native.subscriberCount(this.#handle, topic))
+  }
+
+  // ---- presence ----
+
+  /** Who is present in a topic, by user id: all of them at once. For many users there are pages. */
+  presence(topic: string): Record<string, PresenceMember>
+  /**
+   * Some of those who are present, in the order of their ids, and where the next page begins: whoever stays is on one
+   * page exactly. A page has about a megabyte at most. Throws `WSE_OPTION_INVALID`.
+   */
+  presence(topic: string, page: PresencePageOptions): PresencePage
+  presence(topic: string, page?: PresencePageOptions): Record<string, PresenceMember> | PresencePage {
+    return page ? this.#presence.page(topic, page) : this.#presence.members(topic)
+  }
+
+  /** How many are present in a topic, however many these are at the same cost. */
+  presenceStats(topic: string): PresenceStats {
+    return this.#presence.stats(topic)
+  }
+
+  /**
+   * Sets what a connection's user is present with, in every topic where that connection is; in how many. Everybody
+   * there is told, unless nothing has changed. Zero: the connection is gone, or present nowhere.
+   *
+   * Rejects with `WSE_PRESENCE_TOO_LARGE`, `WSE_OPTION_INVALID` when it is no object or the option `presence` is off.
+   */
+  updatePresence(connId: string, data: JsonObject): Promise<number> {
+    return this.#presence.update(connId, data)
   }
 
   // ---- tokens ----
@@ -554,6 +605,7 @@ export class WseServer {
     } else if (typeof reply === 'number') this.#subscriptions.answer(reply, [])
     else if (Array.isArray(reply)) this.#subscriptions.answer(...reply)
     else if ('look' in reply) void this.#look(reply)
+    else if ('updated' in reply) this.#presence.answer(reply.updated, reply.topics)
     else if ('unsigned' in reply) this.#warnOfUnsigned(reply.unsigned)
     else void this.#decide(reply)
   }

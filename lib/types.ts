@@ -145,7 +145,7 @@ export interface ServerOptions {
     /** Bytes of one connection. Default: 256 KiB. */
     maxBytesPerConnection?: number
   }
-  /** Bytes of all outbound queues; beyond, `broadcast` and `send` return false. Default: 512 MiB. */
+  /** Bytes of all outbound queues, and of who is present; beyond, `broadcast` and `send` return false. Default: 512 MiB. */
   memoryBudgetBytes?: number
   /**
    * Compression of messages for clients that ask for it (`compression=true` or `compression=payload` in the query, or
@@ -203,6 +203,15 @@ export interface ServerOptions {
     /** Granted to nobody, not even by the application. Default: none. */
     deny?: string[]
   }
+  /** Who is in a topic, told to everybody there; true for the defaults. Default: false. */
+  presence?:
+    | boolean
+    | {
+        /** Bytes of a user's data as JSON. Default: 4 096. */
+        maxDataBytes?: number
+        /** Users of one topic; who comes then is subscribed, and not seen. Default: 0, any number. */
+        maxMembers?: number
+      }
   /** Messages are v2 envelopes; false: plain WebSocket, nothing added, no messages of ours. Default: true. */
   envelope?: boolean
   /**
@@ -318,8 +327,38 @@ export interface DisconnectEvent extends InboundEventBase {
   readonly reason: string
 }
 
+interface PresenceEventBase extends InboundEventBase {
+  readonly topic: string
+  readonly userId: string
+  /** What the user is, or was last, present with. */
+  readonly data: JsonObject
+  /**
+   * Of two events about one user in one topic the later one has the larger number, in whatever order they come out:
+   * those of two connections may be on two threads.
+   */
+  readonly revision: number
+}
+
+/** A user's first connection with presence has come to a topic. */
+export interface PresenceJoinEvent extends PresenceEventBase {
+  readonly type: 'presence_join'
+}
+
+/** A user's last connection with presence has left a topic. */
+export interface PresenceLeaveEvent extends PresenceEventBase {
+  readonly type: 'presence_leave'
+}
+
 /** What comes out of the engine; each connection's events in order, beginning and end never lost. */
-export type InboundEvent = ConnectEvent | AuthConnectEvent | MessageEvent | RawEvent | BinaryEvent | DisconnectEvent
+export type InboundEvent =
+  | ConnectEvent
+  | AuthConnectEvent
+  | MessageEvent
+  | RawEvent
+  | BinaryEvent
+  | DisconnectEvent
+  | PresenceJoinEvent
+  | PresenceLeaveEvent
 
 /**
  * What the application wants to hear of; an absent one, or null, is not wanted.
@@ -338,6 +377,10 @@ export interface Callbacks {
   onBinary?: ((event: BinaryEvent) => unknown) | null | undefined
   /** A connection ended. */
   onDisconnect?: ((event: DisconnectEvent) => unknown) | null | undefined
+  /** A user's first connection with presence has come to a topic. */
+  onPresenceJoin?: ((event: PresenceJoinEvent) => unknown) | null | undefined
+  /** A user's last connection with presence has left a topic. */
+  onPresenceLeave?: ((event: PresenceLeaveEvent) => unknown) | null | undefined
 }
 
 /** A message of a type that was taken over with `handle`. */
@@ -391,6 +434,38 @@ export interface SubscribeResult {
   readonly failedTopics: string[]
 }
 
+/** A user who is present in a topic. */
+export interface PresenceMember {
+  /** What the user was last said to be present with. */
+  readonly data: JsonObject
+  /** Connections of the user that are present there. */
+  readonly connections: number
+}
+
+/** Which page of those who are present. */
+export interface PresencePageOptions {
+  /** The user id behind which the page begins: `next` of the one before. Default: the first page. */
+  after?: string
+  /** Users at most, up to 1 000. Default: 100. */
+  limit?: number
+}
+
+/** Some of those who are present in a topic. */
+export interface PresencePage {
+  /** In the order of their ids. */
+  readonly members: readonly (PresenceMember & { readonly userId: string })[]
+  /** What the next page comes `after`; null: this was the last one. */
+  readonly next: string | null
+  /** Users in the topic. */
+  readonly total: number
+}
+
+/** How many are present in a topic. */
+export interface PresenceStats {
+  readonly numUsers: number
+  readonly numConnections: number
+}
+
 /** What a token of {@link WseServer.issueToken} says. */
 export interface VerifiedToken {
   /** Null: of an anonymous connection. */
@@ -420,6 +495,8 @@ export interface Memory {
   readonly totalBytes: number
   /** Publications and unicasts that wait, each counted once however many wait for it. */
   readonly outboundBytes: number
+  /** Who is present in topics. */
+  readonly presenceBytes: number
   /** What waits for the application, and messages whose end has not come. */
   readonly inboundBytes: number
   /** Calls that no shard has looked at yet. */

@@ -2,6 +2,7 @@
 //!
 //! Commands are carried out in the order in which they were left. Never decides what is asked for.
 
+use crate::attendance::News;
 use crate::auth::Identity;
 use crate::connection::{Phase, Socket};
 use crate::delivery::Publication;
@@ -11,6 +12,7 @@ use crate::host::Reply;
 use crate::id::ConnectionKey;
 use crate::shard::Shard;
 use crate::topics::Topic;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 use wse_protocol::codes::{Code, close};
 
@@ -19,6 +21,8 @@ use wse_protocol::codes::{Code, close};
 pub enum Command {
     /// To everyone on the shard who holds the topic.
     Publish(Arc<Topic>, Frame),
+    /// Of the members of a topic, to everyone on the shard who holds it.
+    Presence(Arc<News>),
     /// To everyone on the shard.
     Everyone(Frame),
     /// To one connection.
@@ -34,6 +38,8 @@ pub enum Command {
     },
     /// Something waits for the groups that a connection is in.
     Feed(ConnectionKey),
+    /// What the engine itself has to say to one connection.
+    Tell(ConnectionKey, Frame),
     /// Makes a connection hold topics that were announced (see [`Topics::want`]).
     Subscribe {
         /// The connection.
@@ -42,6 +48,17 @@ pub enum Command {
         topics: Vec<Arc<Topic>>,
         /// What was refused already.
         refused: Vec<String>,
+        /// What its user is present with there.
+        presence: Option<Arc<RawValue>>,
+        /// The request's number, for the reply.
+        request: u32,
+    },
+    /// Sets the data that a connection's user is present with.
+    UpdatePresence {
+        /// The connection.
+        key: ConnectionKey,
+        /// A JSON object.
+        data: Arc<RawValue>,
         /// The request's number, for the reply.
         request: u32,
     },
@@ -87,10 +104,13 @@ impl Command {
     /// The connection that it is about, if it is one.
     pub fn key(&self) -> Option<ConnectionKey> {
         match self {
-            Self::Publish(..) | Self::Everyone(_) | Self::Looked { .. } | Self::Close => None,
-            Self::Send(key, _) | Self::Decide(key, _) | Self::Feed(key) => Some(*key),
+            Self::Publish(..) | Self::Presence(_) | Self::Everyone(_) | Self::Looked { .. } | Self::Close => {
+                None
+            }
+            Self::Send(key, _) | Self::Tell(key, _) | Self::Decide(key, _) | Self::Feed(key) => Some(*key),
             Self::Deliver { key, .. }
             | Self::Subscribe { key, .. }
+            | Self::UpdatePresence { key, .. }
             | Self::Unsubscribe { key, .. }
             | Self::Disconnect { key, .. }
             | Self::HoldBack { key, .. } => Some(*key),
@@ -114,6 +134,7 @@ impl<S: Socket> Shard<S> {
                 });
                 return bytes;
             }
+            Command::Presence(news) => return self.tell_news(&news),
             Command::Everyone(frame) => {
                 let bytes = frame.bytes().len();
                 let mut publication = Publication::new(frame, None);
@@ -142,19 +163,35 @@ impl<S: Socket> Shard<S> {
                     core.feed(conn);
                 }
             }
-            Command::Subscribe { key, topics, mut refused, request } => {
-                for topic in topics {
+            Command::Tell(key, frame) => {
+                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
+                if let Some(conn) = conn {
+                    core.tell(conn, frame);
+                }
+            }
+            Command::UpdatePresence { key, data, request } => {
+                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
+                let topics = conn.map_or(0, |conn| core.update_presence(conn, &data));
+                core.reply(Reply::PresenceUpdated { request, topics });
+            }
+            Command::Subscribe { key, mut topics, mut refused, presence, request } => {
+                topics.retain(|topic| {
                     let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
                     let is_held = match conn {
-                        Some(conn) => core.hold(conn, &topic),
+                        Some(conn) => core.hold(conn, topic),
                         None => {
-                            core.shared.topics.release(&topic, core.index);
+                            core.shared.topics.release(topic, core.index);
                             false
                         }
                     };
                     if !is_held {
                         refused.push(topic.name().into());
                     }
+                    is_held
+                });
+                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
+                if let Some((conn, presence)) = conn.zip(presence) {
+                    core.attend(conn, &topics, &presence);
                 }
                 core.reply(Reply::Subscribed { request, refused });
             }

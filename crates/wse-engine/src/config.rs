@@ -5,6 +5,7 @@ use crate::expiry::TokenExpiry;
 use crate::heartbeat::Heartbeat;
 use crate::log::Level;
 use crate::policy::Policies;
+use crate::presence::PresenceLimits;
 use crate::rate_limit::Rate;
 use crate::signing::Signing;
 use crate::tickets::Tickets;
@@ -139,6 +140,8 @@ pub struct Config {
     pub topics: Rules,
     /// What becomes of the publications of topics where a reader does not keep up. Default: the same for all.
     pub policies: Arc<Policies>,
+    /// Who is in a topic (PROTOCOL §10); `None`: nobody is tracked.
+    pub presence: Option<PresenceLimits>,
     /// Whether messages are envelopes (PROTOCOL §6); `false`: plain WebSocket.
     pub envelope: bool,
     /// What becomes of the messages of clients. [`Mode::Echo`] goes with `envelope: false` and [`Auth::Anonymous`].
@@ -176,6 +179,7 @@ impl Default for Config {
             tickets: Tickets::new(None),
             topics: Rules::default(),
             policies: Arc::default(),
+            presence: None,
             envelope: true,
             mode: Mode::default(),
             shards: cores.saturating_sub(1).clamp(1, 255),

@@ -71,6 +71,10 @@ pub struct Core {
     /// The message of each member that its kernel has taken a part of.
     pub(crate) begun: Vec<Given>,
     pub(crate) handshakes: VecDeque<ConnectionKey>,
+    /// Large topics whose changes this shard tells, in the order of when.
+    pub(crate) gatherings: VecDeque<(u64, Arc<Topic>)>,
+    /// When members that were left behind were looked for last, in milliseconds.
+    pub(crate) swept_at: u64,
     pub(crate) unfinished: usize,
     pub(crate) has_replies: bool,
     /// Costly reads that are left until others have had their turn.
@@ -113,6 +117,8 @@ impl Core {
             given: Vec::new(),
             begun: Vec::new(),
             handshakes: VecDeque::new(),
+            gatherings: VecDeque::new(),
+            swept_at: now.millis,
             unfinished: 0,
             has_replies: false,
             costly: COSTLY_READS,
@@ -322,12 +328,14 @@ impl Core {
     pub fn unsubscribe<S>(&mut self, conn: &mut Connection<S>, name: &str) -> bool {
         let Some(index) = conn.topics.iter().position(|topic| topic.name() == name) else { return false };
         let topic = conn.topics.swap_remove(index);
+        self.go(conn, &topic);
         self.shared.topics.leave(&topic, self.index, conn.key.slot());
         true
     }
 
     pub(crate) fn leave_topics<S>(&mut self, conn: &mut Connection<S>) {
         for topic in std::mem::take(&mut conn.topics) {
+            self.go(conn, &topic);
             self.shared.topics.leave(&topic, self.index, conn.key.slot());
         }
     }

@@ -15,10 +15,12 @@ use crate::id::{ConnectionId, ConnectionKey, IdKey, message_id};
 use crate::inbound::Batch;
 use crate::log::{Event, Line, Overload, Subject};
 use crate::metrics::count;
+use crate::presence::Page;
 use crate::seats::Caller;
 use crate::shared::{Desk, Shared};
 use crate::streams::Streams;
 use crate::topics::Topic;
+use serde_json::value::RawValue;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -31,6 +33,8 @@ use wse_protocol::glob::is_glob;
 use wse_protocol::ticket::{Kind, Ticket};
 use wse_protocol::topic;
 
+/// Bytes of members that the host takes at once.
+const PAGE_BYTES: usize = 1 << 20;
 /// Connections that wait to be accepted (PROTOCOL §2).
 const BACKLOG: i32 = 4_096;
 /// From this many shards on, each has a listening socket of its own.
@@ -43,6 +47,8 @@ pub struct Memory {
     pub budget_bytes: usize,
     /// Publications and unicasts that wait, each counted once.
     pub outbound_bytes: usize,
+    /// Who is present in topics.
+    pub presence_bytes: usize,
     /// What waits for the application, and messages whose end has not come.
     pub inbound_bytes: usize,
     /// Commands that no shard has looked at yet.
@@ -271,8 +277,15 @@ impl Engine {
         }
     }
 
-    /// Makes a connection hold topics; answered with [`Reply::Subscribed`]. `false`: it is gone.
-    pub fn subscribe(&self, id: ConnectionId, names: Vec<String>, request: u32) -> bool {
+    /// Makes a connection hold topics, and its user present there with `presence` (a JSON object); answered with
+    /// [`Reply::Subscribed`]. `false`: it is gone.
+    pub fn subscribe(
+        &self,
+        id: ConnectionId,
+        names: Vec<String>,
+        presence: Option<Arc<RawValue>>,
+        request: u32,
+    ) -> bool {
         let Some((key, desk)) = self.find(id) else { return false };
         let (granted, refused): (Vec<_>, Vec<_>) =
             names.into_iter().partition(|name| self.is_for_application(name));
@@ -281,7 +294,7 @@ impl Engine {
             .iter()
             .map(|name| self.shared.topics.want(name, key.shard()))
             .collect::<Vec<Arc<Topic>>>();
-        desk.mailbox.push(Command::Subscribe { key, topics, refused, request });
+        desk.mailbox.push(Command::Subscribe { key, topics, refused, presence, request });
         self.flush();
         true
     }
@@ -302,7 +315,7 @@ impl Engine {
         } else {
             (Vec::new(), vec![name])
         };
-        desk.mailbox.push(Command::Subscribe { key, topics, refused, request });
+        desk.mailbox.push(Command::Subscribe { key, topics, refused, presence: None, request });
         self.flush();
         Ok(true)
     }
@@ -310,6 +323,30 @@ impl Engine {
     /// Whether the application may have a connection hold the topic `name`.
     fn is_for_application(&self, name: &str) -> bool {
         !is_glob(name) && self.shared.config.topics.application_may(None, name)
+    }
+
+    /// Sets the data (a JSON object) of a connection's user wherever that connection is present; answered with
+    /// [`Reply::PresenceUpdated`]. `false`: it is gone.
+    pub fn update_presence(&self, id: ConnectionId, data: Arc<RawValue>, request: u32) -> bool {
+        let Some((key, desk)) = self.find(id) else { return false };
+        desk.mailbox.push(Command::UpdatePresence { key, data, request });
+        self.flush();
+        true
+    }
+
+    /// Members of a topic behind the user id `after`, in the order of their ids: at most `limit`, and about a
+    /// megabyte, but one.
+    pub fn presence(&self, topic: &str, after: Option<&str>, limit: usize) -> Page {
+        let topic = self.shared.topics.get(topic);
+        let members = topic.as_ref().and_then(|topic| topic.present());
+        members.map(|members| members.lock().page(after, limit, PAGE_BYTES)).unwrap_or_default()
+    }
+
+    /// Users who are present in a topic, and their connections there.
+    pub fn presence_stats(&self, topic: &str) -> (usize, usize) {
+        let topic = self.shared.topics.get(topic);
+        let members = topic.as_ref().and_then(|topic| topic.present()).map(|members| members.lock());
+        members.map_or((0, 0), |members| (members.users(), members.connections()))
     }
 
     /// Ends subscriptions of a connection, all of them for `None`. `false`: it is gone.
@@ -481,9 +518,11 @@ impl Engine {
     /// Bytes by kind.
     pub fn memory(&self) -> Memory {
         let desks = &self.shared.desks;
+        let presence_bytes = self.shared.presence.bytes.load(Relaxed);
         Memory {
             budget_bytes: self.shared.budget.limit(),
-            outbound_bytes: self.shared.budget.used(),
+            outbound_bytes: self.shared.budget.used().saturating_sub(presence_bytes),
+            presence_bytes,
             inbound_bytes: self.shared.partial_bytes()
                 + desks.iter().map(|desk| desk.inbound.bytes()).sum::<usize>(),
             waiting_commands: desks.iter().map(|desk| desk.mailbox.len()).sum(),

@@ -25,6 +25,13 @@ pub enum Reply {
         /// Topics that were refused; the connection holds all others that were asked for.
         refused: Vec<String>,
     },
+    /// The data of a connection's user was set.
+    PresenceUpdated {
+        /// The request's number.
+        request: u32,
+        /// In how many topics the connection is present.
+        topics: usize,
+    },
     /// Who is this? To be answered with [`crate::Engine::decide`] within the handshake time.
     Authenticate {
         /// The connection that waits.

@@ -27,6 +27,10 @@ pub enum Kind {
     Disconnect = 5,
     /// A message arrived whose type the application handles; its text is `[userId, message]`.
     Request = 6,
+    /// A user is present in a topic; its text is `{"topic","userId","data","revision"}`.
+    PresenceJoin = 7,
+    /// A user is present no longer; its text is the same.
+    PresenceLeave = 8,
 }
 
 impl Kind {

@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod admission;
+pub mod attendance;
 pub mod auth;
 pub mod budget;
 pub mod calendar;
@@ -40,6 +41,7 @@ pub mod log;
 pub mod metrics;
 pub mod outbound;
 pub mod policy;
+pub mod presence;
 pub mod pressure;
 pub mod query;
 pub mod rate_limit;

@@ -49,6 +49,10 @@ pub struct Metrics {
     pub tls_errors_total: AtomicU64,
     /// Publications refused because the memory budget was used up.
     pub budget_refused_total: AtomicU64,
+    /// Users who came to a topic and are not tracked there: too much data, or no room.
+    pub presence_refused_total: AtomicU64,
+    /// Members that were left behind by their connection, and found by the sweep: there should be none.
+    pub presence_swept_total: AtomicU64,
     /// Connections ended by a panic while they were served.
     pub panics_total: AtomicU64,
 }

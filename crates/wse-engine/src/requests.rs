@@ -36,6 +36,7 @@ pub const TYPES: &[&str] = &[
     "sync_request",
     "snapshot_request",
     "request_snapshot",
+    "presence_request",
     "priority_message",
     "batch",
     "batch_message",
@@ -125,6 +126,7 @@ impl Core {
                 };
                 self.respond(conn, &answer, cid());
             }
+            "presence_request" => self.answer_presence(conn, message),
             "priority_message" => {
                 let inner = request::urgent(message.json, message.payload);
                 match inner.and_then(|inner| readable(&inner).map(|()| inner)) {
@@ -286,7 +288,12 @@ impl Core {
         self.respond(conn, &answer, request::correlation(message.json));
     }
 
-    fn refuse_request<S>(&mut self, conn: &mut Connection<S>, error: RequestError, message: &Inbound<'_>) {
+    pub(crate) fn refuse_request<S>(
+        &mut self,
+        conn: &mut Connection<S>,
+        error: RequestError,
+        message: &Inbound<'_>,
+    ) {
         self.note(conn, Event::Fault(Fault::Wire(error.code())));
         let text = error.to_string();
         let error = Error::new(error.code(), &text, self.timestamp());

@@ -221,6 +221,7 @@ impl<S: Socket> Shard<S> {
     pub fn turn(&mut self) -> bool {
         self.carry_out();
         self.look_at_due();
+        self.look_at_presence();
         self.make_room();
         // Who was put off has its share beside who comes next.
         self.core.costly = COSTLY_READS;
@@ -243,7 +244,7 @@ impl<S: Socket> Shard<S> {
 
     /// When the shard wants its next turn, in milliseconds.
     pub fn next_due(&self) -> Option<u64> {
-        self.core.calendar.next()
+        self.core.calendar.next().into_iter().chain(self.core.presence_due()).min()
     }
 
     /// Whether the engine is closing and no connection is left.

@@ -9,6 +9,7 @@ use crate::id::{ConnectionKey, IdKey};
 use crate::inbound::Inbound;
 use crate::log::{Event, Line, Log, Subject};
 use crate::metrics::{Metrics, count};
+use crate::presence::PresenceTotals;
 use crate::pressure::Pressure;
 use crate::seats::Seats;
 use crate::shard::Now;
@@ -141,6 +142,8 @@ pub struct Shared {
     pub pressure: Arc<Pressure>,
     /// Who wants which topic.
     pub topics: Topics,
+    /// How many are present.
+    pub presence: PresenceTotals,
     /// Who has which connections.
     pub users: Users,
     /// What the application answers itself.
@@ -191,6 +194,7 @@ impl Shared {
             metrics: Metrics::default(),
             topics: Topics::new(config.shards + 1, Arc::clone(&config.policies), Arc::clone(&pressure)),
             pressure,
+            presence: PresenceTotals::default(),
             users: Users::default(),
             handled: Handled::default(),
             ids,
@@ -417,9 +421,9 @@ impl Shared {
             "cluster_reconnect_count": 0,
             "cluster_unknown_message_types": 0,
             "cluster_dlq_size": 0,
-            "presence_enabled": false,
-            "presence_topics": 0,
-            "presence_total_users": 0,
+            "presence_enabled": self.config.presence.is_some(),
+            "presence_topics": self.presence.topics.load(Relaxed),
+            "presence_total_users": self.presence.users.load(Relaxed),
         })
         .to_string()
     }

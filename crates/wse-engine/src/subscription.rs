@@ -8,6 +8,7 @@ use crate::core::Core;
 use crate::log::{Event, Fault};
 use crate::topics::MAX_SUBSCRIPTIONS;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use wse_protocol::codes::Code;
 use wse_protocol::envelope::Dialect;
 use wse_protocol::message::{Action, Error, SubscriptionUpdate};
@@ -23,7 +24,7 @@ const NAMED_BYTES: usize = 64 << 10;
 
 /// A client's request for topics (PROTOCOL §8).
 #[derive(Deserialize)]
-struct SubscriptionRequest {
+struct SubscriptionRequest<'a> {
     #[serde(default)]
     action: serde_json::Value,
     #[serde(default)]
@@ -31,6 +32,9 @@ struct SubscriptionRequest {
     /// What the application granted elsewhere (PROTOCOL §12).
     #[serde(default)]
     tokens: serde_json::Value,
+    /// What its user is present with (PROTOCOL §10).
+    #[serde(default, borrow)]
+    presence: Option<&'a RawValue>,
 }
 
 /// Tokens of one request for topics, at most.
@@ -39,7 +43,7 @@ const MAX_TOKENS: usize = 64;
 impl Core {
     /// Subscribes and unsubscribes as a client asks, and answers once.
     pub(crate) fn subscription<S: Socket>(&mut self, conn: &mut Connection<S>, payload: Option<&str>) {
-        let request = payload.and_then(|json| serde_json::from_str::<SubscriptionRequest>(json).ok());
+        let request = payload.and_then(|json| serde_json::from_str::<SubscriptionRequest<'_>>(json).ok());
         let Some(request) = request else {
             return self.say_error(
                 conn,
@@ -60,6 +64,10 @@ impl Core {
         if topics.is_empty() || topics.len() > MAX_SUBSCRIPTIONS {
             return self.say_error(conn, Code::InvalidSubscription, "topics is a list of 1 to 1024 topics");
         }
+        let presence = request.presence.filter(|_| action == Action::Subscribe);
+        let Ok(presence) = self.presence_of(conn, presence) else {
+            return self.say_error(conn, Code::InvalidSubscription, "presence is an object");
+        };
         let granted = match (action, conn.speech.dialect()) {
             (Action::Subscribe, Dialect::V2) => self.granted(conn, &request.tokens),
             _ => Some(Vec::new()),
@@ -81,7 +89,17 @@ impl Core {
             // No answer is much larger than its request.
             if is_done { succeeded.push(name) } else { failed.push(shown(name)) }
         }
-        self.say_in(conn, Priority::default(), &SubscriptionUpdate::new(action, &succeeded, &failed));
+        let update = SubscriptionUpdate::new(action, &succeeded, &failed);
+        let has_attended = presence.is_some_and(|presence| {
+            let topics = &self.shared.topics;
+            let topics = succeeded.iter().filter_map(|name| topics.get(name)).collect::<Vec<_>>();
+            self.attend(conn, &topics, &presence)
+        });
+        if has_attended {
+            self.say_behind(conn, &update);
+        } else {
+            self.say_in(conn, Priority::default(), &update);
+        }
         if !failed.is_empty() && action == Action::Subscribe {
             let message = "these topics may not be subscribed to, or are no topics";
             self.note(conn, Event::Fault(Fault::Wire(Code::SubscriptionFailed)));
@@ -94,7 +112,12 @@ impl Core {
                 fits
             });
             let named = named.count();
-            self.say_in(conn, Priority::default(), &error.with_topics(&failed[..named]));
+            let error = error.with_topics(&failed[..named]);
+            if has_attended {
+                self.say_behind(conn, &error);
+            } else {
+                self.say_in(conn, Priority::default(), &error);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod globs;
 use crate::groups::{Group, Groups};
 use crate::metrics::count;
 use crate::policy::{Policies, Policy};
+use crate::presence::Presence;
 use crate::pressure::{Brake, Pressure};
 use globs::Globs;
 pub use globs::{Marks, Matching};
@@ -34,6 +35,8 @@ pub struct Topic {
     groups: OnceLock<Groups>,
     /// The group that it stands for: what a member of one holds in place of the topic.
     group: Option<Box<Group>>,
+    /// Who is present, from the first one on.
+    members: OnceLock<Box<Mutex<Presence>>>,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +49,8 @@ struct Members {
 impl Topic {
     fn new(name: &str, shards: usize, policy: Arc<Policy>, brake: Brake) -> Self {
         let shards = (0..shards).map(|_| Members::default()).collect();
-        Self { name: name.into(), policy, brake, shards, groups: OnceLock::new(), group: None }
+        let (groups, members) = (OnceLock::new(), OnceLock::new());
+        Self { name: name.into(), policy, brake, shards, groups, group: None, members }
     }
 
     /// What the members of `group` hold, by the name of its topic.
@@ -84,6 +88,16 @@ impl Topic {
     /// What holds its publishers up.
     pub fn brake(&self) -> &Brake {
         &self.brake
+    }
+
+    /// Who is present, for somebody who is to be.
+    pub fn members(&self) -> &Mutex<Presence> {
+        self.members.get_or_init(Box::default)
+    }
+
+    /// Who is present; `None`: nobody ever was.
+    pub fn present(&self) -> Option<&Mutex<Presence>> {
+        self.members.get().map(|members| &**members)
     }
 
     /// Whether anyone on `shard` holds the topic, or is about to.
@@ -247,6 +261,13 @@ impl Topics {
         self.get(name)
             .or_else(|| self.globs.get(name))
             .map_or(0, |topic| topic.shards.iter().map(|members| members.interest.load(Relaxed)).sum())
+    }
+
+    /// The topics where somebody is present, or was.
+    pub fn present(&self) -> Vec<Arc<Topic>> {
+        let topics = self.topics.read();
+        let present = topics.iter().filter(|Named(topic)| topic.present().is_some());
+        present.map(|Named(topic)| Arc::clone(topic)).collect()
     }
 
     /// How many topics and globs there are.

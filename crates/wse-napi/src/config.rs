@@ -12,6 +12,7 @@ use wse_engine::heartbeat::Heartbeat;
 use wse_engine::jwt::{JwtConfig, Verifier};
 use wse_engine::keys::{Algorithm, Keys, Place, check_secret};
 use wse_engine::log::Level;
+use wse_engine::presence::PresenceLimits;
 use wse_engine::rate_limit::Rate;
 use wse_engine::signing::{Requirement, Signing};
 use wse_engine::tickets::Tickets;
@@ -50,6 +51,7 @@ struct Options {
     signing: Option<Signatures>,
     tickets: TicketSecret,
     topics: Topics,
+    presence: Option<Attendance>,
     envelope: bool,
     mode: EngineMode,
     shards: Option<usize>,
@@ -238,6 +240,13 @@ struct Topics {
     deny: Vec<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Attendance {
+    max_data_bytes: usize,
+    max_members: usize,
+}
+
 /// Reads the options of tokens alone.
 pub fn read_jwt(json: &str) -> Result<JwtConfig> {
     parse::<Jwt>(json)?.read()
@@ -314,6 +323,10 @@ pub fn read(json: &str) -> Result<Config> {
         tickets: options.tickets.read()?,
         topics: Rules { allow: options.topics.allow, deny: options.topics.deny },
         policies: std::sync::Arc::default(),
+        presence: options.presence.map(|presence| PresenceLimits {
+            max_data_bytes: presence.max_data_bytes,
+            max_members: presence.max_members,
+        }),
         envelope: options.envelope,
         mode: match options.mode {
             EngineMode::App => Mode::App,

@@ -106,6 +106,9 @@ pub fn replies(handle: u32) -> Result<String> {
         let replies = it.engine.take_replies().into_iter().map(|reply| match reply {
             Reply::Subscribed { request, refused } if refused.is_empty() => request.into(),
             Reply::Subscribed { request, refused } => serde_json::json!([request, refused]),
+            Reply::PresenceUpdated { request, topics } => {
+                serde_json::json!({ "updated": request, "topics": topics })
+            }
             Reply::Authenticate { key, request } => {
                 serde_json::json!({ "place": key.place, "generation": key.generation, "request": request })
             }

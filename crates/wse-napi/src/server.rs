@@ -1,12 +1,14 @@
 //! An engine's life, its topics, and what is sent: one function for each call of the facade.
 
-use crate::error::from_engine;
+use crate::error::{coded, from_engine};
 use crate::text::with_text;
 use crate::{config, instance};
 use napi::bindgen_prelude::{Env, Function, Result, Uint8ArraySlice};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{JsString, Status, Unknown};
 use napi_derive::napi;
+use serde_json::value::RawValue;
+use std::sync::Arc;
 use uuid::Uuid;
 use wse_engine::auth::Identity;
 use wse_engine::content::Content;
@@ -142,11 +144,19 @@ pub fn send_to_user(handle: u32, user: String, text: JsString<'_>) -> Result<u32
     })
 }
 
-/// Makes a connection hold topics, answered by a `subscribed` reply; false: it is gone.
+/// Makes a connection hold topics, and its user present there with `presence` (a JSON object), answered by a
+/// `subscribed` reply; false: it is gone.
 #[napi]
-pub fn subscribe(handle: u32, id: JsString<'_>, topics: Vec<String>, request: u32) -> Result<bool> {
+pub fn subscribe(
+    handle: u32,
+    id: JsString<'_>,
+    topics: Vec<String>,
+    presence: Option<String>,
+    request: u32,
+) -> Result<bool> {
+    let presence = presence.map(json_object).transpose()?;
     instance::with(handle, |it| {
-        Ok(connection_id(&id).is_some_and(|id| it.engine.subscribe(id, topics, request)))
+        Ok(connection_id(&id).is_some_and(|id| it.engine.subscribe(id, topics, presence, request)))
     })
 }
 
@@ -157,6 +167,59 @@ pub fn join_group(handle: u32, id: JsString<'_>, topic: String, group: String, r
         let Some(id) = connection_id(&id) else { return Ok(false) };
         it.engine.join_group(id, topic, &group, request).map_err(from_engine)
     })
+}
+
+/// Sets the data (a JSON object) of a connection's user wherever it is present, answered by an `updated` reply; false:
+/// it is gone.
+#[napi]
+pub fn update_presence(handle: u32, id: JsString<'_>, data: String, request: u32) -> Result<bool> {
+    let data = json_object(data)?;
+    instance::with(handle, |it| {
+        Ok(connection_id(&id).is_some_and(|id| it.engine.update_presence(id, data, request)))
+    })
+}
+
+/// Members of a topic behind a user id, at most `limit`, as JSON.
+#[napi]
+pub fn presence(handle: u32, topic: JsString<'_>, after: Option<String>, limit: u32) -> Result<String> {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Member<'a> {
+        user_id: &'a str,
+        data: &'a RawValue,
+        connections: usize,
+    }
+    #[derive(serde::Serialize)]
+    struct Members<'a> {
+        members: Vec<Member<'a>>,
+        next: Option<&'a str>,
+        total: usize,
+    }
+    instance::with(handle, |it| {
+        let page = it.engine.presence(Name::read(&topic).as_str(), after.as_deref(), limit as usize);
+        let members = page.members.iter().map(|(user_id, data, connections)| Member {
+            user_id,
+            data,
+            connections: *connections,
+        });
+        let next = page.members.last().filter(|_| page.has_more).map(|(user, ..)| &**user);
+        let members = Members { members: members.collect(), next, total: page.total };
+        serde_json::to_string(&members).map_err(|error| coded("WSE_INTERNAL", &error.to_string()))
+    })
+}
+
+/// Users who are present in a topic, and their connections there.
+#[napi]
+pub fn presence_stats(handle: u32, topic: JsString<'_>) -> Result<Vec<u32>> {
+    instance::with(handle, |it| {
+        let (users, connections) = it.engine.presence_stats(Name::read(&topic).as_str());
+        Ok(vec![users as u32, connections as u32])
+    })
+}
+
+fn json_object(text: String) -> Result<Arc<RawValue>> {
+    let json = RawValue::from_string(text).map(Arc::from);
+    json.map_err(|error| coded("WSE_OPTION_INVALID", &format!("presence: {error}")))
 }
 
 /// Ends subscriptions of a connection; false: it is gone.
@@ -261,8 +324,9 @@ pub fn memory(handle: u32) -> Result<String> {
         let memory = it.engine.memory();
         Ok(serde_json::json!({
             "budgetBytes": memory.budget_bytes,
-            "totalBytes": memory.outbound_bytes + memory.inbound_bytes,
+            "totalBytes": memory.outbound_bytes + memory.presence_bytes + memory.inbound_bytes,
             "outboundBytes": memory.outbound_bytes,
+            "presenceBytes": memory.presence_bytes,
             "inboundBytes": memory.inbound_bytes,
             "waitingCommands": memory.waiting_commands,
             "longestOutboundMessages": memory.longest_outbound_messages,

@@ -129,6 +129,9 @@ pub enum RequestError {
     /// A `config_update` whose payload is no object.
     #[error("a config_update is an object of settings")]
     NoSettings,
+    /// A `presence_request` that names no topic, or not how to go on.
+    #[error("topic is a topic, limit a number from 1 to 1000, after a user id")]
+    NoPresence,
     /// A message that has others inside, inside of another one.
     #[error("a batch or priority_message stands in no other one")]
     Nested,

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::codes::Code;
-use crate::envelope::{Dialect, Timestamp};
+use crate::envelope::{Category, Dialect, Timestamp};
 use crate::scan;
 
 /// A message of the server's own.
@@ -27,17 +27,33 @@ pub fn write<M: ServerMessage>(message: &M, dialect: Dialect, id: &Uuid, at: Tim
         Dialect::V2 => b"{\"t\":\"",
         Dialect::V1 => b"{\"c\":\"WSE\",\"t\":\"",
     });
-    out.extend_from_slice(M::TYPE.as_bytes());
+    write_members(M::TYPE, message, id, at, out);
+    out.extend_from_slice(match dialect {
+        Dialect::V2 => b",\"v\":2,\"_msg_cat\":\"WSE\"}",
+        Dialect::V1 => b",\"v\":1}",
+    });
+}
+
+/// Appends an envelope of the server's own that leaves like a publication: it begins with [`Dialect::members`] of
+/// [`Dialect::V2`], directly behind its brace, so that it can be encoded for whoever gets it.
+pub fn write_publication(kind: &str, payload: &impl Serialize, id: &Uuid, at: Timestamp, out: &mut Vec<u8>) {
+    out.push(b'{');
+    out.extend_from_slice(Dialect::V2.members(Category::Wse).as_bytes());
+    out.extend_from_slice(b"\"t\":\"");
+    write_members(kind, payload, id, at, out);
+    out.push(b'}');
+}
+
+/// Appends the members of an envelope from behind the opening quote of its type.
+fn write_members(kind: &str, payload: &impl Serialize, id: &Uuid, at: Timestamp, out: &mut Vec<u8>) {
+    out.extend_from_slice(kind.as_bytes());
     out.extend_from_slice(b"\",\"p\":");
-    serde_json::to_writer(&mut *out, message).expect("plain structs are written to memory without fail");
+    serde_json::to_writer(&mut *out, payload).expect("plain structs are written to memory without fail");
     out.extend_from_slice(b",\"id\":\"");
     out.extend_from_slice(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
     out.extend_from_slice(b"\",\"ts\":\"");
     out.extend_from_slice(&at.to_ascii());
-    out.extend_from_slice(match dialect {
-        Dialect::V2 => b"\",\"v\":2,\"_msg_cat\":\"WSE\"}",
-        Dialect::V1 => b"\",\"v\":1}",
-    });
+    out.push(b'"');
 }
 
 /// Gives a written message the `cid` of the request that it answers, as JSON.
@@ -57,8 +73,10 @@ macro_rules! server_messages {
 }
 
 mod answers;
+mod presence;
 
 pub use answers::*;
+pub use presence::*;
 
 server_messages! {
     ServerReady<'a> = "server_ready",

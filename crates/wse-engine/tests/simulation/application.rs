@@ -2,7 +2,9 @@
 //!
 //! Leaves commands and takes events; they are carried out when the world takes a turn.
 
+use crate::client::Client;
 use crate::world::{World, identity};
+use serde_json::value::RawValue;
 use std::sync::atomic::Ordering::Relaxed;
 use uuid::Uuid;
 use wse_engine::command::Command;
@@ -81,7 +83,13 @@ impl World {
     pub fn subscribe(&mut self, key: ConnectionKey, topic: &str) -> u32 {
         self.requests += 1;
         let topics = vec![self.shared.topics.want(topic, 0)];
-        self.tell(Command::Subscribe { key, topics, refused: Vec::new(), request: self.requests });
+        self.tell(Command::Subscribe {
+            key,
+            topics,
+            refused: Vec::new(),
+            presence: None,
+            request: self.requests,
+        });
         self.requests
     }
 
@@ -89,12 +97,30 @@ impl World {
     pub fn join_group(&mut self, key: ConnectionKey, topic: &str, group: &str) -> u32 {
         self.requests += 1;
         let topics = vec![self.shared.topics.want_in_group(topic, group)];
-        self.tell(Command::Subscribe { key, topics, refused: Vec::new(), request: self.requests });
+        self.tell(Command::Subscribe {
+            key,
+            topics,
+            refused: Vec::new(),
+            presence: None,
+            request: self.requests,
+        });
         self.requests
     }
 
     pub fn unsubscribe(&self, key: ConnectionKey, topics: Option<Vec<String>>) {
         self.tell(Command::Unsubscribe { key, topics });
+    }
+
+    /// Sets the data of a connection's user; in how many topics.
+    pub fn update_presence(&mut self, client: &Client, data: &str) -> usize {
+        self.settle();
+        let data = RawValue::from_string(data.into()).expect("JSON").into();
+        self.tell(Command::UpdatePresence { key: client.key(), data, request: 7 });
+        self.settle();
+        match self.replies().pop() {
+            Some(Reply::PresenceUpdated { request: 7, topics }) => topics,
+            other => panic!("not the answer: {other:?}"),
+        }
     }
 
     pub fn disconnect(&self, key: ConnectionKey, code: u16) {

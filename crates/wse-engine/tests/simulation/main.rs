@@ -22,6 +22,7 @@ mod inbound;
 mod ledger;
 mod limits;
 mod partial_writes;
+mod presence;
 mod random;
 mod requests;
 mod secrecy;

@@ -54,6 +54,8 @@ pub fn category(kind: &str) -> Category {
         | b"presence_join"
         | b"presence_leave"
         | b"presence_update"
+        | b"presence_delta"
+        | b"presence_response"
         | b"snapshot_complete"
         | b"connection_state_change"
         | b"connection_state_response"

@@ -175,3 +175,30 @@ fn an_answer_ends_with_the_cid_of_its_request() {
         assert_eq!(serde_json::from_slice::<Value>(&text).expect("JSON"), expected);
     }
 }
+
+#[test]
+fn what_leaves_like_a_publication_begins_with_version_and_category() {
+    let data = RawValue::from_string(r#"{"n":1.50}"#.into()).expect("JSON");
+    let change = PresenceChange { user_id: "a\"b", data: &data, topic: Some("news") };
+    let mut out = Vec::new();
+    write_publication(PresenceKind::Join.as_str(), &change, &ID, AT, &mut out);
+    let text = String::from_utf8(out).expect("UTF-8");
+    assert!(text.starts_with(&format!("{{{}", Dialect::V2.members(Category::Wse))), "{text}");
+    assert!(text.contains(r#""data":{"n":1.50}"#), "its bytes stay: {text}");
+    let json: Value = serde_json::from_str(&text).expect("JSON");
+    let payload = json!({ "user_id": "a\"b", "data": { "n": 1.5 }, "topic": "news" });
+    let expected = json!({
+        "v": 2, "_msg_cat": "WSE", "t": "presence_join", "p": payload, "id": ID.to_string(), "ts": TIME,
+    });
+    assert_eq!(json, expected);
+}
+
+#[test]
+fn a_page_of_members_names_where_the_next_one_begins() {
+    let data = RawValue::from_string("{}".into()).expect("JSON");
+    let members = vec![PresenceMember { user_id: "ann", data: &data }];
+    let page = PresenceResponse { topic: "news", members, next: Some("ann"), total: 2 };
+    let expected =
+        json!({ "topic": "news", "members": [{ "user_id": "ann", "data": {} }], "next": "ann", "total": 2 });
+    assert_eq!(payload(&page), expected);
+}
