@@ -38,6 +38,7 @@ export default defineConfig({
           'command',
           'authentication',
           'topics',
+          'presence',
           'callbacks',
           'handlers',
           'python',
