@@ -110,6 +110,7 @@ test('takes zero as off wherever a limit is a number', (t) => {
   const options = {
     maxConnections: 0,
     maxConnectionsPerUser: 0,
+    maxConnectionAgeMs: 0,
     handshakeTimeoutMs: 0,
     maxHandshakes: 0,
     heartbeatIntervalMs: 0,

@@ -1,4 +1,5 @@
 import test from 'ava'
+import { until } from './harness/arrivals.js'
 import { connect } from './harness/connect.js'
 import { Application, startServer } from './harness/server.js'
 import { secret, tokenOf } from './harness/tokens.js'
@@ -66,7 +67,25 @@ test('tells what it knows about connections', async (t) => {
   await server.subscribeConnection(connection.id, ['prices', 'news'])
   t.is(server.getConnectionCount(), 2)
   t.deepEqual(new Set(server.getConnections()), new Set([connection.id, other.id]))
-  t.like(server.getConnectionInfo(connection.id), { connId: connection.id, userId: 'anna' })
+  const info = server.getConnectionInfo(connection.id)
+  t.like(info, { connId: connection.id, userId: 'anna', protocolVersion: 2, subscriptions: 2 })
+  t.like(info, { waitingBytes: 0, missed: 0 })
+  server.unsubscribeConnection(connection.id, ['news'])
+  await until('the end of a subscription', () => server.getConnectionInfo(connection.id)?.subscriptions === 1)
+  const old = await connect(t, server, { token: await tokenOf('bert'), path: '/wse?protocol_version=1' })
+  t.is(server.getConnectionInfo(old.id)?.protocolVersion, 1)
+})
+
+test('tells what waits for a connection, and what it has missed', async (t) => {
+  const server = await startServer(t, { outbound: { maxMessages: 10, slowTimeoutMs: 60_000 } })
+  const slow = await connect(t, server)
+  slow.socket.pause()
+  const padding = 'x'.repeat(100_000)
+  const info = () => server.getConnectionInfo(slow.id)
+  await until('a message that is missed', () => !server.send(slow.id, padding) && (info()?.missed ?? 0) > 0)
+  t.true((info()?.waitingBytes ?? 0) > 100_000)
+  slow.socket.resume()
+  await until('an empty queue', () => info()?.waitingBytes === 0)
 })
 
 test('ends a connection with the code and reason that the application gives', async (t) => {

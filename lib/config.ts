@@ -238,6 +238,7 @@ const schema: Schema = {
   maxConnections: whole(10_000, { max: 1 << 20 }),
   maxConnectionsPerUser: whole(5),
   connectionLimitPolicy: oneOf('replace', 'refuse'),
+  maxConnectionAgeMs: whole(0),
   handshakeTimeoutMs: whole(10_000, { max: LONGEST_MS }),
   maxHandshakes: whole(4_096, { max: 1 << 20 }),
   maxHandshakesPerAddress: whole(0),

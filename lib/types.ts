@@ -101,6 +101,11 @@ export interface ServerOptions {
   maxConnectionsPerUser?: number
   /** At that limit a connection of the user makes room (4403), or the new one is refused (4429). Default: `replace`. */
   connectionLimitPolicy?: 'replace' | 'refuse'
+  /**
+   * How long a connection is open at most, in milliseconds, give or take a tenth so that those who came together do not
+   * go together. Then it is closed with 1012, after which clients come back. Default: 0, for ever.
+   */
+  maxConnectionAgeMs?: number
   /** Time for a handshake, in milliseconds. Default: 10 000. */
   handshakeTimeoutMs?: number
   /** Unfinished handshakes; over it the oldest is dropped. Default: 4 096. */
@@ -486,6 +491,14 @@ export interface ConnectionInfo {
   readonly connectedAt: Date
   /** When its token ends, see {@link ServerOptions.tokenExpiry}; null: it has none that ends. */
   readonly expiresAt: Date | null
+  /** The version of the protocol that it speaks; 2 until a client that has not named one says `client_hello`. */
+  readonly protocolVersion: 1 | 2
+  /** Subscriptions that it holds. */
+  readonly subscriptions: number
+  /** Bytes that wait for it because its socket does not take them. */
+  readonly waitingBytes: number
+  /** Messages that it did not get because it was too slow, or the memory budget was used up. */
+  readonly missed: number
 }
 
 /** Bytes by kind, and what a publisher paces itself by. */

@@ -143,6 +143,7 @@ impl Core {
         conn.high = shared.ids.high(self.now.unix_ms, self.random.u64(..), conn.key);
         let caller = Arc::new(Caller { user, address: upgrade.address });
         shared.desks[self.index].seats.open(conn.key, conn.high, Arc::clone(&caller));
+        shared.desks[self.index].seats.set_dialect(conn.key, conn.speech.dialect());
         self.take_claims(conn, &identity);
         conn.caller = Some(caller);
         conn.last_seen = self.now.millis;

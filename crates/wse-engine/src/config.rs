@@ -110,6 +110,8 @@ pub struct Config {
     pub max_connections_per_user: usize,
     /// What gives way at that limit.
     pub connection_limit_policy: ConnectionLimitPolicy,
+    /// How long a connection is open, in milliseconds, a tenth more or less; zero: as long as it likes. Default: 0.
+    pub max_connection_age_ms: u64,
     /// Time for a handshake. Default: 10 000.
     pub handshake_timeout_ms: u64,
     /// Unfinished handshakes in all; over it the oldest is dropped. Default: 4 096.
@@ -164,6 +166,7 @@ impl Default for Config {
             max_connections: 10_000,
             max_connections_per_user: 5,
             connection_limit_policy: ConnectionLimitPolicy::default(),
+            max_connection_age_ms: 0,
             handshake_timeout_ms: 10_000,
             max_handshakes: 4_096,
             max_handshakes_per_address: 0,

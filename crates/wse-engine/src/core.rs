@@ -306,6 +306,7 @@ impl Core {
             }
             None => self.shared.topics.hold(topic, self.index, conn.key.slot()),
         }
+        self.count_topics(conn);
         true
     }
 
@@ -330,6 +331,7 @@ impl Core {
         let topic = conn.topics.swap_remove(index);
         self.go(conn, &topic);
         self.shared.topics.leave(&topic, self.index, conn.key.slot());
+        self.count_topics(conn);
         true
     }
 
@@ -338,6 +340,11 @@ impl Core {
             self.go(conn, &topic);
             self.shared.topics.leave(&topic, self.index, conn.key.slot());
         }
+        self.count_topics(conn);
+    }
+
+    fn count_topics<S>(&self, conn: &Connection<S>) {
+        self.shared.desks[self.index].seats.set_topics(conn.key, conn.topics.len());
     }
 
     /// The time stamp of this turn.

@@ -16,6 +16,17 @@ impl Core {
         self.is_v1(conn)
     }
 
+    /// How long a connection may still be open, in milliseconds, as far as can be said now; `None`: as long as it likes.
+    ///
+    /// Its id knows when it began, and says by its random bits how much sooner or later than others it ends: those who
+    /// came together do not go together.
+    fn left_of_age<S>(&self, conn: &Connection<S>) -> Option<u64> {
+        let age = Some(self.shared.config.max_connection_age_ms).filter(|age| *age != 0)?;
+        let random = conn.high >> 2 & 0x3ff;
+        let end = (conn.high >> 16) + age - age / 10 + age / 5 * random / 1_024;
+        Some(end.saturating_sub(self.now.unix_ms).min(expiry::LOOK_MS))
+    }
+
     pub(crate) fn schedule<S>(&mut self, conn: &mut Connection<S>) {
         let config = &self.shared.config;
         let at = match &conn.phase {
@@ -40,7 +51,8 @@ impl Core {
                     expiry::Due::Tell | expiry::Due::End => Some(self.now.millis),
                     expiry::Due::Never => None,
                 };
-                match beat.into_iter().chain(slow).chain(secrecy).chain(expiry).min() {
+                let age = self.left_of_age(conn).map(|left| self.now.millis + left);
+                match beat.into_iter().chain(slow).chain(secrecy).chain(expiry).chain(age).min() {
                     Some(at) => at,
                     None => return,
                 }
@@ -75,6 +87,10 @@ impl Core {
                     expiry::Due::End => return self.expire(conn),
                     expiry::Due::Tell => self.tell_expiry(conn),
                     expiry::Due::In(_) | expiry::Due::Never => {}
+                }
+                if self.left_of_age(conn) == Some(0) {
+                    count(&shared.metrics.aged_closed_total, 1);
+                    return self.close(conn, close::RESTART, "it was open for long enough: connect again");
                 }
                 let slow = conn.backlog.as_ref().and_then(|backlog| backlog.closes_at(&config.outbound));
                 if slow.is_some_and(|at| now >= at) {

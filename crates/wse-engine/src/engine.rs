@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use wse_protocol::codes::close;
-use wse_protocol::envelope::Timestamp;
+use wse_protocol::envelope::{Dialect, Timestamp};
 use wse_protocol::glob::is_glob;
 use wse_protocol::ticket::{Kind, Ticket};
 use wse_protocol::topic;
@@ -68,6 +68,14 @@ pub struct Info {
     pub connected_at: u64,
     /// When its token ends; `None`: it has none.
     pub expires_at: Option<u64>,
+    /// How it speaks.
+    pub dialect: Dialect,
+    /// Topics that it holds.
+    pub subscriptions: u32,
+    /// Bytes that the kernel has refused.
+    pub waiting_bytes: usize,
+    /// Messages that it did not get.
+    pub missed: u32,
 }
 
 /// A running engine.
@@ -425,8 +433,17 @@ impl Engine {
     pub fn info(&self, id: ConnectionId) -> Option<Info> {
         let (key, desk) = self.find(id)?;
         let (high, _) = id.0.as_u64_pair();
-        let caller = desk.seats.caller(key)?;
-        Some(Info { caller, connected_at: high >> 16, expires_at: desk.seats.expires(key) })
+        let seats = &desk.seats;
+        let (dialect, subscriptions, waiting_bytes) = seats.state(key)?;
+        Some(Info {
+            caller: seats.caller(key)?,
+            connected_at: high >> 16,
+            expires_at: seats.expires(key),
+            dialect,
+            subscriptions,
+            waiting_bytes,
+            missed: seats.missed(key),
+        })
     }
 
     /// The ids of all open connections.

@@ -8,7 +8,7 @@ use wse_protocol::envelope::Timestamp;
 /// How long before the end the client is told, in milliseconds.
 const NOTICE_MS: u64 = 60_000;
 /// The clock of the day can be set, so the answer "not yet" holds for an hour at most.
-const LOOK_MS: u64 = 3_600_000;
+pub const LOOK_MS: u64 = 3_600_000;
 /// Failed refreshes in a row, the last of which ends the connection.
 const MOST_FAILURES: u8 = 3;
 /// Tokens of one connection that are looked at in a second: a signature costs as much as a hundred messages.

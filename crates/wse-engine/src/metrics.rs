@@ -31,6 +31,8 @@ pub struct Metrics {
     pub slow_closed_total: AtomicU64,
     /// Connections closed with 4408.
     pub idle_closed_total: AtomicU64,
+    /// Connections closed with 1012 because they were open for long enough.
+    pub aged_closed_total: AtomicU64,
     /// Connections closed with 4401 because their token ended.
     pub expired_closed_total: AtomicU64,
     /// Inbound messages dropped: over the rate.

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use wse_protocol::envelope::Dialect;
 use wse_protocol::priority::Priority;
 
 const ROW: usize = 1024;
@@ -38,6 +39,11 @@ struct Seat {
     refused: AtomicU32,
     /// Messages that its client did not get because its queue was full, told or not.
     missed: AtomicU32,
+    /// Topics that it holds.
+    topics: AtomicU32,
+    /// Bytes that the kernel has refused.
+    waiting: AtomicUsize,
+    is_v1: AtomicBool,
     /// Locked when a connection opens, when it leaves, and when somebody asks.
     caller: Mutex<Option<Arc<Caller>>>,
 }
@@ -83,6 +89,9 @@ impl Seats {
             seat.sequence.store(0, Ordering::Relaxed);
             seat.refused.store(0, Ordering::Relaxed);
             seat.missed.store(0, Ordering::Relaxed);
+            seat.topics.store(0, Ordering::Relaxed);
+            seat.waiting.store(0, Ordering::Relaxed);
+            seat.is_v1.store(false, Ordering::Relaxed);
             seat.generation.store(key.generation, Ordering::Release);
         }
     }
@@ -112,6 +121,35 @@ impl Seats {
     /// Whether the connection owes an answer to a ping.
     pub fn is_silent(&self, key: ConnectionKey) -> bool {
         self.seat(key.slot()).is_some_and(|seat| seat.silent.load(Ordering::Relaxed))
+    }
+
+    /// Notes how many topics the connection holds.
+    pub fn set_topics(&self, key: ConnectionKey, topics: usize) {
+        if let Some(seat) = self.seat(key.slot()) {
+            seat.topics.store(topics as u32, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes how many bytes the kernel has refused of what is for the connection.
+    pub fn set_waiting(&self, key: ConnectionKey, bytes: usize) {
+        if let Some(seat) = self.seat(key.slot()) {
+            seat.waiting.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes the dialect of the connection.
+    pub fn set_dialect(&self, key: ConnectionKey, dialect: Dialect) {
+        if let Some(seat) = self.seat(key.slot()) {
+            seat.is_v1.store(dialect == Dialect::V1, Ordering::Relaxed);
+        }
+    }
+
+    /// How the connection does: its dialect, the topics that it holds, and the bytes that wait for it.
+    pub fn state(&self, key: ConnectionKey) -> Option<(Dialect, u32, usize)> {
+        let seat = self.seat(key.slot())?;
+        let dialect = if seat.is_v1.load(Ordering::Relaxed) { Dialect::V1 } else { Dialect::V2 };
+        let topics = seat.topics.load(Ordering::Relaxed);
+        self.high(key).map(|_| (dialect, topics, seat.waiting.load(Ordering::Relaxed)))
     }
 
     /// Notes when the connection's token ends, in Unix milliseconds.

@@ -260,6 +260,7 @@ impl Core {
         let is_first = !std::mem::replace(&mut conn.said_hello, true);
         let has_compression = self.shared.config.compression.is_some();
         conn.speech.greet(hello.protocol_version, hello.features.compression && has_compression);
+        self.shared.desks[self.index].seats.set_dialect(conn.key, conn.speech.dialect());
         if is_first {
             // The time between heartbeats counts from here.
             conn.last_ping = self.now.millis;

@@ -361,9 +361,11 @@ impl<S: Socket> Shard<S> {
         let slab = &mut self.slab;
         core.parked.retain(|key| {
             let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == *key) else { return false };
+            let waiting = conn.backlog.as_ref().map_or(0, |backlog| backlog.bytes());
+            core.shared.desks[core.index].seats.set_waiting(*key, waiting);
             if let Some(backlog) = &conn.backlog {
                 messages = messages.max(backlog.len());
-                bytes = bytes.max(backlog.bytes());
+                bytes = bytes.max(waiting);
             }
             conn.is_parked = conn.backlog.is_some();
             conn.is_parked

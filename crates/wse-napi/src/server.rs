@@ -293,6 +293,10 @@ pub fn connection_info(handle: u32, id: JsString<'_>) -> Result<Option<String>> 
                 "remoteAddress": info.caller.address.to_string(),
                 "connectedAt": info.connected_at,
                 "expiresAt": info.expires_at,
+                "protocolVersion": info.dialect.version(),
+                "subscriptions": info.subscriptions,
+                "waitingBytes": info.waiting_bytes,
+                "missed": info.missed,
             })
             .to_string()
         }))

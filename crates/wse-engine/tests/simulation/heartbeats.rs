@@ -139,3 +139,22 @@ fn silence_begins_when_the_connection_opens() {
     world.pass(200);
     assert_eq!(client.payloads(PING).len(), 1);
 }
+
+#[test]
+fn a_connection_that_is_old_is_told_to_come_back_and_each_at_a_time_of_its_own() {
+    let mut world = World::new(Config { max_connection_age_ms: 10 * 3_600_000, ..settings() });
+    let clients = [(); 40].map(|()| world.connect());
+    for client in &clients {
+        client.text(r#"{"t":"client_hello","p":{}}"#);
+    }
+    let mut left = Vec::new();
+    for _ in 0..2 * 10 * 60 {
+        world.pass(60_000);
+        clients.iter().for_each(|client| client.ping(b""));
+        left.push(world.open());
+    }
+    assert_eq!((left[9 * 60 - 1], left[11 * 60]), (40, 0), "a tenth sooner, a tenth later");
+    assert!((5..35).contains(&left[10 * 60]), "{} are left after the time that was set", left[10 * 60]);
+    assert!(clients.iter().all(|client| client.close_code() == Some(1012)));
+    assert_eq!(value(&world.shared.metrics.aged_closed_total), 40);
+}
