@@ -70,6 +70,26 @@ const statsOf = async (client: PythonClient) =>
     network: { quality: string; latency_ms: number }
   }
 
+test.serial('tells it who is in a topic, of many at once in a batch that it takes apart', async (t) => {
+  const options = { jwt: { secret }, presence: true, maxConnectionsPerUser: 0 }
+  const server = await startServer(t, options)
+  const application = new Application(server)
+  const client = await connectPython(t, server, { arguments: { token: await tokenOf('anna') } })
+  const { connId } = await application.next('auth_connect')
+  await server.subscribeConnection(connId, ['chat'], { status: 'here' })
+  t.deepEqual((await client.next('presence_join')).payload, { user_id: 'anna', data: { status: 'here' } })
+  await server.updatePresence(connId, { status: 'away' })
+  t.deepEqual((await client.next('presence_update')).payload, { user_id: 'anna', data: { status: 'away' } })
+  for (let n = 0; n < 101; n++) {
+    const guest = await connect(t, server, { token: await tokenOf(`guest-${n}`) })
+    await server.subscribeConnection(guest.id, ['chat'], { n })
+  }
+  // Those before it came one by one.
+  for (let n = 0; n < 101; n++) await client.next('presence_join')
+  server.disconnectUser('guest-7')
+  t.deepEqual((await client.next('presence_leave')).payload, { user_id: 'guest-7', data: { n: 7 } })
+})
+
 test.serial('greets it and answers its hello', async (t) => {
   const server = await startServer(t, { jwt: { secret } })
   const application = new Application(server)

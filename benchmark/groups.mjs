@@ -34,6 +34,7 @@ export const groups = [
     title: 'Dialects, compression and MessagePack',
     scenarios: ['speeches-fan-out', 'speeches-cost'],
   },
+  { name: 'presence', title: 'Presence', scenarios: ['presence-joins'] },
   { name: 'tokens', title: 'Tokens', scenarios: ['token-handshakes'] },
   { name: 'hosts', title: 'Frameworks', scenarios: ['hosts-handshakes'] },
   { name: 'events', title: 'Domain events', scenarios: ['transform'] },

@@ -18,6 +18,7 @@ export const peers = [
   wse('wse', 'wse-server'),
   { ...wse('wse-ahead', 'wse-server, 64 turns ahead', { aheadTurns: 64 }), isCharted: false, isBackground: true },
   { ...wse('wse-envelope', 'wse-server, envelopes', { envelope: true }), isBackground: true },
+  wse('wse-presence', 'wse-server, presence', { envelope: true, presence: true }),
   wse('wse-descriptor', 'wse-server, descriptor', { host: 'node' }),
   wse('wse-stream', 'wse-server, stream', { host: 'node', via: 'stream' }),
   wse('wse-http', 'wse-server on node:http', { host: 'node' }),

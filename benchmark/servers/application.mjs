@@ -10,6 +10,7 @@
  * - `backlog(perTurn)`: how far behind the server is; 1 or more and the sender waits
  * - `now()`: the kernel's monotonic clock in nanoseconds, for payloads that tell their time
  * - `collect()`: a full garbage collection
+ * - `rejoin(ms)`, of those with presence: lets users leave a topic and enter it again; resolves to the number of joins
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
@@ -47,6 +48,7 @@ export class Application {
       publish: (options) => this.#publish(options),
       tick: (options) => this.#tick(options),
       burst: (options) => this.#burst(options),
+      rejoin: async ({ ms }) => ({ joins: await this.#peer.rejoin(ms) }),
       watch: () => this.#watch(),
       watched: () => this.#watched(),
     })

@@ -22,12 +22,14 @@ await new Application({
   },
   now: () => process.hrtime.bigint(),
   collect: () => globalThis.gc(),
+  rejoin,
 }).run()
 
-async function open({ mode, envelope, jwt, host, via, tls, aheadTurns = 1 }, application) {
+async function open({ mode, envelope, presence = false, jwt, host, via, tls, aheadTurns = 1 }, application) {
   ahead = aheadTurns
   wse = new WseServer({
     envelope,
+    presence,
     rateLimit: false,
     maxConnections: 20_000,
     ...(jwt && { jwt }),
@@ -52,6 +54,21 @@ async function attach(host, via, tls) {
   const { http, versions } = await hostOf(host, tls)
   wse.attach(http, { via })
   return { port: await listenOn(http), versions }
+}
+
+async function rejoin(ms) {
+  const users = wse.getConnections()
+  const end = performance.now() + ms
+  let joins = 0
+  for (; performance.now() < end; joins += users.length) {
+    await Promise.all(
+      users.map((connId) => {
+        wse.unsubscribeConnection(connId, ['room'])
+        return wse.subscribeConnection(connId, ['room'], { status: 'here' })
+      }),
+    )
+  }
+  return joins
 }
 
 async function serve(mode, application) {
