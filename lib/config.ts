@@ -217,14 +217,24 @@ const EXPIRY = new Map<unknown, string>([
   ['all', 'all'],
 ])
 
+/** A function, of which the addon needs to know whether it is there. */
+const hook = inCode((value, path) => {
+  if (value === undefined || typeof value === 'function') return value !== undefined
+  throw invalid(path, 'a function')
+})
+
+/** What everyone may have, and nobody. */
+const rules = group({ allow: texts, deny: texts })
+
+/** Whether the engine would take it for a topic or a glob. */
+const isTopic = (name: string) =>
+  Buffer.byteLength(name) <= 255 && !/\p{Cc}/u.test(name) && name.split('*').length - 1 <= 4
+
 /** The options of a server. */
 const schema: Schema = {
   path: text('/wse', (path) => /^\/[^\s?#]*$/.test(path), 'a path that begins with /'),
   jwt: optional(jwt),
-  authenticate: inCode((value, path) => {
-    if (value === undefined || typeof value === 'function') return value !== undefined
-    throw invalid(path, 'a function')
-  }),
+  authenticate: hook,
   tokenExpiry: readBy(truthOf, (value = true, path) => {
     const choice = EXPIRY.get(value)
     if (choice !== undefined) return choice
@@ -254,7 +264,17 @@ const schema: Schema = {
   perMessageDeflate,
   signing: optional(signatures),
   tickets: group({ secret: text(null) }),
-  topics: group({ allow: texts, deny: texts }),
+  topics: rules,
+  authorize: hook,
+  authorizeTimeoutMs: whole(5_000, { max: LONGEST_MS }),
+  authorizeCacheMs: whole(60_000),
+  subscribeOnConnect: readBy(listOf, (value, path) => {
+    const topics = texts(value, path) as string[]
+    if (topics.every(isTopic)) return topics
+    throw invalid(path, 'a list of topics, with {id} for the user id')
+  }),
+  maxSubscriptions: whole(1_024),
+  maxGlobs: whole(32),
   presence,
   envelope: flag(true),
   mode: oneOf('app', 'echo'),
@@ -308,6 +328,9 @@ export const listening = (options: unknown) =>
 /** Validates the options of `setTls`. Throws like {@link settings}. */
 export const certificate = (options: unknown) => tls(options, 'tls') as TlsOptions
 
+/** Validates the rules of `setTopicRules`, complete. Throws like {@link settings}. */
+export const topicRules = (value: unknown) => rules(value, 'topics') as { allow: string[]; deny: string[] }
+
 /** An option that text can give, in the environment or on a command line. */
 export interface Setting {
   /** Its name behind those of the options around it, with dots: `jwt.secret`. */
@@ -346,6 +369,9 @@ export interface Settings {
   readonly inbound: InboundLimits
   readonly presence: PresenceLimits
   readonly authenticate: ServerOptions['authenticate']
+  readonly authorize: ServerOptions['authorize']
+  readonly authorizeTimeoutMs: number
+  readonly authorizeCacheMs: number
   readonly jwks: Origin | undefined
   readonly logger: Logger | undefined
   readonly logLevel: LogLevel
@@ -371,7 +397,7 @@ function echoing(options: ServerOptions): Record<string, unknown> {
 export function settings(options: ServerOptions): Settings {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'an object')
   const given = options.mode === 'echo' ? echoing(options) : (options as Record<string, unknown>)
-  const { logger, logLevel, ...complete } = read(schema, given, '')
+  const { logger, logLevel, authorizeTimeoutMs, authorizeCacheMs, ...complete } = read(schema, given, '')
   if (complete.perMessageDeflate && !complete.compression) {
     throw new WseError(
       'WSE_OPTION_INVALID',
@@ -400,6 +426,9 @@ export function settings(options: ServerOptions): Settings {
     inbound: complete.inbound as InboundLimits,
     presence: complete.presence as PresenceLimits,
     authenticate: options.authenticate,
+    authorize: options.authorize,
+    authorizeTimeoutMs: authorizeTimeoutMs as number,
+    authorizeCacheMs: authorizeCacheMs as number,
     jwks: tokens?.jwks ?? undefined,
     logger: (logger ?? undefined) as Logger | undefined,
     logLevel: logLevel as LogLevel,

@@ -27,6 +27,23 @@ export interface AuthenticateRequest {
   readonly remoteAddress: string
 }
 
+/** Whose request for topics the `authorize` hook decides. */
+export interface AuthorizeConnection {
+  readonly connId: string
+  /** The user; null: anonymous. */
+  readonly userId: string | null
+  /** The token's claims, or what `authenticate` said; of an anonymous connection `{}`. */
+  readonly claims: JsonObject
+}
+
+/** Who may have which topics beside their own, as globs (`*` any run, `?` one character). */
+export interface TopicRules {
+  /** Granted to every client that asks. Default: none. */
+  allow?: string[]
+  /** Granted to nobody, not even by the application; wins over everything. Default: none. */
+  deny?: string[]
+}
+
 /** Who a connection belongs to. */
 export interface Identity {
   /** The user id: owns the topics `user:{id}` and `user:{id}:…`. */
@@ -201,13 +218,31 @@ export interface ServerOptions {
     /** At least 32 bytes, shared by the instances of a service. Default: random, so that a restart ends all tokens. */
     secret?: string
   }
-  /** Topics that clients may subscribe to beside their own, as globs (`*` any run, `?` one character). */
-  topics?: {
-    /** Granted to everyone. Default: none. */
-    allow?: string[]
-    /** Granted to nobody, not even by the application. Default: none. */
-    deny?: string[]
-  }
+  /** Topics that clients may subscribe to beside their own; replaced by {@link WseServer.setTopicRules}. */
+  topics?: TopicRules
+  /**
+   * Decides about topics, and globs, that a client asks for and `topics` neither grants nor denies: those of them that it
+   * may have, or true or false for all. Its request waits. Throwing, or no answer in time, refuses.
+   *
+   * Answers are remembered by user and topic, so the same user gets the same answer on all connections.
+   */
+  authorize?: (
+    connection: AuthorizeConnection,
+    topics: string[],
+  ) => boolean | readonly string[] | Promise<boolean | readonly string[]>
+  /** How long `authorize` may take, in milliseconds. Default: 5 000; zero: for ever. */
+  authorizeTimeoutMs?: number
+  /** How long its answers are remembered, at most 10 000 of them, in milliseconds. Default: 60 000; zero: not at all. */
+  authorizeCacheMs?: number
+  /**
+   * Topics, and globs, that every connection holds from the start; `{id}` stands for the user id, as in `user:{id}`, and
+   * connections without a user, or with an id that no topic can have, skip it. Bound by `topics.deny`. Default: none.
+   */
+  subscribeOnConnect?: string[]
+  /** Topics that one connection may hold, globs among them. Default: 1 024. */
+  maxSubscriptions?: number
+  /** Globs that one connection may hold, of four `*` at most. Default: 32. */
+  maxGlobs?: number
   /** Who is in a topic, told to everybody there; true for the defaults. Default: false. */
   presence?:
     | boolean

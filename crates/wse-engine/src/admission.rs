@@ -162,9 +162,8 @@ impl Core {
             None => (Kind::Connect, upgrade.request.clone().unwrap_or_else(|| "{}".into())),
         };
         self.event(conn, kind, event.as_bytes());
-        for topic in &upgrade.topics {
-            self.subscribe(conn, topic, &[]);
-        }
+        self.give_topics(conn);
+        self.take_query(conn, &upgrade.topics);
         self.schedule(conn);
         let mut early = handshake.received;
         early.drain(..upgrade.length);

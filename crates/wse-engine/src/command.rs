@@ -2,6 +2,7 @@
 //!
 //! Commands are carried out in the order in which they were left. Never decides what is asked for.
 
+use crate::access::Source;
 use crate::attendance::News;
 use crate::auth::Identity;
 use crate::connection::{Phase, Socket};
@@ -11,16 +12,17 @@ use crate::handshake::Refusal;
 use crate::host::Reply;
 use crate::id::ConnectionKey;
 use crate::shard::Shard;
-use crate::topics::Topic;
+use crate::topics::{Matching, Topic};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use wse_protocol::codes::{Code, close};
+use wse_protocol::rules::Rules;
 
 /// A wish of another thread, carried out by the shard that owns the connection.
 #[derive(Debug)]
 pub enum Command {
-    /// To everyone on the shard who holds the topic.
-    Publish(Arc<Topic>, Frame),
+    /// To everyone on the shard who holds the topic, or a glob that matches it.
+    Publish(Arc<Topic>, Frame, Option<Arc<Matching>>),
     /// Of the members of a topic, to everyone on the shard who holds it.
     Presence(Arc<News>),
     /// To everyone on the shard.
@@ -96,6 +98,17 @@ pub enum Command {
         /// Whether what can be had is known now.
         is_done: bool,
     },
+    /// The answer to [`Reply::Authorize`].
+    Authorized {
+        /// The connection.
+        key: ConnectionKey,
+        /// The number of the question.
+        number: u32,
+        /// The topics that are granted.
+        granted: Vec<String>,
+    },
+    /// Other rules say from now on who may have which topic.
+    Rules(Arc<Rules>),
     /// The engine closes: everyone is told, and the shard ends.
     Close,
 }
@@ -104,16 +117,16 @@ impl Command {
     /// The connection that it is about, if it is one.
     pub fn key(&self) -> Option<ConnectionKey> {
         match self {
-            Self::Publish(..) | Self::Presence(_) | Self::Everyone(_) | Self::Looked { .. } | Self::Close => {
-                None
-            }
+            Self::Publish(..) | Self::Presence(_) | Self::Everyone(_) | Self::Looked { .. } => None,
+            Self::Rules(_) | Self::Close => None,
             Self::Send(key, _) | Self::Tell(key, _) | Self::Decide(key, _) | Self::Feed(key) => Some(*key),
             Self::Deliver { key, .. }
             | Self::Subscribe { key, .. }
             | Self::UpdatePresence { key, .. }
             | Self::Unsubscribe { key, .. }
             | Self::Disconnect { key, .. }
-            | Self::HoldBack { key, .. } => Some(*key),
+            | Self::HoldBack { key, .. }
+            | Self::Authorized { key, .. } => Some(*key),
         }
     }
 }
@@ -123,15 +136,28 @@ impl<S: Socket> Shard<S> {
     pub(crate) fn execute(&mut self, command: Command) -> usize {
         let Self { slab, core, .. } = self;
         match command {
-            Command::Publish(topic, frame) => {
+            Command::Publish(topic, frame, matching) => {
                 let bytes = frame.bytes().len();
                 let mut publication = Publication::new(frame, Some(Arc::clone(&topic)));
                 let index = core.index;
-                topic.for_each(index, |slot| {
-                    if let Some(conn) = slab.get_mut(slot as usize) {
-                        core.publish(conn, &mut publication);
-                    }
-                });
+                let Some(matching) = matching else {
+                    topic.for_each(index, |slot| {
+                        if let Some(conn) = slab.get_mut(slot as usize) {
+                            core.publish(conn, &mut publication);
+                        }
+                    });
+                    return bytes;
+                };
+                // Whoever holds it in several ways gets it once.
+                core.marks.begin();
+                for held in std::iter::once(&topic).chain(&matching.globs) {
+                    held.for_each(index, |slot| {
+                        if let Some(conn) = slab.get_mut(slot as usize).filter(|_| core.marks.is_first(slot))
+                        {
+                            core.publish(conn, &mut publication);
+                        }
+                    });
+                }
                 return bytes;
             }
             Command::Presence(news) => return self.tell_news(&news),
@@ -178,8 +204,10 @@ impl<S: Socket> Shard<S> {
                 topics.retain(|topic| {
                     let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
                     let is_held = match conn {
-                        Some(conn) => core.hold(conn, topic),
-                        None => {
+                        Some(conn) if core.may_be_given(conn, topic.name()) => {
+                            core.hold(conn, topic, Source::Application)
+                        }
+                        _ => {
                             core.shared.topics.release(topic, core.index);
                             false
                         }
@@ -230,6 +258,19 @@ impl<S: Socket> Shard<S> {
                 for key in core.handshakes.clone() {
                     if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
                         core.looked(conn, look, is_done);
+                    }
+                }
+            }
+            Command::Authorized { key, number, granted } => {
+                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
+                    core.authorized(conn, number, granted);
+                }
+            }
+            Command::Rules(rules) => {
+                core.rules = rules;
+                for slot in slab.slots() {
+                    if let Some(conn) = slab.get_mut(slot).filter(|conn| conn.is_open()) {
+                        core.review(conn);
                     }
                 }
             }

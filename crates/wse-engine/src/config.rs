@@ -138,12 +138,20 @@ pub struct Config {
     pub signing: Option<Signing>,
     /// The tokens that the server gives out.
     pub tickets: Tickets,
-    /// Which topics a client may subscribe to.
+    /// Which topics a client may subscribe to, until they are replaced.
     pub topics: Rules,
     /// What becomes of the publications of topics where a reader does not keep up. Default: the same for all.
     pub policies: Arc<Policies>,
     /// Who is in a topic (PROTOCOL §10); `None`: nobody is tracked.
     pub presence: Option<PresenceLimits>,
+    /// Whether the application is asked about topics that the rules neither grant nor deny.
+    pub authorize: bool,
+    /// What every connection holds from the start; `{id}` stands for its user. Default: nothing.
+    pub subscribe_on_connect: Vec<String>,
+    /// Topics that one connection may hold, globs among them. Default: 1 024.
+    pub max_subscriptions: usize,
+    /// Globs that one connection may hold. Default: 32.
+    pub max_globs: usize,
     /// Whether messages are envelopes (PROTOCOL §6); `false`: plain WebSocket.
     pub envelope: bool,
     /// What becomes of the messages of clients. [`Mode::Echo`] goes with `envelope: false` and [`Auth::Anonymous`].
@@ -183,6 +191,10 @@ impl Default for Config {
             topics: Rules::default(),
             policies: Arc::default(),
             presence: None,
+            authorize: false,
+            subscribe_on_connect: Vec::new(),
+            max_subscriptions: 1_024,
+            max_globs: 32,
             envelope: true,
             mode: Mode::default(),
             shards: cores.saturating_sub(1).clamp(1, 255),

@@ -2,6 +2,7 @@
 //!
 //! Plain data, about 250 bytes when idle; the shard and its session act on it.
 
+use crate::access::{Access, Held};
 use crate::auth::Decision;
 use crate::deflate::Deflate;
 use crate::expiry::Expiry;
@@ -13,12 +14,12 @@ use crate::rate_limit::RateLimit;
 use crate::seats::Caller;
 use crate::secrecy::Secrecy;
 use crate::speech::{LANES, Speech};
-use crate::topics::Topic;
 use crate::turn::Pending;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use wse_protocol::frame::FrameReader;
+use wse_protocol::rules::Grants;
 
 /// A byte stream that never blocks.
 pub trait Socket {
@@ -102,7 +103,7 @@ pub struct Connection<S> {
     /// The unfinished inbound frame or message.
     pub reader: FrameReader,
     /// What was read and not looked at yet, because enough has come out of what was before.
-    pub unread: Box<[u8]>,
+    pub unread: Option<Box<Box<[u8]>>>,
     /// permessage-deflate, where it has agreed on it.
     pub deflate: Option<Box<Deflate>>,
     /// What leaves in this turn.
@@ -110,7 +111,9 @@ pub struct Connection<S> {
     /// What the kernel has refused.
     pub backlog: Option<Box<Outbound>>,
     /// The topics that it holds.
-    pub topics: Vec<Arc<Topic>>,
+    pub topics: Vec<Held>,
+    /// Its rights beside the rules, and what waits for them; `None`: nothing.
+    pub access: Option<Box<Access>>,
     /// Who it belongs to, once it is open.
     pub caller: Option<Arc<Caller>>,
     /// How it speaks.
@@ -169,6 +172,11 @@ impl<S> Connection<S> {
         self.caller.as_ref()?.user.as_ref()
     }
 
+    /// What its claims say of topics.
+    pub fn grants(&self) -> Option<&Grants> {
+        self.access.as_ref()?.grants.as_ref()
+    }
+
     /// Where an unfinished handshake comes from.
     pub fn handshake_peer(&self) -> Option<IpAddr> {
         match &self.phase {
@@ -192,7 +200,7 @@ impl<S> Connection<S> {
 impl<S: Socket> Connection<S> {
     /// Whether something that was read has not been looked at yet.
     pub fn has_unread(&self) -> bool {
-        !self.unread.is_empty()
+        self.unread.is_some()
     }
 
     /// Whether something that was written has not left yet.

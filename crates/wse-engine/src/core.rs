@@ -3,6 +3,7 @@
 //! The other files of a connection's life add to [`Core`]: `admission` the beginning, `session` what is said,
 //! `delivery` what leaves, `deadlines` what is due, `farewell` the end.
 
+use crate::access::{Held, Source};
 use crate::calendar::Calendar;
 use crate::connection::{Closing, Connection, Phase, Socket};
 use crate::decoding::Decoder;
@@ -16,7 +17,7 @@ use crate::log::{Event, Overload};
 use crate::metrics::count;
 use crate::shard::Now;
 use crate::shared::Shared;
-use crate::topics::{MAX_SUBSCRIPTIONS, Topic};
+use crate::topics::{Marks, Topic};
 use crate::turn::Turn;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -24,8 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use wse_protocol::envelope::Timestamp;
 use wse_protocol::frame::FrameReader;
-use wse_protocol::glob::is_glob;
-use wse_protocol::rules::Verdict;
+use wse_protocol::rules::Rules;
 
 /// Reads of one connection in one turn: 256 KiB, then others have theirs.
 const READS: usize = 4;
@@ -40,6 +40,8 @@ pub struct Core {
     pub index: usize,
     /// What all shards share.
     pub shared: Arc<Shared>,
+    /// Who may have which topic.
+    pub rules: Arc<Rules>,
     /// The moment of this turn.
     pub now: Now,
     /// What leaves in this turn.
@@ -60,6 +62,8 @@ pub struct Core {
     pub(crate) inflated: usize,
     /// Bytes that were sealed in this turn.
     pub(crate) sealed: usize,
+    /// Who has had a publication that globs match.
+    pub(crate) marks: Marks,
     pub(crate) dirty: Vec<u32>,
     pub(crate) ended: Vec<u32>,
     pub(crate) stalled: Vec<ConnectionKey>,
@@ -99,6 +103,8 @@ impl Core {
             index,
             codecs,
             decoder: Decoder::default(),
+            rules: shared.rules(),
+            marks: Marks::default(),
             shared,
             now,
             turn: Turn::default(),
@@ -140,8 +146,7 @@ impl Core {
                 }
                 break;
             }
-            if conn.has_unread() {
-                let mut unread = std::mem::take(&mut conn.unread);
+            if let Some(mut unread) = conn.unread.take() {
                 self.received(conn, &mut unread);
                 continue;
             }
@@ -280,9 +285,16 @@ impl Core {
         self.note(conn, Event::Overload(Overload::Unheard));
     }
 
-    /// Makes the connection hold an announced topic; `false`: it may hold no more, or is gone.
-    pub(crate) fn hold<S: Socket>(&mut self, conn: &mut Connection<S>, topic: &Arc<Topic>) -> bool {
-        if conn.topics.iter().any(|held| Arc::ptr_eq(held, topic)) {
+    /// Makes the connection hold an announced topic by the word of `by`, or of whoever granted it before if that lasts
+    /// longer; `false`: it may hold no more.
+    pub(crate) fn hold<S: Socket>(
+        &mut self,
+        conn: &mut Connection<S>,
+        topic: &Arc<Topic>,
+        by: Source,
+    ) -> bool {
+        if let Some(held) = conn.topics.iter_mut().find(|held| Arc::ptr_eq(held, topic)) {
+            held.by = held.by.max(by);
             self.shared.topics.release(topic, self.index);
             return true;
         }
@@ -290,14 +302,14 @@ impl Core {
             // A topic is held once: by oneself, or in one of its groups.
             self.unsubscribe(conn, topic.name());
         }
-        if conn.topics.len() >= MAX_SUBSCRIPTIONS {
+        if !self.has_room(conn, topic) {
             self.shared.topics.release(topic, self.index);
             return false;
         }
         if conn.topics.capacity() == 0 {
             conn.topics.reserve_exact(1);
         }
-        conn.topics.push(Arc::clone(topic));
+        conn.topics.push(Held::new(Arc::clone(topic), by));
         match topic.group() {
             Some(group) => {
                 group.join(conn.key);
@@ -310,21 +322,6 @@ impl Core {
         true
     }
 
-    /// Subscribes a connection by its own wish, bound by `deny` alone where the application has `granted` (sorted) the topic;
-    /// `false`: refused.
-    pub fn subscribe<S: Socket>(&mut self, conn: &mut Connection<S>, name: &str, granted: &[String]) -> bool {
-        let shared = Arc::clone(&self.shared);
-        let rules = &shared.config.topics;
-        let is_allowed = rules.judge(conn.user().map(|user| &**user), None, name) == Verdict::Granted
-            || granted.binary_search_by(|topic| topic.as_str().cmp(name)).is_ok()
-                && rules.application_may(None, name);
-        if is_glob(name) || !is_allowed {
-            return false;
-        }
-        let topic = shared.topics.want(name, self.index);
-        self.hold(conn, &topic)
-    }
-
     /// Ends a subscription; `false`: it was not held.
     pub fn unsubscribe<S>(&mut self, conn: &mut Connection<S>, name: &str) -> bool {
         let Some(index) = conn.topics.iter().position(|topic| topic.name() == name) else { return false };
@@ -332,6 +329,7 @@ impl Core {
         self.go(conn, &topic);
         self.shared.topics.leave(&topic, self.index, conn.key.slot());
         self.count_topics(conn);
+        self.marks.forget(&self.shared.topics);
         true
     }
 
@@ -340,6 +338,7 @@ impl Core {
             self.go(conn, &topic);
             self.shared.topics.leave(&topic, self.index, conn.key.slot());
         }
+        self.marks.forget(&self.shared.topics);
         self.count_topics(conn);
     }
 

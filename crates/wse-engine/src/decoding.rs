@@ -87,7 +87,7 @@ impl Core {
         if !conn.is_open() || bytes.is_empty() {
             return;
         }
-        conn.unread = bytes.into();
+        conn.unread = Some(Box::new(bytes.into()));
         if !conn.is_stalled {
             self.again.push(conn.key);
         }

@@ -30,6 +30,7 @@ use std::thread;
 use wse_protocol::codes::close;
 use wse_protocol::envelope::{Dialect, Timestamp};
 use wse_protocol::glob::is_glob;
+use wse_protocol::rules::Rules;
 use wse_protocol::ticket::{Kind, Ticket};
 use wse_protocol::topic;
 
@@ -207,15 +208,18 @@ impl Engine {
     ///
     /// Shards learn of it with [`Engine::flush`], so that what is published in one go leaves in one write.
     pub fn publish(&self, topic: &str, content: Content<'_>) -> Result<bool, EngineError> {
-        let Some(topic) = self.shared.topics.get(topic) else {
-            topic::validate(topic)?;
+        let matching = self.shared.topics.matching(topic);
+        let unheld = || matching.as_ref().map(|matching| Arc::clone(&matching.topic));
+        let Some(topic) = self.shared.topics.get(topic).or_else(unheld) else {
+            topic::validate_name(topic)?;
             return self.check(content).map(|()| true);
         };
         let Some(payload) = self.payload(content)? else { return Ok(false) };
         let (frame, _) = payload.into_frame(None);
         for (shard, desk) in self.shared.desks.iter().enumerate() {
-            if topic.is_wanted(shard) {
-                desk.mailbox.push(Command::Publish(Arc::clone(&topic), frame.clone()));
+            if topic.is_wanted(shard) || matching.as_ref().is_some_and(|matching| matching.is_wanted(shard)) {
+                let command = Command::Publish(Arc::clone(&topic), frame.clone(), matching.clone());
+                desk.mailbox.push(command);
             }
         }
         self.shared.publish_to_groups(&topic, &frame);
@@ -295,8 +299,9 @@ impl Engine {
         request: u32,
     ) -> bool {
         let Some((key, desk)) = self.find(id) else { return false };
+        // Whether they are denied is the shard's to say, where rules change in order with publications.
         let (granted, refused): (Vec<_>, Vec<_>) =
-            names.into_iter().partition(|name| self.is_for_application(name));
+            names.into_iter().partition(|name| topic::validate(name).is_ok());
         // Announced before the command is queued: a publication right behind it finds the shard interested.
         let topics = granted
             .iter()
@@ -318,7 +323,7 @@ impl Engine {
     ) -> Result<bool, EngineError> {
         topic::validate(group)?;
         let Some((key, desk)) = self.find(id) else { return Ok(false) };
-        let (topics, refused) = if self.is_for_application(&name) {
+        let (topics, refused) = if topic::validate_name(&name).is_ok() {
             (vec![self.shared.topics.want_in_group(&name, group)], Vec::new())
         } else {
             (Vec::new(), vec![name])
@@ -328,9 +333,17 @@ impl Engine {
         Ok(true)
     }
 
-    /// Whether the application may have a connection hold the topic `name`.
-    fn is_for_application(&self, name: &str) -> bool {
-        !is_glob(name) && self.shared.config.topics.application_may(None, name)
+    /// Replaces the rules, see [`Shared::set_rules`].
+    pub fn set_rules(&self, rules: Rules) {
+        self.shared.set_rules(rules);
+    }
+
+    /// Answers [`Reply::Authorize`] with those of its topics that are granted. `has_failed`: some are missing because
+    /// nobody could say.
+    pub fn authorized(&self, key: ConnectionKey, number: u32, granted: Vec<String>, has_failed: bool) {
+        count(&self.shared.metrics.authorize_failed_total, u64::from(has_failed));
+        self.tell(key, Command::Authorized { key, number, granted });
+        self.flush();
     }
 
     /// Sets the data (a JSON object) of a connection's user wherever that connection is present; answered with

@@ -1,6 +1,7 @@
 //! What an engine needs from the program that it lives in, and what it answers to it.
 
-use crate::id::ConnectionKey;
+use crate::id::{ConnectionId, ConnectionKey};
+use std::sync::Arc;
 use wse_protocol::sign::SignError;
 
 /// The program around an engine.
@@ -38,6 +39,27 @@ pub enum Reply {
         key: ConnectionKey,
         /// Its request as JSON: `headers`, `url`, `remoteAddress`.
         request: String,
+    },
+    /// May this connection have these topics, which the rules neither grant nor deny? To be answered, always, with
+    /// [`crate::Engine::authorized`]: its requests for topics wait.
+    Authorize {
+        /// The connection that waits.
+        key: ConnectionKey,
+        /// Its id.
+        id: ConnectionId,
+        /// The number of the question.
+        number: u32,
+        /// Its user; `None`: anonymous.
+        user: Option<Arc<str>>,
+        /// Its claims as JSON.
+        claims: Arc<str>,
+        /// Topics and globs, each once.
+        topics: Vec<String>,
+    },
+    /// A connection of `user` has other claims: answers to [`Reply::Authorize`] may be different from now on.
+    ClaimsChanged {
+        /// The user.
+        user: Arc<str>,
     },
     /// Tokens ask for keys that the verifier does not have: a newer set may have them, see
     /// [`crate::Engine::set_keys`]. To be answered with [`crate::Engine::looked`]. Once for each time that the replies

@@ -4,6 +4,7 @@
 //! their connections alone; what is shared between them are small registries, each behind its own lock.
 #![deny(unsafe_code)]
 
+pub mod access;
 pub mod admission;
 pub mod attendance;
 pub mod auth;
@@ -44,6 +45,7 @@ pub mod policy;
 pub mod presence;
 pub mod pressure;
 pub mod query;
+pub mod questions;
 pub mod rate_limit;
 pub mod refresh;
 pub mod requests;

@@ -55,6 +55,8 @@ pub struct Metrics {
     pub presence_refused_total: AtomicU64,
     /// Members that were left behind by their connection, and found by the sweep: there should be none.
     pub presence_swept_total: AtomicU64,
+    /// Requests for topics that were refused in part because the `authorize` hook failed, or was late.
+    pub authorize_failed_total: AtomicU64,
     /// Connections ended by a panic while they were served.
     pub panics_total: AtomicU64,
 }

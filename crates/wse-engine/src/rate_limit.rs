@@ -43,13 +43,19 @@ pub const EXCESS_MS: u64 = 5_000;
 const SECOND_MS: u64 = 1_000;
 
 /// The bucket of one connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct RateLimit {
     tokens: f64,
     refilled_at: u64,
     full_at: u64,
+    /// Hardly any connection ever comes near its rate.
+    excess: Option<Box<Excess>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Excess {
     told_at: u64,
-    excess_since: u64,
+    since: u64,
     dropped_at: u64,
 }
 
@@ -57,13 +63,13 @@ impl RateLimit {
     /// A full bucket at `now` (milliseconds).
     pub fn new(rate: Rate, now: u64) -> Self {
         let tokens = rate.burst.into();
-        Self { tokens, refilled_at: now, full_at: now, told_at: 0, excess_since: 0, dropped_at: 0 }
+        Self { tokens, refilled_at: now, full_at: now, excess: None }
     }
 
     /// Messages that may come at once at `now` (milliseconds).
-    pub fn remaining(mut self, rate: Rate, now: u64) -> u32 {
-        self.refill(rate, now);
-        self.tokens as u32
+    pub fn remaining(&self, rate: Rate, now: u64) -> u32 {
+        let regained = regained(rate, now.saturating_sub(self.refilled_at));
+        (self.tokens + regained).min(rate.burst.into()) as u32
     }
 
     fn refill(&mut self, rate: Rate, now: u64) {
@@ -88,27 +94,29 @@ impl RateLimit {
     /// Takes one token for a message that arrived at `now` (milliseconds, never zero).
     pub fn take(&mut self, rate: Rate, now: u64) -> Verdict {
         self.refill(rate, now);
-        let may_tell = self.told_at == 0 || now - self.told_at >= SECOND_MS;
+        let told_at = self.excess.as_ref().map_or(0, |excess| excess.told_at);
+        let may_tell = told_at == 0 || now - told_at >= SECOND_MS;
         if self.tokens >= 1.0 {
             self.tokens -= 1.0;
             if self.tokens >= f64::from(rate.burst) * 0.2 || !may_tell {
                 return Verdict::Pass;
             }
-            self.told_at = now;
+            self.excess.get_or_insert_default().told_at = now;
             return Verdict::Warn { remaining: self.tokens as u32, current: self.current(rate, now) };
         }
+        let excess = self.excess.get_or_insert_default();
         // A second without a drop ended the excess before.
-        if self.dropped_at == 0 || now - self.dropped_at >= SECOND_MS {
-            self.excess_since = now;
+        if excess.dropped_at == 0 || now - excess.dropped_at >= SECOND_MS {
+            excess.since = now;
         }
-        let is_first = self.excess_since == now && self.dropped_at != now;
-        self.dropped_at = now;
-        if now - self.excess_since >= EXCESS_MS {
+        let is_first = excess.since == now && excess.dropped_at != now;
+        excess.dropped_at = now;
+        if now - excess.since >= EXCESS_MS {
             return Verdict::Close;
         }
         let tell = is_first || may_tell;
         if tell {
-            self.told_at = now;
+            excess.told_at = now;
         }
         Verdict::Drop { tell }
     }

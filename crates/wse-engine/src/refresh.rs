@@ -31,6 +31,7 @@ impl Core {
         conn.is_debugger = identity.is_debugger();
         conn.expiry.renew(at);
         self.shared.desks[self.index].seats.set_expires(conn.key, at);
+        self.take_grants(conn, identity);
     }
 
     /// What is due because of the connection's token.
@@ -80,6 +81,7 @@ impl Core {
                 self.schedule(conn);
                 let expires_at = Timestamp(conn.expiry.at().unwrap_or(Timestamp::LAST.0));
                 self.say(conn, &AuthRefreshed { expires_at });
+                self.review_claims(conn);
             }
             Err(TokenError::UnknownKey) if tokens.verifier.may_renew() => {
                 shared.want_key();

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use wse_protocol::codes::{Code, close};
+use wse_protocol::rules::Rules;
 use wse_protocol::sign::SignError;
 
 /// Commands that wait for a shard.
@@ -140,6 +141,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Who waits for room.
     pub pressure: Arc<Pressure>,
+    /// Who may have which topic; each shard has its own copy, which changes with its commands.
+    rules: Mutex<Arc<Rules>>,
     /// Who wants which topic.
     pub topics: Topics,
     /// How many are present.
@@ -192,6 +195,7 @@ impl Shared {
         Self {
             budget: Budget::new(config.memory_budget_bytes),
             metrics: Metrics::default(),
+            rules: Mutex::new(Arc::new(config.topics.clone())),
             topics: Topics::new(config.shards + 1, Arc::clone(&config.policies), Arc::clone(&pressure)),
             pressure,
             presence: PresenceTotals::default(),
@@ -212,6 +216,22 @@ impl Shared {
             has_consumer: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             lifecycle_waiting: AtomicU64::new(0),
+        }
+    }
+
+    /// The rules that are in force for what is asked from now on.
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.lock())
+    }
+
+    /// Replaces the rules: behind what was published before, and before what is published from now on. Connections lose
+    /// what they may not have any more.
+    pub fn set_rules(&self, rules: Rules) {
+        let rules = Arc::new(rules);
+        *self.rules.lock() = Arc::clone(&rules);
+        for desk in self.manned_desks() {
+            desk.mailbox.push(Command::Rules(Arc::clone(&rules)));
+            desk.mailbox.wake();
         }
     }
 

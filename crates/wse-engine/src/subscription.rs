@@ -41,8 +41,22 @@ struct SubscriptionRequest<'a> {
 const MAX_TOKENS: usize = 64;
 
 impl Core {
-    /// Subscribes and unsubscribes as a client asks, and answers once.
+    /// Subscribes and unsubscribes as a client asks, and answers once; where the application has to be asked, when it has
+    /// answered.
     pub(crate) fn subscription<S: Socket>(&mut self, conn: &mut Connection<S>, payload: Option<&str>) {
+        if !self.has_to_wait(conn, payload) {
+            self.carry_out(conn, payload, &[]);
+        }
+    }
+
+    /// Carries a request for topics out. `answered` are the topics that the application was asked about and has granted,
+    /// sorted.
+    pub(crate) fn carry_out<S: Socket>(
+        &mut self,
+        conn: &mut Connection<S>,
+        payload: Option<&str>,
+        answered: &[String],
+    ) {
         let request = payload.and_then(|json| serde_json::from_str::<SubscriptionRequest<'_>>(json).ok());
         let Some(request) = request else {
             return self.say_error(
@@ -83,7 +97,17 @@ impl Core {
         for topic in topics {
             let name = topic.as_str().unwrap_or_default();
             let is_done = match action {
-                Action::Subscribe => self.subscribe(conn, name, &granted),
+                Action::Subscribe => {
+                    let by = if self.may_look(conn, name) {
+                        self.source(conn, name, answered, &granted)
+                    } else {
+                        None
+                    };
+                    by.is_some_and(|by| {
+                        let topic = self.shared.topics.want(name, self.index);
+                        self.hold(conn, &topic, by)
+                    })
+                }
                 Action::Unsubscribe => self.unsubscribe(conn, name),
             };
             // No answer is much larger than its request.
@@ -101,23 +125,28 @@ impl Core {
             self.say_in(conn, Priority::default(), &update);
         }
         if !failed.is_empty() && action == Action::Subscribe {
-            let message = "these topics may not be subscribed to, or are no topics";
-            self.note(conn, Event::Fault(Fault::Wire(Code::SubscriptionFailed)));
-            let error = Error::new(Code::SubscriptionFailed, message, self.timestamp());
-            // They are named twice.
-            let mut room = NAMED_BYTES;
-            let named = failed.iter().take_while(|name| {
-                let fits = name.len() <= room;
-                room = room.saturating_sub(name.len());
-                fits
-            });
-            let named = named.count();
-            let error = error.with_topics(&failed[..named]);
-            if has_attended {
-                self.say_behind(conn, &error);
-            } else {
-                self.say_in(conn, Priority::default(), &error);
-            }
+            self.tell_refused(conn, &failed, has_attended);
+        }
+    }
+
+    /// Names topics that the client may not have; `is_behind`: behind what waits in the shard's mailbox.
+    pub(crate) fn tell_refused<S>(&mut self, conn: &mut Connection<S>, failed: &[&str], is_behind: bool) {
+        let message = "these topics may not be subscribed to, or are no topics";
+        self.note(conn, Event::Fault(Fault::Wire(Code::SubscriptionFailed)));
+        let error = Error::new(Code::SubscriptionFailed, message, self.timestamp());
+        // They are named twice.
+        let mut room = NAMED_BYTES;
+        let named = failed.iter().take_while(|name| {
+            let fits = name.len() <= room;
+            room = room.saturating_sub(name.len());
+            fits
+        });
+        let named = named.count();
+        let error = error.with_topics(&failed[..named]);
+        if is_behind {
+            self.say_behind(conn, &error);
+        } else {
+            self.say_in(conn, Priority::default(), &error);
         }
     }
 

@@ -253,6 +253,9 @@ pub enum TopicError {
         /// Where it stands.
         at: usize,
     },
+    /// It is a glob, which connections may hold and nobody publishes to.
+    #[error("topic contains * or ?, which only those who subscribe may use")]
+    Glob,
 }
 
 impl TopicError {

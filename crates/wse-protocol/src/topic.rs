@@ -3,6 +3,7 @@
 //! Never knows who subscribed to what, which is the engine's registry, nor who may, which is the rules'.
 
 pub use crate::error::TopicError;
+use crate::glob::is_glob;
 
 /// The longest topic, in bytes.
 pub const MAX_LEN: usize = 255;
@@ -19,6 +20,12 @@ pub fn validate(topic: &str) -> Result<(), TopicError> {
         Some((at, _)) => Err(TopicError::ControlCharacter { at }),
         None => Ok(()),
     }
+}
+
+/// Checks that something can be published to `topic`: a valid name, and no glob.
+pub fn validate_name(topic: &str) -> Result<(), TopicError> {
+    validate(topic)?;
+    if is_glob(topic) { Err(TopicError::Glob) } else { Ok(()) }
 }
 
 /// Whether `id` can be a part of a topic: it is not empty and has no `:`, `*`, `?` or control character, with which

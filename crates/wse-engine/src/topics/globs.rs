@@ -4,7 +4,7 @@
 //! Globs are found by what they begin with, so those of other users cost nothing; those that begin with a wildcard are
 //! looked at one by one, once for each name and change of the globs.
 
-use super::{Members, Topic};
+use super::{Members, Topic, Topics};
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -138,6 +138,13 @@ impl Marks {
         });
     }
 
+    /// Gives its memory back when nobody holds a glob any more.
+    pub fn forget(&mut self, topics: &Topics) {
+        if !self.marks.is_empty() && !topics.has_globs() {
+            *self = Self::default();
+        }
+    }
+
     /// Whether `slot` has not had the publication yet. From now on it has.
     pub fn is_first(&mut self, slot: u32) -> bool {
         let slot = slot as usize;
@@ -150,7 +157,6 @@ impl Marks {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Topics;
     use super::*;
 
     fn matching(topics: &Topics, name: &str) -> Vec<String> {

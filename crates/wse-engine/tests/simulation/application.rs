@@ -5,6 +5,7 @@
 use crate::client::Client;
 use crate::world::{World, identity};
 use serde_json::value::RawValue;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use uuid::Uuid;
 use wse_engine::command::Command;
@@ -43,12 +44,14 @@ impl World {
 
     /// Publishes text or bytes; `false`: over the memory budget.
     pub fn publish_content(&self, topic: &str, content: Content<'_>) -> bool {
-        let Some(topic) = self.shared.topics.get(topic) else { return true };
+        let matching = self.shared.topics.matching(topic);
+        let unheld = || matching.as_ref().map(|matching| Arc::clone(&matching.topic));
+        let Some(topic) = self.shared.topics.get(topic).or_else(unheld) else { return true };
         let Some(payload) = self.payload(content) else { return false };
         let (frame, _) = payload.into_frame(None);
         self.shared.publish_to_groups(&topic, &frame);
-        if topic.is_wanted(0) {
-            self.tell(Command::Publish(topic, frame));
+        if topic.is_wanted(0) || matching.as_ref().is_some_and(|matching| matching.is_wanted(0)) {
+            self.tell(Command::Publish(topic, frame, matching));
         }
         self.shared.desks[0].mailbox.wake();
         true

@@ -1,0 +1,180 @@
+//! What a client asked for and only the application can grant: its requests wait, in their order, for the answer of the
+//! `authorize` hook (PROTOCOL §8).
+//!
+//! The host asks the hook, and answers in time, also when the hook does not. Bounded: 16 requests of a connection, and
+//! their bytes count against the memory budget; what comes beyond is refused.
+
+use crate::access::Source;
+use crate::budget::Charge;
+use crate::connection::{Connection, Socket};
+use crate::core::Core;
+use crate::host::Reply;
+use serde::Deserialize;
+use wse_protocol::codes::Code;
+use wse_protocol::rules::Verdict;
+
+/// Requests of one connection that may wait.
+const MOST_WAITING: usize = 16;
+/// Topics of one request, beyond which it is refused as a whole.
+const MOST_TOPICS: usize = 1_024;
+
+/// What a request for topics asks for; one in another form is refused when it is carried out.
+#[derive(Deserialize)]
+struct Wish {
+    action: String,
+    topics: Vec<String>,
+}
+
+/// A request that waits: for its own answer, or behind one that does.
+#[derive(Debug)]
+pub struct Question {
+    number: u32,
+    purpose: Purpose,
+    /// What the hook has granted, sorted; `None`: it has not answered.
+    granted: Option<Vec<String>>,
+    _charge: Charge,
+}
+
+/// What the answer is for.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// A request of the client: the payload of its message.
+    Request(Option<Box<str>>),
+    /// The topics of the upgrade's query: refused in silence.
+    Query,
+    /// Topics that the hook has granted to other claims.
+    Review(Vec<String>),
+}
+
+impl Core {
+    /// Has a request for topics wait, where only the hook can say about some of them, or others wait before it; `false`:
+    /// it need not wait.
+    pub(crate) fn has_to_wait<S: Socket>(&mut self, conn: &mut Connection<S>, payload: Option<&str>) -> bool {
+        if !self.shared.config.authorize {
+            return false;
+        }
+        let wish = payload.and_then(|json| serde_json::from_str::<Wish>(json).ok());
+        let topics = wish.filter(|wish| wish.action == "subscribe").map_or_else(Vec::new, |wish| wish.topics);
+        let open = if topics.len() > MOST_TOPICS { Vec::new() } else { self.open_topics(conn, topics) };
+        let is_behind = conn.access.as_ref().is_some_and(|access| !access.questions.is_empty());
+        let has_to_wait = is_behind || !open.is_empty();
+        if has_to_wait && conn.is_open() {
+            self.wait(conn, Purpose::Request(payload.map(Into::into)), open);
+        }
+        has_to_wait
+    }
+
+    /// Those of `names` that only the hook can grant.
+    fn open_topics<S: Socket>(&mut self, conn: &mut Connection<S>, mut names: Vec<String>) -> Vec<String> {
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| self.may_look(conn, name) && self.judge(conn, name) == Verdict::Open);
+        names
+    }
+
+    /// Subscribes a connection to topics that its request's query names; what is refused stays silent.
+    pub(crate) fn take_query<S: Socket>(&mut self, conn: &mut Connection<S>, names: &[String]) {
+        for name in names {
+            self.subscribe(conn, name, &[]);
+        }
+        if self.shared.config.authorize {
+            let open = self.open_topics(conn, names.to_vec());
+            if !open.is_empty() && conn.is_open() {
+                self.wait(conn, Purpose::Query, open);
+            }
+        }
+    }
+
+    /// Has a request wait, and asks the hook about `open`, if that is anything.
+    pub(crate) fn wait<S>(&mut self, conn: &mut Connection<S>, purpose: Purpose, open: Vec<String>) {
+        let bytes = match &purpose {
+            Purpose::Request(payload) => payload.as_ref().map_or(0, |payload| payload.len()),
+            Purpose::Query => 0,
+            Purpose::Review(topics) => topics.iter().map(String::len).sum(),
+        };
+        let bytes = bytes + size_of::<Question>() + open.iter().map(|topic| topic.len() + 24).sum::<usize>();
+        let access = conn.access.get_or_insert_default();
+        // A review is the server's own, and comes with a token, of which there are few in a second.
+        let has_room = access.questions.len() < MOST_WAITING || matches!(purpose, Purpose::Review(_));
+        let charge = self.shared.budget.charge(bytes).filter(|_| has_room);
+        let Some(charge) = charge else { return self.turn_down(conn, purpose) };
+        access.asked = access.asked.wrapping_add(1);
+        let number = access.asked;
+        let granted = open.is_empty().then(Vec::new);
+        access.questions.push_back(Question { number, purpose, granted, _charge: charge });
+        let claims = access.claims.clone().unwrap_or_else(|| "{}".into());
+        if !open.is_empty() {
+            let user = conn.user().cloned();
+            let id = self.shared.ids.id(conn.high, conn.key);
+            self.reply(Reply::Authorize { key: conn.key, id, number, user, claims, topics: open });
+        }
+    }
+
+    /// There is no room for a request to wait.
+    fn turn_down<S>(&mut self, conn: &mut Connection<S>, purpose: Purpose) {
+        match purpose {
+            Purpose::Request(_) => {
+                self.say_error(conn, Code::RateLimited, "too many requests for topics wait")
+            }
+            Purpose::Query => {}
+            Purpose::Review(topics) => self.take_away(conn, topics),
+        }
+    }
+
+    /// The hook's answer to a question: the topics that it grants.
+    pub(crate) fn authorized<S: Socket>(
+        &mut self,
+        conn: &mut Connection<S>,
+        number: u32,
+        mut granted: Vec<String>,
+    ) {
+        let Some(access) = &mut conn.access else { return };
+        let asked = access.questions.iter_mut().find(|question| question.number == number);
+        let Some(question) = asked else { return };
+        granted.sort_unstable();
+        question.granted = Some(granted);
+        self.go_on(conn);
+    }
+
+    /// Carries out what waits, up to the first request whose answer has not come.
+    fn go_on<S: Socket>(&mut self, conn: &mut Connection<S>) {
+        while conn.is_open() {
+            let Some(access) = &mut conn.access else { return };
+            let Some(granted) = access.questions.front_mut().and_then(|first| first.granted.take()) else {
+                return;
+            };
+            let Some(Question { purpose, .. }) = access.questions.pop_front() else { return };
+            match purpose {
+                Purpose::Request(payload) => self.carry_out(conn, payload.as_deref(), &granted),
+                Purpose::Query => {
+                    for name in &granted {
+                        self.subscribe(conn, name, &granted);
+                    }
+                }
+                Purpose::Review(mut topics) => {
+                    topics.retain(|topic| granted.binary_search(topic).is_err());
+                    // What somebody else has granted meanwhile is not the hook's to take.
+                    topics.retain(|name| {
+                        conn.topics.iter().any(|held| held.by == Source::Hook && held.name() == name)
+                    });
+                    self.take_away(conn, topics);
+                }
+            }
+        }
+    }
+
+    /// Asks the hook again about what it has granted to a connection, whose claims have changed.
+    pub(crate) fn ask_again<S: Socket>(&mut self, conn: &mut Connection<S>) {
+        if !self.shared.config.authorize {
+            return;
+        }
+        if let Some(user) = conn.user().cloned() {
+            self.reply(Reply::ClaimsChanged { user });
+        }
+        let granted = conn.topics.iter().filter(|held| held.by == Source::Hook);
+        let granted = granted.map(|held| held.name().to_owned()).collect::<Vec<_>>();
+        if !granted.is_empty() {
+            self.wait(conn, Purpose::Review(granted.clone()), granted);
+        }
+    }
+}
