@@ -836,6 +836,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.adopt = nativeBinding.adopt
+module.exports.authorized = nativeBinding.authorized
 module.exports.broadcast = nativeBinding.broadcast
 module.exports.broadcastAll = nativeBinding.broadcastAll
 module.exports.broadcastAllBytes = nativeBinding.broadcastAllBytes
@@ -878,6 +879,7 @@ module.exports.sendToUser = nativeBinding.sendToUser
 module.exports.setCertificate = nativeBinding.setCertificate
 module.exports.setConsumer = nativeBinding.setConsumer
 module.exports.setKeys = nativeBinding.setKeys
+module.exports.setTopicRules = nativeBinding.setTopicRules
 module.exports.signEnvelope = nativeBinding.signEnvelope
 module.exports.start = nativeBinding.start
 module.exports.streamArrived = nativeBinding.streamArrived

@@ -24,6 +24,9 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
  */
 export declare function adopt(handle: number, descriptor: number, head: Uint8Array, isDecided: boolean, userId?: string | undefined | null, claims?: string | undefined | null): void
 
+/** Answers an `authorize` reply: which of its topics are granted, and whether some are missing because the hook failed. */
+export declare function authorized(handle: number, place: number, generation: number, number: number, granted: Array<string>, hasFailed: boolean): void
+
 /** Publishes text to a topic; false: over the budget. */
 export declare function broadcast(handle: number, topic: string, text: string): boolean
 
@@ -164,6 +167,9 @@ export declare function setConsumer(handle: number, present: boolean): void
 
 /** Checks tokens with the keys of a JSON Web Key Set from now on; after an error with those of before. */
 export declare function setKeys(handle: number, jwks: string): void
+
+/** Replaces the rules of topics (JSON, complete), and takes away what they no longer grant. */
+export declare function setTopicRules(handle: number, rules: string): void
 
 /** Signs an envelope (JSON) at `unix_ms`; `nonce` must be new. */
 export declare function signEnvelope(envelope: string, kid: string, secret: string, unixMs: number, nonce: Uint8Array): string

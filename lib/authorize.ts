@@ -40,6 +40,7 @@ export class Authorizer {
   readonly #cacheMs: number
   readonly #log: Log
   readonly #answer: (question: Question, granted: string[], hasFailed: boolean) => void
+  readonly #added: Question[] = []
   /** Clean answers by topic and user, the oldest first. */
   readonly #known = new Map<string, { isGranted: boolean; until: number }>()
   /** Calls that have not answered, by topic and user. */
@@ -48,21 +49,26 @@ export class Authorizer {
   /** `answer` lets the request that waits go on. */
   constructor(
     hook: NonNullable<ServerOptions['authorize']>,
-    limits: { timeoutMs: number; cacheMs: number },
+    limits: { authorizeTimeoutMs: number; authorizeCacheMs: number },
     log: Log,
     answer: (question: Question, granted: string[], hasFailed: boolean) => void,
   ) {
     this.#hook = hook
-    this.#timeoutMs = limits.timeoutMs
-    this.#cacheMs = limits.cacheMs
+    this.#timeoutMs = limits.authorizeTimeoutMs
+    this.#cacheMs = limits.authorizeCacheMs
     this.#log = log
     this.#answer = answer
   }
 
-  /** Answers all of these: the hook is called once for each connection, with what is neither known nor asked yet. */
-  ask(questions: readonly Question[]): void {
+  /** A question, to be asked with those that came with it. */
+  add(question: Question): void {
+    this.#added.push(question)
+  }
+
+  /** Asks what was added: calls the hook once for each connection, with what is neither known nor asked yet. */
+  ask(): void {
     const calls = new Map<string, Call>()
-    for (const question of questions) {
+    for (const question of this.#added.splice(0)) {
       const answers = question.topics.map((topic) => {
         const key = keyOf(question, topic)
         const answer = this.#recall(key) ?? this.#asked.get(key)

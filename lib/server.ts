@@ -8,11 +8,12 @@
 import { lookup } from 'node:dns/promises'
 import type { Server as HttpServer } from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
+import { Authorizer, type Question as TopicQuestion } from './authorize.js'
 import { Dispatcher } from './callbacks.js'
 import { certificateOf, type Pem, TlsPort } from './certificate.js'
 import { closeCode, NOT_ALLOWED } from './closing.js'
 import { warnInCluster } from './cluster.js'
-import { certificate, listening, type Settings, settings } from './config.js'
+import { certificate, listening, type Settings, settings, topicRules } from './config.js'
 import { Drain } from './drain.js'
 import { translated, WseError } from './errors.js'
 import { type Authenticate, authenticating, type Decided, Handlers } from './handlers.js'
@@ -45,6 +46,7 @@ import type {
   ServerOptions,
   SubscribeResult,
   TlsOptions,
+  TopicRules,
   VerifiedToken,
 } from './types.js'
 
@@ -71,8 +73,22 @@ interface Updated {
   readonly topics: number
 }
 
+/** A connection of this user has other claims. */
+interface ClaimsChanged {
+  readonly claimsOf: string
+}
+
 /** What the addon answers and asks: see `replies` in its `drain.rs`. Null: a shard has ended. */
-type Reply = number | [request: number, refused: string[]] | Question | Look | Unsigned | Updated | null
+type Reply =
+  | number
+  | [request: number, refused: string[]]
+  | Question
+  | TopicQuestion
+  | ClaimsChanged
+  | Look
+  | Unsigned
+  | Updated
+  | null
 
 /**
  * A real-time server: sockets, heartbeats, limits and fan-out on Rust threads, events in batches.
@@ -105,6 +121,7 @@ export class WseServer {
   readonly #dispatcher: Dispatcher
   readonly #streams: Streams
   readonly #authenticate: Authenticate | undefined
+  readonly #authorizer: Authorizer | undefined
   readonly #subscriptions = new Subscriptions()
   readonly #presence: Presence
   #router: Router | undefined
@@ -134,6 +151,12 @@ export class WseServer {
     }
     this.#dispatcher = new Dispatcher(this.#drain, this.#handlers, this.#log, this.#settings.inbound, holdBack)
     this.#streams = new Streams(this.#handle)
+    const { authorize } = this.#settings
+    const answer = ({ place, generation, number }: TopicQuestion, granted: string[], hasFailed: boolean) => {
+      if (this.#isGone) return
+      translated(() => native.authorized(this.#handle, place, generation, number, granted, hasFailed))
+    }
+    this.#authorizer = authorize && new Authorizer(authorize, this.#settings, this.#log, answer)
   }
 
   // ---- life ----
@@ -463,6 +486,17 @@ export class WseServer {
     return !this.#isGone && translated(() => native.unsubscribe(this.#handle, connId, unwanted))
   }
 
+  /**
+   * Replaces the option `topics`, in order with what is published. Connections lose what they may not have any more, and
+   * their clients are told: what a client asked for by itself where the rules do not grant it, and whatever is denied.
+   *
+   * Throws `WSE_OPTION_INVALID`, `WSE_OPTION_UNKNOWN`.
+   */
+  setTopicRules(rules: TopicRules): void {
+    const json = JSON.stringify(topicRules(rules))
+    if (!this.#isGone) translated(() => native.setTopicRules(this.#handle, json))
+  }
+
   /** Subscriptions to a topic on this instance, members of its queue groups included. */
   getTopicSubscriberCount(topic: string): number {
     return this.#isGone ? 0 : translated(() => native.subscriberCount(this.#handle, topic))
@@ -588,6 +622,7 @@ export class WseServer {
     if (this.#isGone) return
     const replies = JSON.parse(translated(() => native.replies(this.#handle))) as Reply[]
     for (const reply of replies) this.#answer(reply)
+    this.#authorizer?.ask()
     this.#streams.wake()
     this.#report()
     this.#drain.wake()
@@ -606,6 +641,8 @@ export class WseServer {
     else if (Array.isArray(reply)) this.#subscriptions.answer(...reply)
     else if ('look' in reply) void this.#look(reply)
     else if ('updated' in reply) this.#presence.answer(reply.updated, reply.topics)
+    else if ('claims' in reply) this.#authorizer?.add(reply)
+    else if ('claimsOf' in reply) this.#authorizer?.forget(reply.claimsOf)
     else if ('unsigned' in reply) this.#warnOfUnsigned(reply.unsigned)
     else void this.#decide(reply)
   }

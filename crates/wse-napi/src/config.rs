@@ -53,6 +53,10 @@ struct Options {
     tickets: TicketSecret,
     topics: Topics,
     presence: Option<Attendance>,
+    authorize: bool,
+    subscribe_on_connect: Vec<String>,
+    max_subscriptions: usize,
+    max_globs: usize,
     envelope: bool,
     mode: EngineMode,
     shards: Option<usize>,
@@ -241,6 +245,17 @@ struct Topics {
     deny: Vec<String>,
 }
 
+impl Topics {
+    fn read(self) -> Rules {
+        Rules { allow: self.allow, deny: self.deny }
+    }
+}
+
+/// Reads the rules of topics alone.
+pub fn read_rules(json: &str) -> Result<Rules> {
+    Ok(parse::<Topics>(json)?.read())
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Attendance {
@@ -323,12 +338,16 @@ pub fn read(json: &str) -> Result<Config> {
         }),
         signing: options.signing.map(Signatures::read).transpose()?,
         tickets: options.tickets.read()?,
-        topics: Rules { allow: options.topics.allow, deny: options.topics.deny },
         policies: std::sync::Arc::default(),
         presence: options.presence.map(|presence| PresenceLimits {
             max_data_bytes: presence.max_data_bytes,
             max_members: presence.max_members,
         }),
+        topics: options.topics.read(),
+        authorize: options.authorize,
+        subscribe_on_connect: options.subscribe_on_connect,
+        max_subscriptions: options.max_subscriptions,
+        max_globs: options.max_globs,
         envelope: options.envelope,
         mode: match options.mode {
             EngineMode::App => Mode::App,

@@ -112,6 +112,16 @@ pub fn replies(handle: u32) -> Result<String> {
             Reply::Authenticate { key, request } => {
                 serde_json::json!({ "place": key.place, "generation": key.generation, "request": request })
             }
+            Reply::Authorize { key, id, number, user, claims, topics } => serde_json::json!({
+                "place": key.place,
+                "generation": key.generation,
+                "number": number,
+                "connId": id.to_string(),
+                "userId": user.as_deref(),
+                "claims": &*claims,
+                "topics": topics,
+            }),
+            Reply::ClaimsChanged { user } => serde_json::json!({ "claimsOf": &*user }),
             Reply::UnknownKey { look } => serde_json::json!({ "look": look }),
             Reply::Unsigned(error) => serde_json::json!({ "unsigned": error.to_string() }),
             Reply::Closed => serde_json::Value::Null,

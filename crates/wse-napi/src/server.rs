@@ -228,6 +228,31 @@ pub fn unsubscribe(handle: u32, id: JsString<'_>, topics: Option<Vec<String>>) -
     instance::with(handle, |it| Ok(connection_id(&id).is_some_and(|id| it.engine.unsubscribe(id, topics))))
 }
 
+/// Replaces the rules of topics (JSON, complete), and takes away what they no longer grant.
+#[napi]
+pub fn set_topic_rules(handle: u32, rules: String) -> Result<()> {
+    instance::with(handle, |it| {
+        it.engine.set_rules(config::read_rules(&rules)?);
+        Ok(())
+    })
+}
+
+/// Answers an `authorize` reply: which of its topics are granted, and whether some are missing because the hook failed.
+#[napi]
+pub fn authorized(
+    handle: u32,
+    place: u32,
+    generation: u32,
+    number: u32,
+    granted: Vec<String>,
+    has_failed: bool,
+) -> Result<()> {
+    instance::with(handle, |it| {
+        it.engine.authorized(ConnectionKey { place, generation }, number, granted, has_failed);
+        Ok(())
+    })
+}
+
 /// Stops reading a connection, or goes on.
 #[napi]
 pub fn hold_back(handle: u32, id: JsString<'_>, is_held: bool) -> Result<()> {
