@@ -37,6 +37,7 @@ export default defineConfig({
           'standalone',
           'command',
           'authentication',
+          'authorization',
           'topics',
           'presence',
           'callbacks',
