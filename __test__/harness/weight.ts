@@ -5,13 +5,16 @@ import { type Child, runModule } from './child.js'
 /** The most that resident memory may grow, in MiB: allocators keep some. 2 KiB of each of thousands are over it. */
 const MOST_MIB = 10
 
-/** Serves `wse` by `start`, which sets `port`, and weighs itself once as many connections are gone as it is told. */
+/**
+ * Serves `wse` by `start`, which sets `port`, publishes what it is sent, and weighs itself once as many connections are
+ * gone as it is told.
+ */
 const serverModule = (start: string) => `
   import { readdirSync } from 'node:fs'
   import { createServer } from 'node:http'
   import { createInterface } from 'node:readline'
   import { WseServer } from 'wse-server'
-  const wse = new WseServer()
+  const wse = new WseServer({ topics: { allow: ['*'] } })
   ${start}
   console.log(port)
 
@@ -28,7 +31,10 @@ const serverModule = (start: string) => `
     if (gone >= awaited) weigh()
   })
   for await (const batch of wse.drain()) {
-    for (const event of batch) if (event.type === 'disconnect' && ++gone === awaited) weigh()
+    for (const event of batch) {
+      if (event.type === 'msg') wse.broadcast(event.data.t, event.data)
+      if (event.type === 'disconnect' && ++gone === awaited) weigh()
+    }
   }
 `
 
@@ -60,19 +66,19 @@ async function weighAfter(child: Child, gone: number): Promise<Weight> {
 /**
  * Has a server serve `act` twice, and compares its weights: the first time brings everything that is made once.
  *
- * `act` returns how many connections came and went.
+ * `act` returns how many connections came and went; it is told whether it is the first time.
  */
 export async function comesBack(
   t: ExecutionContext,
   start: string,
-  act: (port: number) => Promise<number>,
+  act: (port: number, isFirst: boolean) => Promise<number>,
 ): Promise<void> {
   // V8 keeps what its young generation once needed; a small one lets the rest be seen.
   const child = runModule(t, serverModule(start), ['--expose-gc', '--max-semi-space-size=1'])
   const port = Number(await child.nextLine())
-  const first = await act(port)
+  const first = await act(port, true)
   const before = await weighAfter(child, first)
-  const after = await weighAfter(child, first + (await act(port)))
+  const after = await weighAfter(child, first + (await act(port, false)))
   t.is(after.open, 0)
   t.is(after.totalBytes, 0)
   t.true(
