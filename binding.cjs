@@ -870,6 +870,7 @@ module.exports.memory = nativeBinding.memory
 module.exports.openStream = nativeBinding.openStream
 module.exports.presence = nativeBinding.presence
 module.exports.presenceStats = nativeBinding.presenceStats
+module.exports.publish = nativeBinding.publish
 module.exports.release = nativeBinding.release
 module.exports.replies = nativeBinding.replies
 module.exports.revokeTokens = nativeBinding.revokeTokens

@@ -138,12 +138,19 @@ export declare function presence(handle: number, topic: string, after: string | 
 /** Users who are present in a topic, and their connections there. */
 export declare function presenceStats(handle: number, topic: string): Array<number>
 
+/**
+ * Publishes text to a topic, once for each key; its epoch, a space and its offset, `""` when the topic has no log, or
+ * null: over the budget.
+ */
+export declare function publish(handle: number, topic: string, text: string, key?: string | undefined | null): string | null
+
 /** Forgets a closed engine. */
 export declare function release(handle: number): void
 
 /**
- * Takes the engine's answers and questions, as a JSON list. An answered subscription is `[request, refused]`,
- * or the request's number alone when nothing was refused, because there is one for most connections.
+ * Takes the engine's answers and questions, as a JSON list. An answered subscription is
+ * `[request, refused, positions]`, or the request's number alone when there is nothing else to say, because there is
+ * one for most connections.
  */
 export declare function replies(handle: number): string
 
@@ -194,9 +201,9 @@ export declare function streamGone(handle: number, stream: number): void
 
 /**
  * Makes a connection hold topics, and its user present there with `presence` (a JSON object), answered by a
- * `subscribed` reply; false: it is gone.
+ * `subscribed` reply; false: it is gone. With as many `epochs` and `offsets` it begins each topic behind that position.
  */
-export declare function subscribe(handle: number, id: string, topics: Array<string>, presence: string | undefined | null, request: number): boolean
+export declare function subscribe(handle: number, id: string, topics: Array<string>, presence: string | undefined | null, request: number, epochs: Array<number>, offsets: Array<number>): boolean
 
 /** Subscriptions to a topic. */
 export declare function subscriberCount(handle: number, topic: string): number

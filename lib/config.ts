@@ -229,6 +229,21 @@ const rules = group({ allow: texts, deny: texts })
 /** Whether the engine would take it for a topic or a glob. */
 const isTopic = (name: string) =>
   Buffer.byteLength(name) <= 255 && !/\p{Cc}/u.test(name) && name.split('*').length - 1 <= 4
+const logs = group({
+  slots: whole(256, { min: 1, max: 1 << 20 }),
+  ttlSeconds: whole(300, { max: U32 }),
+  maxMessages: whole(500, { max: U32 }),
+  budgetBytes: whole(256 << 20),
+  topics: readBy(listOf, (value = ['*'], path) => texts(value, path)),
+})
+
+/** Off by default; true for the defaults of its members. */
+const recovery = orOff(logs, (value, path) => {
+  if (value === undefined) return null
+  const checked = logs(value === true ? {} : value, path) as { slots: number }
+  if (Math.log2(checked.slots) % 1 === 0) return checked
+  throw invalid(`${path}.slots`, 'a power of two')
+})
 
 /** The options of a server. */
 const schema: Schema = {
@@ -264,6 +279,7 @@ const schema: Schema = {
   perMessageDeflate,
   signing: optional(signatures),
   tickets: group({ secret: text(null) }),
+  recovery,
   topics: rules,
   authorize: hook,
   authorizeTimeoutMs: whole(5_000, { max: LONGEST_MS }),

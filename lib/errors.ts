@@ -30,6 +30,9 @@ export type ErrorCode =
   | 'WSE_TLS_INVALID'
   | 'WSE_TOKEN_INVALID'
   | 'WSE_TOPIC_INVALID'
+  | 'WSE_TOPIC_LOGGED'
+  | 'WSE_TOPIC_UNLOGGED'
+  | 'WSE_OVERLOADED'
 
 /** Everything that this package throws. */
 export class WseError extends Error {

@@ -10,7 +10,10 @@ import { isUint8Array } from 'node:util/types'
 import { translated, WseError } from './errors.js'
 import type { Life } from './life.js'
 import { native } from './native.js'
-import type { OutboundEvent } from './types.js'
+import type { OutboundEvent, Position, PublishOptions } from './types.js'
+
+/** The longest key of a publication, in bytes. */
+const MAX_KEY = 255
 
 export class Outbound {
   readonly #handle: number
@@ -49,6 +52,18 @@ export class Outbound {
 
   broadcast(topic: string, event: OutboundEvent | string): boolean {
     return this.#handOver(false, () => native.broadcast(this.#handle, topic, asText(event)))
+  }
+
+  /** Where it stands in the topic's log; null: that has none. Undefined: there was no room. */
+  publish(topic: string, event: OutboundEvent | string, options: PublishOptions): Position | null | undefined {
+    const key = options.idempotencyKey
+    if (key !== undefined && (typeof key !== 'string' || key === '' || Buffer.byteLength(key) > MAX_KEY)) {
+      throw new WseError('WSE_OPTION_INVALID', `idempotencyKey: expected text of 1 to ${MAX_KEY} bytes`)
+    }
+    const placed = this.#handOver(null, () => native.publish(this.#handle, topic, asText(event), key ?? null))
+    if (placed === null) return undefined
+    const [epoch = '', offset] = placed.split(' ')
+    return offset === undefined ? null : { epoch, offset: Number(offset) }
   }
 
   /** Does `call`; a server that is gone does nothing and answers `none`. */

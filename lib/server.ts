@@ -25,7 +25,7 @@ import { Outbound } from './outbound.js'
 import { Presence } from './presence.js'
 import { Router } from './router.js'
 import { Streams } from './streams.js'
-import { Subscriptions, topicsOf } from './subscriptions.js'
+import { positionsOf, Subscriptions, topicsOf } from './subscriptions.js'
 import type {
   AttachOptions,
   AuthenticateRequest,
@@ -38,10 +38,12 @@ import type {
   ListenOptions,
   Memory,
   OutboundEvent,
+  Position,
   PresenceMember,
   PresencePage,
   PresencePageOptions,
   PresenceStats,
+  PublishOptions,
   RequestHandler,
   ServerOptions,
   SubscribeResult,
@@ -81,7 +83,7 @@ interface ClaimsChanged {
 /** What the addon answers and asks: see `replies` in its `drain.rs`. Null: a shard has ended. */
 type Reply =
   | number
-  | [request: number, refused: string[]]
+  | [request: number, refused: string[], recovery: SubscribeResult['recovery']]
   | Question
   | TopicQuestion
   | ClaimsChanged
@@ -436,6 +438,21 @@ export class WseServer {
     return this.#outbound.broadcast(topic, event)
   }
 
+  /**
+   * Publishes to everyone who holds `topic`. Resolves when the event is logged and on its way: to its place in the log,
+   * or null when the topic has none (option `recovery`).
+   *
+   * Rejects with `WSE_OVERLOADED` when there is no room for it, `WSE_TOPIC_UNLOGGED` for a key without a log,
+   * `WSE_OPTION_INVALID`, `WSE_TOPIC_INVALID`, `WSE_RESERVED_MEMBER`, `WSE_MESSAGE_TOO_LARGE`, `WSE_MESSAGE_INVALID`,
+   * `WSE_SERVER_CLOSED`.
+   */
+  async publish(topic: string, event: OutboundEvent | string, options: PublishOptions = {}): Promise<Position | null> {
+    this.#life.ensureOpen()
+    const position = this.#outbound.publish(topic, event, options)
+    if (position !== undefined) return position
+    throw new WseError('WSE_OVERLOADED', 'there is no room for another message: see memory()')
+  }
+
   /** The same as {@link WseServer.broadcast}, on this instance only. */
   broadcastLocal(topic: string, event: OutboundEvent | string): boolean {
     return this.broadcast(topic, event)
@@ -459,10 +476,28 @@ export class WseServer {
     presenceData?: JsonObject,
   ): Promise<SubscribeResult> {
     const wanted = topicsOf(topics)
-    const data = this.#presence.text(presenceData)
+    return this.#subscribe(connId, { topics: wanted, epochs: [], offsets: [] }, this.#presence.text(presenceData))
+  }
+
+  /**
+   * Makes a connection hold topics from where it left off: it gets everything behind each position, in order and once,
+   * and then what is published. Resolves when it has caught up, to `recovery` with `recovered: false` where something
+   * is no longer there: then the connection has nothing of that topic but what comes, and needs a fresh start.
+   *
+   * Rejects with `WSE_OPTION_INVALID` when a position is none.
+   */
+  async subscribeWithRecovery(connId: string, positions: Readonly<Record<string, Position>>): Promise<SubscribeResult> {
+    return this.#subscribe(connId, positionsOf(positions))
+  }
+
+  #subscribe(
+    connId: string,
+    { topics, epochs, offsets }: ReturnType<typeof positionsOf>,
+    data: string | null = null,
+  ): Promise<SubscribeResult> {
     const subscribe = (request: number) =>
-      translated(() => native.subscribe(this.#handle, connId, wanted, data, request))
-    return this.#subscriptions.ask(wanted, (request) => !this.#isGone && subscribe(request))
+      translated(() => native.subscribe(this.#handle, connId, topics, data, request, epochs, offsets))
+    return this.#subscriptions.ask(topics, (request) => !this.#isGone && subscribe(request))
   }
 
   /**
@@ -637,7 +672,7 @@ export class WseServer {
     if (reply === null) {
       this.#shardsToClose -= 1
       if (this.#shardsToClose <= 0) this.#onClosed?.()
-    } else if (typeof reply === 'number') this.#subscriptions.answer(reply, [])
+    } else if (typeof reply === 'number') this.#subscriptions.answer(reply, [], {})
     else if (Array.isArray(reply)) this.#subscriptions.answer(...reply)
     else if ('look' in reply) void this.#look(reply)
     else if ('updated' in reply) this.#presence.answer(reply.updated, reply.topics)

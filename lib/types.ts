@@ -218,6 +218,24 @@ export interface ServerOptions {
     /** At least 32 bytes, shared by the instances of a service. Default: random, so that a restart ends all tokens. */
     secret?: string
   }
+  /**
+   * Keeps what is published, so that clients that were away get what they missed, in order and once; true for the
+   * defaults. Default: false.
+   */
+  recovery?:
+    | boolean
+    | {
+        /** Publications that are kept of one topic, a power of two. Default: 256. */
+        slots?: number
+        /** How long they are kept, in seconds. Default: 300. */
+        ttlSeconds?: number
+        /** Publications of one replay, or `slots` when those are more; who missed more starts anew. Default: 500. */
+        maxMessages?: number
+        /** Bytes of all logs; over it the one that was used longest ago goes. Default: 256 MiB. */
+        budgetBytes?: number
+        /** The topics that are kept, as globs (`*` any run, `?` one character). Default: all. */
+        topics?: string[]
+      }
   /** Topics that clients may subscribe to beside their own; replaced by {@link WseServer.setTopicRules}. */
   topics?: TopicRules
   /**
@@ -472,6 +490,37 @@ export interface SubscribeResult {
   readonly successTopics: string[]
   /** Topics that were denied, or are none, or are too many. */
   readonly failedTopics: string[]
+  /** Where the connection stands in those that have a log, by topic. */
+  readonly recovery: Readonly<Record<string, RecoveryResult>>
+}
+
+/** A place in the log of a topic: what a client has seen last, or what was published. */
+export interface Position {
+  /** Which log it is, eight hex digits: another one when publications were lost. */
+  readonly epoch: string
+  /** The number of the publication, from 1; 0: before the first. */
+  readonly offset: number
+}
+
+/** Where a connection stands in a topic. */
+export interface RecoveryResult {
+  /** Null: the topic has no log. */
+  readonly epoch: string | null
+  /** The last publication that it has got, or will not get. */
+  readonly offset: number | null
+  /** Whether it has everything behind the position that was given; absent: none was. */
+  readonly recovered?: boolean
+  /** Publications that were sent again. */
+  readonly count?: number
+}
+
+/** How an event is published. */
+export interface PublishOptions {
+  /**
+   * The event's own key, 1 to 255 bytes: publishing with a key that the topic has had within five minutes returns the
+   * position of the first and sends nothing. The last 5 000 keys of a topic are remembered. It needs a log.
+   */
+  idempotencyKey?: string
 }
 
 /** A user who is present in a topic. */

@@ -170,7 +170,7 @@ impl Core {
             let names = lost.iter().map(String::as_str).collect::<Vec<_>>();
             let update = SubscriptionUpdate::new(Action::Unsubscribe, &names, &[]);
             self.say_in(conn, Priority::default(), &update);
-            self.tell_refused(conn, &names, false);
+            self.tell_refused(conn, &names);
         }
     }
 

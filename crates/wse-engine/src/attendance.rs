@@ -28,9 +28,8 @@ use wse_protocol::frame::OpCode;
 use wse_protocol::glob::is_glob;
 use wse_protocol::message::{
     Batch, Error, PresenceChange, PresenceDelta, PresenceKind, PresenceMember, PresenceResponse,
-    ServerMessage, write, write_publication,
+    write_publication,
 };
-use wse_protocol::priority::Priority;
 use wse_protocol::request::{MAX_BATCH, RequestError, correlation};
 use wse_protocol::scan::Inbound;
 
@@ -99,8 +98,8 @@ impl Core {
         Ok(Some(Arc::from(presence.to_owned())))
     }
 
-    /// Makes a connection present in topics that it holds. `true`: what it hears of that is on its way, see
-    /// [`Core::say_behind`].
+    /// Makes a connection present in topics that it holds. `true`: what it hears of that is on its way, and an
+    /// answer has to wait for it.
     ///
     /// A topic where it cannot be tracked is named by an `error`; the subscription stands.
     pub(crate) fn attend<S: Socket>(
@@ -252,17 +251,6 @@ impl Core {
                 desk.mailbox.wake();
             }
         }
-    }
-
-    /// Says a message behind everything that shards have left for this one so far.
-    pub(crate) fn say_behind<S>(&mut self, conn: &Connection<S>, message: &impl ServerMessage) {
-        let id = self.message_id();
-        let mut text = Vec::with_capacity(512);
-        write(message, conn.speech.dialect(), &id, self.timestamp(), &mut text);
-        let charge = self.shared.budget.charge(text.len() + FRAME_WEIGHT);
-        let mailbox = &self.shared.desks[self.index].mailbox;
-        mailbox.push(Command::Tell(conn.key, Frame::own(&text, Priority::default(), charge)));
-        mailbox.wake();
     }
 
     /// When something of presence is due, in milliseconds; `None`: never.

@@ -3,6 +3,7 @@
 //! Commands are carried out in the order in which they were left. Never decides what is asked for.
 
 use crate::access::Source;
+use crate::answer::{Asker, Start};
 use crate::attendance::News;
 use crate::auth::Identity;
 use crate::connection::{Phase, Socket};
@@ -40,14 +41,15 @@ pub enum Command {
     },
     /// Something waits for the groups that a connection is in.
     Feed(ConnectionKey),
-    /// What the engine itself has to say to one connection.
-    Tell(ConnectionKey, Frame),
+    /// Everything that was left for the shard before this has been carried out, which an answer of this connection waits
+    /// for.
+    Settle(ConnectionKey, u64),
     /// Makes a connection hold topics that were announced (see [`Topics::want`]).
     Subscribe {
         /// The connection.
         key: ConnectionKey,
-        /// Announced topics.
-        topics: Vec<Arc<Topic>>,
+        /// Announced topics, and where the connection begins to read each.
+        topics: Vec<(Arc<Topic>, Start)>,
         /// What was refused already.
         refused: Vec<String>,
         /// What its user is present with there.
@@ -119,7 +121,7 @@ impl Command {
         match self {
             Self::Publish(..) | Self::Presence(_) | Self::Everyone(_) | Self::Looked { .. } => None,
             Self::Rules(_) | Self::Close => None,
-            Self::Send(key, _) | Self::Tell(key, _) | Self::Decide(key, _) | Self::Feed(key) => Some(*key),
+            Self::Send(key, _) | Self::Settle(key, _) | Self::Decide(key, _) | Self::Feed(key) => Some(*key),
             Self::Deliver { key, .. }
             | Self::Subscribe { key, .. }
             | Self::UpdatePresence { key, .. }
@@ -138,12 +140,15 @@ impl<S: Socket> Shard<S> {
         match command {
             Command::Publish(topic, frame, matching) => {
                 let bytes = frame.bytes().len();
-                let mut publication = Publication::new(frame, Some(Arc::clone(&topic)));
                 let index = core.index;
+                if frame.index() != 0 && !topic.see(index, frame.index()) {
+                    return 0;
+                }
+                let mut publication = Publication::new(frame, Some(Arc::clone(&topic)));
                 let Some(matching) = matching else {
                     topic.for_each(index, |slot| {
                         if let Some(conn) = slab.get_mut(slot as usize) {
-                            core.publish(conn, &mut publication);
+                            core.offer(conn, &mut publication);
                         }
                     });
                     return bytes;
@@ -154,7 +159,7 @@ impl<S: Socket> Shard<S> {
                     held.for_each(index, |slot| {
                         if let Some(conn) = slab.get_mut(slot as usize).filter(|_| core.marks.is_first(slot))
                         {
-                            core.publish(conn, &mut publication);
+                            core.offer(conn, &mut publication);
                         }
                     });
                 }
@@ -189,10 +194,9 @@ impl<S: Socket> Shard<S> {
                     core.feed(conn);
                 }
             }
-            Command::Tell(key, frame) => {
-                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
-                if let Some(conn) = conn {
-                    core.tell(conn, frame);
+            Command::Settle(key, visit) => {
+                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
+                    core.settle(conn, visit);
                 }
             }
             Command::UpdatePresence { key, data, request } => {
@@ -200,28 +204,25 @@ impl<S: Socket> Shard<S> {
                 let topics = conn.map_or(0, |conn| core.update_presence(conn, &data));
                 core.reply(Reply::PresenceUpdated { request, topics });
             }
-            Command::Subscribe { key, mut topics, mut refused, presence, request } => {
-                topics.retain(|topic| {
-                    let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
-                    let is_held = match conn {
-                        Some(conn) if core.may_be_given(conn, topic.name()) => {
-                            core.hold(conn, topic, Source::Application)
-                        }
-                        _ => {
-                            core.shared.topics.release(topic, core.index);
-                            false
-                        }
-                    };
-                    if !is_held {
-                        refused.push(topic.name().into());
-                    }
-                    is_held
-                });
+            Command::Subscribe { key, topics, refused, presence, request } => {
                 let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
-                if let Some((conn, presence)) = conn.zip(presence) {
-                    core.attend(conn, &topics, &presence);
+                let may =
+                    |topic: &Topic| conn.as_ref().is_some_and(|conn| core.may_be_given(conn, topic.name()));
+                let (given, denied): (Vec<_>, Vec<_>) = topics.into_iter().partition(|(topic, _)| may(topic));
+                let denied = denied.into_iter().map(|(topic, _)| {
+                    core.shared.topics.release(&topic, core.index);
+                    topic.name().to_owned()
+                });
+                let refused = denied.chain(refused).collect();
+                match conn {
+                    Some(conn) => {
+                        let wanted =
+                            given.into_iter().map(|(topic, start)| (topic, start, Source::Application));
+                        let asker = Asker::Application(request);
+                        core.take_up(conn, asker, wanted.collect(), refused, presence.as_ref());
+                    }
+                    None => core.reply(Reply::Subscribed { request, refused, stands: Vec::new() }),
                 }
-                core.reply(Reply::Subscribed { request, refused });
             }
             Command::Unsubscribe { key, topics } => {
                 if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {

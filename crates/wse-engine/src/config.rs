@@ -67,6 +67,33 @@ impl Default for InboundLimits {
     }
 }
 
+/// How much is kept of what is published, for clients that were away (PROTOCOL §9). Zero: no bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// Publications of one topic, a power of two. Default: 256.
+    pub slots: usize,
+    /// How long one is kept, in milliseconds. Default: 300 000.
+    pub ttl_ms: u64,
+    /// Publications of one replay, or `slots` when those are more. Default: 500.
+    pub max_messages: usize,
+    /// Bytes of all logs. Default: 256 MiB.
+    pub budget_bytes: usize,
+    /// The topics that have a log, as globs. Default: all.
+    pub topics: Vec<String>,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self {
+            slots: 256,
+            ttl_ms: 300_000,
+            max_messages: 500,
+            budget_bytes: 256 << 20,
+            topics: vec!["*".into()],
+        }
+    }
+}
+
 /// How publications are compressed for connections that ask for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compression {
@@ -138,6 +165,8 @@ pub struct Config {
     pub signing: Option<Signing>,
     /// The tokens that the server gives out.
     pub tickets: Tickets,
+    /// What is kept of publications; `None`: nothing.
+    pub recovery: Option<Recovery>,
     /// Which topics a client may subscribe to, until they are replaced.
     pub topics: Rules,
     /// What becomes of the publications of topics where a reader does not keep up. Default: the same for all.
@@ -188,6 +217,7 @@ impl Default for Config {
             compression: Some(Compression::default()),
             signing: None,
             tickets: Tickets::new(None),
+            recovery: None,
             topics: Rules::default(),
             policies: Arc::default(),
             presence: None,

@@ -1,9 +1,10 @@
 //! One connection: what a shard knows of it.
 //!
-//! Plain data, about 250 bytes when idle; the shard and its session act on it.
+//! Plain data, about 270 bytes when idle; the shard and its session act on it.
 
 use crate::access::{Access, Held};
 use crate::auth::Decision;
+use crate::cursor::Replay;
 use crate::deflate::Deflate;
 use crate::expiry::Expiry;
 use crate::frame::Frame;
@@ -110,6 +111,8 @@ pub struct Connection<S> {
     pub pending: Pending,
     /// What the kernel has refused.
     pub backlog: Option<Box<Outbound>>,
+    /// What it is behind with in topics that have a log.
+    pub replay: Option<Box<Replay>>,
     /// The topics that it holds.
     pub topics: Vec<Held>,
     /// Its rights beside the rules, and what waits for them; `None`: nothing.
@@ -224,6 +227,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         let bytes = size_of::<Option<Connection<mio::net::TcpStream>>>();
-        assert!(bytes <= 256, "a place in the slab takes {bytes} bytes");
+        assert!(bytes <= 272, "a place in the slab takes {bytes} bytes");
     }
 }

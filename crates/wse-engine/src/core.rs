@@ -69,6 +69,10 @@ pub struct Core {
     pub(crate) stalled: Vec<ConnectionKey>,
     pub(crate) again: Vec<ConnectionKey>,
     pub(crate) parked: Vec<ConnectionKey>,
+    /// Who is behind and pulls in this turn or the next.
+    pub(crate) pulling: Vec<ConnectionKey>,
+    /// How many requests for topics have waited for what was left for the shard.
+    pub(crate) visits: u64,
     pub(crate) calendar: Calendar,
     /// What members of groups were given in this turn.
     pub(crate) given: Vec<Given>,
@@ -119,6 +123,8 @@ impl Core {
             stalled: Vec::new(),
             again: Vec::new(),
             parked: Vec::new(),
+            pulling: Vec::new(),
+            visits: 0,
             calendar: Calendar::default(),
             given: Vec::new(),
             begun: Vec::new(),
@@ -328,6 +334,7 @@ impl Core {
         let topic = conn.topics.swap_remove(index);
         self.go(conn, &topic);
         self.shared.topics.leave(&topic, self.index, conn.key.slot());
+        self.stop_reading(conn, &topic);
         self.count_topics(conn);
         self.marks.forget(&self.shared.topics);
         true
@@ -337,6 +344,7 @@ impl Core {
         for topic in std::mem::take(&mut conn.topics) {
             self.go(conn, &topic);
             self.shared.topics.leave(&topic, self.index, conn.key.slot());
+            self.stop_reading(conn, &topic);
         }
         self.marks.forget(&self.shared.topics);
         self.count_topics(conn);

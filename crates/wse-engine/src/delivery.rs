@@ -7,7 +7,7 @@ use crate::encoding::Codecs;
 use crate::frame::{FRAME_WEIGHT, Frame, Lack, Other, Payload};
 use crate::log::{Event, Overload};
 use crate::metrics::count;
-use crate::outbound::{Missed, Reason, Terms};
+use crate::outbound::{Missed, Outcome, Reason, Terms};
 use crate::speech::{LANES, Speech};
 use crate::topics::Topic;
 use crate::turn::Pending;
@@ -116,7 +116,7 @@ impl Core {
                 None if json.lane() == 0 => return Other::Same,
                 None => return self.spoken(frame, json).map_or_else(Other::Refused, Other::Encoded),
             };
-            match self.shared.budget.charge(bytes.capacity() + FRAME_WEIGHT) {
+            match self.shared.charge(bytes.capacity() + FRAME_WEIGHT) {
                 Some(charge) => {
                     let payload = Payload::new(opcode, bytes, None, Some(charge));
                     Other::Encoded(payload.standing(frame.standing()).into_frame(None).0)
@@ -137,7 +137,7 @@ impl Core {
         let Some(envelope) = frame.envelope() else { return Ok(frame.clone()) };
         let signed = frame.other(0, || match signing.sign(envelope.text, self.timestamp()) {
             Ok(None) => Other::Same,
-            Ok(Some(text)) => match self.shared.budget.charge(text.len() + FRAME_WEIGHT) {
+            Ok(Some(text)) => match self.shared.charge(text.len() + FRAME_WEIGHT) {
                 Some(charge) => Other::Encoded(frame.with_text(text.as_bytes(), Some(charge))),
                 None => Other::Refused(Lack::Room),
             },
@@ -214,7 +214,15 @@ impl Core {
         if is_full && !was_full {
             self.note(conn, Event::Overload(Overload::Outbound));
         }
+        self.give_up(conn, outcome);
+    }
+
+    /// Something does not wait for a connection any more: what is in a log is read from there, the rest is lost.
+    pub(crate) fn give_up<S>(&mut self, conn: &mut Connection<S>, outcome: Outcome) {
         self.lose(conn, outcome.lost);
+        for (topic, index) in outcome.fallen_back {
+            self.read_from(conn, &topic, index);
+        }
     }
 
     /// Counts messages that a connection does not get.
@@ -367,6 +375,7 @@ impl Core {
         let news = backlog.take_missed();
         if backlog.is_empty() {
             conn.backlog = None;
+            self.pull_soon(conn);
             if self.is_echo() {
                 self.again.push(conn.key);
             }

@@ -3,23 +3,24 @@
 //! Every call hands something over and returns at once; what needs an answer gets it as a
 //! [`Reply`]. Calls on a closed engine do nothing, and say so.
 
+use crate::answer::Start;
 use crate::auth::{Auth, Identity};
 use crate::command::Command;
 use crate::config::Config;
 use crate::content::Content;
 use crate::driver::{Adoption, Arriving, Clock, Driver};
 use crate::error::EngineError;
-use crate::frame::{FRAME_WEIGHT, Payload};
+use crate::frame::Payload;
 use crate::host::{Host, Reply};
 use crate::id::{ConnectionId, ConnectionKey, IdKey, message_id};
 use crate::inbound::Batch;
 use crate::log::{Event, Line, Overload, Subject};
 use crate::metrics::count;
 use crate::presence::Page;
+use crate::publishing::Published;
 use crate::seats::Caller;
 use crate::shared::{Desk, Shared};
 use crate::streams::Streams;
-use crate::topics::Topic;
 use serde_json::value::RawValue;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -204,26 +205,17 @@ impl Engine {
         self.flush();
     }
 
-    /// Publishes to everyone who holds `topic`; `false`: over the memory budget, nothing was queued.
+    /// Publishes to everyone who holds `topic`, see [`Shared::publish`].
     ///
     /// Shards learn of it with [`Engine::flush`], so that what is published in one go leaves in one write.
-    pub fn publish(&self, topic: &str, content: Content<'_>) -> Result<bool, EngineError> {
-        let matching = self.shared.topics.matching(topic);
-        let unheld = || matching.as_ref().map(|matching| Arc::clone(&matching.topic));
-        let Some(topic) = self.shared.topics.get(topic).or_else(unheld) else {
-            topic::validate_name(topic)?;
-            return self.check(content).map(|()| true);
-        };
-        let Some(payload) = self.payload(content)? else { return Ok(false) };
-        let (frame, _) = payload.into_frame(None);
-        for (shard, desk) in self.shared.desks.iter().enumerate() {
-            if topic.is_wanted(shard) || matching.as_ref().is_some_and(|matching| matching.is_wanted(shard)) {
-                let command = Command::Publish(Arc::clone(&topic), frame.clone(), matching.clone());
-                desk.mailbox.push(command);
-            }
-        }
-        self.shared.publish_to_groups(&topic, &frame);
-        Ok(true)
+    pub fn publish(
+        &self,
+        topic: &str,
+        content: Content<'_>,
+        key: Option<&str>,
+    ) -> Result<Published, EngineError> {
+        let now = self.clock.now();
+        self.shared.publish(topic, content, key, now, || message_id(now.unix_ms, &mut self.random.lock()))
     }
 
     /// Sends to every connection; `false`: over the memory budget, nothing was queued.
@@ -266,7 +258,7 @@ impl Engine {
             desk.seats.refuse(key);
             None
         } else {
-            self.charged(payload)
+            self.shared.charged(payload)
         };
         // Also what is refused takes a number, so that the client sees the hole.
         let Some(payload) = payload else {
@@ -289,24 +281,23 @@ impl Engine {
         }
     }
 
-    /// Makes a connection hold topics, and its user present there with `presence` (a JSON object); answered with
-    /// [`Reply::Subscribed`]. `false`: it is gone.
+    /// Makes a connection hold topics from where each begins, and its user present there with `presence` (a JSON object);
+    /// answered with [`Reply::Subscribed`]. `false`: it is gone.
     pub fn subscribe(
         &self,
         id: ConnectionId,
-        names: Vec<String>,
+        names: Vec<(String, Start)>,
         presence: Option<Arc<RawValue>>,
         request: u32,
     ) -> bool {
         let Some((key, desk)) = self.find(id) else { return false };
         // Whether they are denied is the shard's to say, where rules change in order with publications.
         let (granted, refused): (Vec<_>, Vec<_>) =
-            names.into_iter().partition(|name| topic::validate(name).is_ok());
+            names.into_iter().partition(|(name, _)| topic::validate(name).is_ok());
+        let refused = refused.into_iter().map(|(name, _)| name).collect();
         // Announced before the command is queued: a publication right behind it finds the shard interested.
-        let topics = granted
-            .iter()
-            .map(|name| self.shared.topics.want(name, key.shard()))
-            .collect::<Vec<Arc<Topic>>>();
+        let want = |(name, start): (String, Start)| (self.shared.topics.want(&name, key.shard()), start);
+        let topics = granted.into_iter().map(want).collect();
         desk.mailbox.push(Command::Subscribe { key, topics, refused, presence, request });
         self.flush();
         true
@@ -323,8 +314,11 @@ impl Engine {
     ) -> Result<bool, EngineError> {
         topic::validate(group)?;
         let Some((key, desk)) = self.find(id) else { return Ok(false) };
+        if self.shared.topics.has_log(&name) {
+            return Err(EngineError::Logged);
+        }
         let (topics, refused) = if topic::validate_name(&name).is_ok() {
-            (vec![self.shared.topics.want_in_group(&name, group)], Vec::new())
+            (vec![(self.shared.topics.want_in_group(&name, group), Start::Now)], Vec::new())
         } else {
             (Vec::new(), vec![name])
         };
@@ -594,17 +588,7 @@ impl Engine {
     }
 
     fn payload(&self, content: Content<'_>) -> Result<Option<Payload>, EngineError> {
-        Ok(self.charged(self.make(content)?))
-    }
-
-    /// The payload with its bytes held against the memory budget; `None`: they do not fit.
-    fn charged(&self, payload: Payload) -> Option<Payload> {
-        let charge = self.shared.budget.charge(payload.capacity() + FRAME_WEIGHT);
-        if charge.is_none() {
-            count(&self.shared.metrics.budget_refused_total, 1);
-            self.shared.note(Event::Overload(Overload::Memory), Subject::default);
-        }
-        charge.map(|charge| payload.charged(charge))
+        Ok(self.shared.charged(self.make(content)?))
     }
 
     fn timestamp(&self) -> Timestamp {

@@ -42,6 +42,15 @@ pub enum EngineError {
     /// The message cannot become an envelope.
     #[error("{0}")]
     Envelope(#[from] EnvelopeError),
+    /// A publication that is kept has no canonical form, so that it cannot be signed.
+    #[error("the message cannot be signed: {0}")]
+    Unsigned(#[source] wse_protocol::sign::SignError),
+    /// Only a log remembers keys of publications.
+    #[error("an idempotency key needs a topic with a log: see the option recovery")]
+    Unlogged,
+    /// What is asked for cannot be together with a log.
+    #[error("the topic has a log: name other topics in the option recovery.topics")]
+    Logged,
     /// The keys that check tokens are of no use.
     #[error("{0}")]
     Keys(#[from] KeyError),
@@ -64,7 +73,9 @@ impl EngineError {
             Self::Envelope(EnvelopeError::ReservedMember(_) | EnvelopeError::ReservedType(_)) => {
                 "WSE_RESERVED_MEMBER"
             }
-            Self::Envelope(_) => "WSE_MESSAGE_INVALID",
+            Self::Envelope(_) | Self::Unsigned(_) => "WSE_MESSAGE_INVALID",
+            Self::Logged => "WSE_TOPIC_LOGGED",
+            Self::Unlogged => "WSE_TOPIC_UNLOGGED",
             Self::Keys(_) => "WSE_JWKS_FAILED",
             Self::Token(_) => "WSE_TOKEN_INVALID",
         }

@@ -56,6 +56,9 @@ impl Core {
         if !conn.is_open() {
             return;
         }
+        if let Some(replay) = conn.replay.take() {
+            self.abandon_answers(&replay);
+        }
         self.leave_topics(conn);
         // Keys are wiped, and what waits for one is given up.
         conn.secrecy = None;

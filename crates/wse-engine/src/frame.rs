@@ -178,6 +178,11 @@ impl Payload {
         &self.bytes[self.room..]
     }
 
+    /// Its text, when it is one.
+    pub fn text(&self) -> Option<&str> {
+        str::from_utf8(self.bytes()).ok()
+    }
+
     /// Whether it is an envelope.
     pub fn is_envelope(&self) -> bool {
         self.envelope.is_some()

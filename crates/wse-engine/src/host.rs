@@ -1,6 +1,7 @@
 //! What an engine needs from the program that it lives in, and what it answers to it.
 
 use crate::id::{ConnectionId, ConnectionKey};
+use crate::recovery::Position;
 use std::sync::Arc;
 use wse_protocol::sign::SignError;
 
@@ -16,6 +17,19 @@ pub trait Host: Send + Sync {
     fn trim_memory(&self) {}
 }
 
+/// Where a connection stands in a topic that it has come to hold (PROTOCOL §9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stand {
+    /// The topic.
+    pub topic: String,
+    /// The last publication that it has got, or will not get; `None`: the topic has no log.
+    pub position: Option<Position>,
+    /// Whether it has everything behind the position that was named; `None`: none was.
+    pub recovered: Option<bool>,
+    /// Publications that were sent again; `None`: none were asked for.
+    pub count: Option<u64>,
+}
+
 /// An answer or a question for the host, taken with [`crate::Engine::take_replies`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -25,6 +39,8 @@ pub enum Reply {
         request: u32,
         /// Topics that were refused; the connection holds all others that were asked for.
         refused: Vec<String>,
+        /// Where it stands in those that have a log, or of which it asked for more than what comes.
+        stands: Vec<Stand>,
     },
     /// The data of a connection's user was set.
     PresenceUpdated {

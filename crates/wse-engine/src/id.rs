@@ -54,6 +54,12 @@ pub fn message_id(unix_ms: u64, random: &mut fastrand::Rng) -> Uuid {
 pub struct IdKey([u32; 4]);
 
 impl IdKey {
+    /// What the epochs of this engine's logs count from.
+    pub fn first_epoch(&self) -> u32 {
+        // Of the key itself nothing leaves.
+        self.scramble(ConnectionKey { place: u32::MAX, generation: u32::MAX }) as u32
+    }
+
     /// A key from two random words.
     pub fn new(a: u64, b: u64) -> Self {
         Self([a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32])

@@ -634,7 +634,7 @@ mod tests {
     /// A topic whose publications wait as `policy` says.
     fn topic(policy: Policy) -> Arc<Topic> {
         let policies = Arc::new(Policies::new([(vec!["*".into()], policy)]));
-        Topics::new(1, policies, Arc::default()).want("a", 0)
+        Topics::new(1, None, policies, Arc::default()).want("a", 0)
     }
 
     fn overflowing(overflow: Overflow) -> Arc<Topic> {

@@ -178,6 +178,7 @@ impl Core {
             compression: matches!(encoding, Encoding::Zlib | Encoding::ZlibPayload),
             msgpack: encoding == Encoding::Msgpack,
             encryption: conn.secrecy.as_ref().is_some_and(|secrecy| secrecy.public_key().is_some()),
+            recovery: self.shared.config.recovery.is_some(),
         }
     }
 

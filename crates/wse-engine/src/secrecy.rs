@@ -209,6 +209,7 @@ impl Core {
         if conn.is_member {
             self.feed(conn);
         }
+        self.pull_soon(conn);
     }
 
     /// `encryption_request`: an exchange of keys beside the hello, or without a key how things stand.
@@ -257,7 +258,7 @@ impl Core {
             // The order is that of one queue: there is no backlog yet.
             let terms = Terms { limits, now: self.now.millis, is_single: true, may_block: false };
             let outcome = held.push(frame, topic.as_ref(), &terms);
-            self.lose(conn, outcome.lost);
+            self.give_up(conn, outcome);
             return true;
         }
         let Some(keys) = &mut secrecy.keys else { return false };
@@ -271,7 +272,7 @@ impl Core {
         };
         let message = plain.payload();
         let length = message.len() + crypto::OVERHEAD;
-        let Some(charge) = self.shared.budget.charge(length + FRAME_WEIGHT) else {
+        let Some(charge) = self.shared.charge(length + FRAME_WEIGHT) else {
             return self.miss(conn, publication, Lack::Room);
         };
         let mut bytes = Payload::room(length);

@@ -22,7 +22,8 @@ use wse_protocol::codes::{Code, close};
 use wse_protocol::envelope::Dialect;
 use wse_protocol::frame::{Message, OpCode};
 use wse_protocol::message::{
-    Error, Gap, Ping, Pong, RateLimitWarning, ServerHello, ServerMessage, ServerReady, correlate, write,
+    Available, Error, Gap, Ping, Pong, RateLimitWarning, ServerHello, ServerMessage, ServerReady, correlate,
+    write,
 };
 use wse_protocol::priority::Priority;
 use wse_protocol::scan;
@@ -247,8 +248,10 @@ impl Core {
         if self.shared.config.envelope {
             let id = self.shared.ids.id(conn.high, conn.key).0;
             let (dialect, user) = (conn.speech.dialect(), conn.user().map(|user| &**user));
-            let has_compression = self.shared.config.compression.is_some();
-            let ready = ServerReady::new(dialect, has_compression, id, user, self.timestamp());
+            let config = &self.shared.config;
+            let (compression, recovery) = (config.compression.is_some(), config.recovery.is_some());
+            let available = Available { compression, recovery };
+            let ready = ServerReady::new(dialect, available, id, user, self.timestamp());
             bytes.extend_from_slice(Frame::new(OpCode::Text, &self.text(dialect, &ready), None).bytes());
         }
         self.send_now(conn, Frame::ready(bytes));

@@ -112,6 +112,7 @@ impl<S: Socket> Shard<S> {
             unread: None,
             pending: Pending::NONE,
             backlog: None,
+            replay: None,
             topics: Vec::new(),
             access: None,
             caller: None,
@@ -221,6 +222,7 @@ impl<S: Socket> Shard<S> {
     /// Returns whether there is more to do at once.
     pub fn turn(&mut self) -> bool {
         self.carry_out();
+        self.sweep_logs();
         self.look_at_due();
         self.look_at_presence();
         self.make_room();
@@ -228,6 +230,7 @@ impl<S: Socket> Shard<S> {
         self.core.costly = COSTLY_READS;
         self.read_again();
         self.core.costly = COSTLY_READS;
+        self.pull();
         self.write();
         self.note_longest();
         self.remove_ended();
@@ -240,12 +243,14 @@ impl<S: Socket> Shard<S> {
         if std::mem::take(&mut core.has_replies) {
             shared.wake_for_replies();
         }
-        !self.inbox.is_empty() || !core.again.is_empty()
+        !self.inbox.is_empty() || !core.again.is_empty() || !core.pulling.is_empty()
     }
 
     /// When the shard wants its next turn, in milliseconds.
     pub fn next_due(&self) -> Option<u64> {
-        self.core.calendar.next().into_iter().chain(self.core.presence_due()).min()
+        let sweep =
+            self.core.shared.topics.logs().filter(|_| self.core.index == 0).and_then(|logs| logs.due());
+        self.core.calendar.next().into_iter().chain(sweep).chain(self.core.presence_due()).min()
     }
 
     /// Whether the engine is closing and no connection is left.
@@ -340,6 +345,32 @@ impl<S: Socket> Shard<S> {
         }
         for key in keys {
             self.ready(key, true, false, false);
+        }
+    }
+
+    /// Lets those who are behind read on, until the turn is full.
+    fn pull(&mut self) {
+        let Self { slab, core, .. } = self;
+        let mut keys = std::mem::take(&mut core.pulling);
+        let mut left = keys.drain(..);
+        while core.turn.len() <= TURN_FRAMES
+            && let Some(key) = left.next()
+        {
+            let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) else { continue };
+            if catch_unwind(AssertUnwindSafe(|| core.pull(conn))).is_err() {
+                core.failed(Some(key), slab);
+            }
+        }
+        core.pulling.extend(left);
+    }
+
+    /// Empties logs whose content has had its time; one shard does it for all.
+    fn sweep_logs(&mut self) {
+        let core = &self.core;
+        if let Some(logs) = core.shared.topics.logs().filter(|_| core.index == 0)
+            && logs.due().is_some_and(|due| due <= core.now.millis)
+        {
+            logs.sweep(core.now.millis);
         }
     }
 

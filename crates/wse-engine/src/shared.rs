@@ -1,6 +1,6 @@
 //! What the shards of an engine share: settings, registries, mailboxes. Each lock is held alone and briefly.
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Charge};
 use crate::command::Command;
 use crate::config::Config;
 use crate::handled::Handled;
@@ -8,6 +8,7 @@ use crate::host::{Host, Reply};
 use crate::id::{ConnectionKey, IdKey};
 use crate::inbound::Inbound;
 use crate::log::{Event, Line, Log, Subject};
+use crate::logs::Logs;
 use crate::metrics::{Metrics, count};
 use crate::presence::PresenceTotals;
 use crate::pressure::Pressure;
@@ -184,6 +185,7 @@ impl Shared {
             (0, _) | (_, 0) => MOST_SLOTS,
             (connections, handshakes) => (connections + handshakes + SPARE_SLOTS).min(MOST_SLOTS),
         };
+        let logs = config.recovery.clone().map(|limits| Logs::new(limits, ids.first_epoch()));
         let desk = |_| Desk {
             seats: Seats::new(slots),
             inbound: Inbound::default(),
@@ -196,7 +198,7 @@ impl Shared {
             budget: Budget::new(config.memory_budget_bytes),
             metrics: Metrics::default(),
             rules: Mutex::new(Arc::new(config.topics.clone())),
-            topics: Topics::new(config.shards + 1, Arc::clone(&config.policies), Arc::clone(&pressure)),
+            topics: Topics::new(config.shards + 1, logs, Arc::clone(&config.policies), Arc::clone(&pressure)),
             pressure,
             presence: PresenceTotals::default(),
             users: Users::default(),
@@ -349,6 +351,17 @@ impl Shared {
         if limits.max_bytes_per_connection == 0 { left } else { left.min(limits.max_bytes_per_connection) }
     }
 
+    /// Holds `bytes` of the memory budget; `None`: there is no room. Logs give way first.
+    pub fn charge(&self, bytes: usize) -> Option<Charge> {
+        loop {
+            let charge = self.budget.charge(bytes);
+            let logs = self.topics.logs().filter(|_| charge.is_none());
+            if !logs.is_some_and(|logs| logs.lose_oldest(&self.topics)) {
+                return charge;
+            }
+        }
+    }
+
     /// Bytes of messages whose end has not come.
     pub fn partial_bytes(&self) -> usize {
         self.desks.iter().map(|desk| desk.partial.load(Relaxed)).sum()
@@ -428,9 +441,9 @@ impl Shared {
             "inbound_queue_depth": depth,
             "inbound_dropped": self.metrics.inbound_dropped_total.load(Relaxed),
             "uptime_secs": now.millis as f64 / 1_000.0,
-            "recovery_enabled": false,
-            "recovery_topic_count": 0,
-            "recovery_total_bytes": 0,
+            "recovery_enabled": self.topics.logs().is_some(),
+            "recovery_topic_count": self.topics.logs().map_or(0, |logs| logs.len()),
+            "recovery_total_bytes": self.topics.logs().map_or(0, |logs| logs.bytes()),
             "cluster_connected": false,
             "cluster_peer_count": 0,
             "cluster_messages_sent": 0,

@@ -1,17 +1,18 @@
 //! What a client asks of topics, and what it is answered (PROTOCOL §8, §12).
 //!
-//! Reads the request and names what became of each topic; who may have which is the rules' to say, and
-//! [`Core::subscribe`]'s to carry out.
+//! Reads the request; who may have which topic is the rules' to say, and
+//! [`Core::take_up`]'s to carry out.
 
+use crate::answer::{Asker, Start};
 use crate::connection::{Connection, Socket};
 use crate::core::Core;
-use crate::log::{Event, Fault};
+use crate::recovery::Position;
 use crate::topics::MAX_SUBSCRIPTIONS;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use wse_protocol::codes::Code;
 use wse_protocol::envelope::Dialect;
-use wse_protocol::message::{Action, Error, SubscriptionUpdate};
+use wse_protocol::message::{Action, SubscriptionUpdate};
 use wse_protocol::priority::Priority;
 use wse_protocol::ticket::Kind as TicketKind;
 
@@ -19,8 +20,8 @@ use wse_protocol::ticket::Kind as TicketKind;
 const ANSWER_BYTES: usize = 512;
 /// Bytes of a name that come back to who asked for it.
 const SHOWN_BYTES: usize = 1_024;
-/// Bytes of refused topics that an error names.
-const NAMED_BYTES: usize = 64 << 10;
+/// What the answer says of a topic's position, in bytes.
+const POSITION_BYTES: usize = 96;
 
 /// A client's request for topics (PROTOCOL §8).
 #[derive(Deserialize)]
@@ -35,6 +36,23 @@ struct SubscriptionRequest<'a> {
     /// What its user is present with (PROTOCOL §10).
     #[serde(default, borrow)]
     presence: Option<&'a RawValue>,
+    /// Whether the positions count.
+    #[serde(default)]
+    recover: bool,
+    /// The last publication that the client has of each topic.
+    #[serde(default)]
+    recovery: serde_json::Map<String, serde_json::Value>,
+    /// How many of the last publications a late joiner wants.
+    #[serde(default)]
+    history: serde_json::Value,
+}
+
+/// A position as clients write it, `{epoch, offset}`; `None`: it is none.
+fn position(value: &serde_json::Value) -> Option<Position> {
+    let epoch = value["epoch"].as_str().filter(|epoch| epoch.len() == 8)?;
+    let is_hex = epoch.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let epoch = u32::from_str_radix(epoch, 16).ok().filter(|_| is_hex)?;
+    Some(Position { epoch, offset: value["offset"].as_u64()? })
 }
 
 /// Tokens of one request for topics, at most.
@@ -71,21 +89,25 @@ impl Core {
             _ => return self.say_error(conn, Code::InvalidAction, "action is subscribe or unsubscribe"),
         };
         let most = self.shared.config.frame.max_message_bytes;
-        if most != 0 && payload.map_or(0, str::len) + ANSWER_BYTES > most {
+        let topics = request.topics.as_array().map(Vec::as_slice).unwrap_or_default();
+        // With logs a topic is named twice.
+        let length = payload.map_or(0, str::len);
+        let positions =
+            if self.shared.config.recovery.is_some() { length + topics.len() * POSITION_BYTES } else { 0 };
+        if most != 0 && length + positions + ANSWER_BYTES > most {
             return self.say_error(conn, Code::InvalidSubscription, "no answer could name so much");
         }
-        let topics = request.topics.as_array().map(Vec::as_slice).unwrap_or_default();
         if topics.is_empty() || topics.len() > MAX_SUBSCRIPTIONS {
             return self.say_error(conn, Code::InvalidSubscription, "topics is a list of 1 to 1024 topics");
         }
-        let presence = request.presence.filter(|_| action == Action::Subscribe);
-        let Ok(presence) = self.presence_of(conn, presence) else {
+        if action == Action::Unsubscribe {
+            return self.unsubscribe_all(conn, topics);
+        }
+        let Ok(presence) = self.presence_of(conn, request.presence) else {
             return self.say_error(conn, Code::InvalidSubscription, "presence is an object");
         };
-        let granted = match (action, conn.speech.dialect()) {
-            (Action::Subscribe, Dialect::V2) => self.granted(conn, &request.tokens),
-            _ => Some(Vec::new()),
-        };
+        let is_v2 = conn.speech.dialect() == Dialect::V2;
+        let granted = if is_v2 { self.granted(conn, &request.tokens) } else { Some(Vec::new()) };
         let Some(granted) = granted else {
             let message = "tokens is a list of at most 64 tokens";
             return self.say_error(conn, Code::InvalidSubscription, message);
@@ -93,61 +115,47 @@ impl Core {
         if !conn.is_open() {
             return;
         }
-        let (mut succeeded, mut failed) = (Vec::new(), Vec::new());
+        let last = match &request.history {
+            serde_json::Value::Null => None,
+            _ if !is_v2 => None,
+            history => match history.as_u64().and_then(|last| usize::try_from(last).ok()) {
+                Some(last) => Some(last),
+                None => return self.say_error(conn, Code::InvalidSubscription, "history is a whole number"),
+            },
+        };
+        let (mut wanted, mut failed) = (Vec::new(), Vec::new());
         for topic in topics {
             let name = topic.as_str().unwrap_or_default();
-            let is_done = match action {
-                Action::Subscribe => {
-                    let by = if self.may_look(conn, name) {
-                        self.source(conn, name, answered, &granted)
-                    } else {
-                        None
-                    };
-                    by.is_some_and(|by| {
-                        let topic = self.shared.topics.want(name, self.index);
-                        self.hold(conn, &topic, by)
-                    })
-                }
-                Action::Unsubscribe => self.unsubscribe(conn, name),
+            let start = if request.recover { request.recovery.get(name).map(position) } else { None };
+            let start = match start {
+                Some(None) => None,
+                Some(Some(position)) => Some(Start::Behind(position)),
+                None => Some(last.map_or(Start::Now, Start::Last)),
             };
-            // No answer is much larger than its request.
-            if is_done { succeeded.push(name) } else { failed.push(shown(name)) }
+            let by = if start.is_some() && self.may_look(conn, name) {
+                self.source(conn, name, answered, &granted)
+            } else {
+                None
+            };
+            match start.zip(by) {
+                Some((start, by)) => wanted.push((self.shared.topics.want(name, self.index), start, by)),
+                // No answer is much larger than its request.
+                None => failed.push(shown(name).to_owned()),
+            }
         }
-        let update = SubscriptionUpdate::new(action, &succeeded, &failed);
-        let has_attended = presence.is_some_and(|presence| {
-            let topics = &self.shared.topics;
-            let topics = succeeded.iter().filter_map(|name| topics.get(name)).collect::<Vec<_>>();
-            self.attend(conn, &topics, &presence)
-        });
-        if has_attended {
-            self.say_behind(conn, &update);
-        } else {
-            self.say_in(conn, Priority::default(), &update);
-        }
-        if !failed.is_empty() && action == Action::Subscribe {
-            self.tell_refused(conn, &failed, has_attended);
-        }
+        self.take_up(conn, Asker::Client, wanted, failed, presence.as_ref());
     }
 
-    /// Names topics that the client may not have; `is_behind`: behind what waits in the shard's mailbox.
-    pub(crate) fn tell_refused<S>(&mut self, conn: &mut Connection<S>, failed: &[&str], is_behind: bool) {
-        let message = "these topics may not be subscribed to, or are no topics";
-        self.note(conn, Event::Fault(Fault::Wire(Code::SubscriptionFailed)));
-        let error = Error::new(Code::SubscriptionFailed, message, self.timestamp());
-        // They are named twice.
-        let mut room = NAMED_BYTES;
-        let named = failed.iter().take_while(|name| {
-            let fits = name.len() <= room;
-            room = room.saturating_sub(name.len());
-            fits
-        });
-        let named = named.count();
-        let error = error.with_topics(&failed[..named]);
-        if is_behind {
-            self.say_behind(conn, &error);
-        } else {
-            self.say_in(conn, Priority::default(), &error);
-        }
+    /// Ends subscriptions as a client asks.
+    fn unsubscribe_all<S: Socket>(&mut self, conn: &mut Connection<S>, topics: &[serde_json::Value]) {
+        let names = topics.iter().map(|topic| topic.as_str().unwrap_or_default());
+        let (left, unknown): (Vec<_>, Vec<_>) = names.partition(|name| self.unsubscribe(conn, name));
+        let unknown = unknown.into_iter().map(shown).collect::<Vec<_>>();
+        self.say_in(
+            conn,
+            Priority::default(),
+            &SubscriptionUpdate::new(Action::Unsubscribe, &left, &unknown),
+        );
     }
 
     /// The topics of those `tokens` that are good for this connection; `None`: it is no list of tokens, or too long.

@@ -1,15 +1,18 @@
 //! Which connections want which topic.
 //!
 //! The registry knows names; a topic keeps one list of slots for each shard, which only that shard changes.
-//! A topic exists while somebody holds it or is about to. Bounded by subscriptions: 1 024 a connection.
+//! A topic exists while somebody holds it or is about to, or while its log has anything to remember. Bounded by
+//! subscriptions, 1 024 a connection, and by the budget of logs.
 
 mod globs;
 
 use crate::groups::{Group, Groups};
+use crate::logs::Logs;
 use crate::metrics::count;
 use crate::policy::{Policies, Policy};
 use crate::presence::Presence;
 use crate::pressure::{Brake, Pressure};
+use crate::recovery::{Log, Ring};
 use globs::Globs;
 pub use globs::{Marks, Matching};
 use hashbrown::HashSet;
@@ -19,6 +22,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use wse_protocol::glob::is_glob;
+use wse_protocol::topic;
 
 /// Topics that one connection may hold (PROTOCOL §8).
 pub const MAX_SUBSCRIPTIONS: usize = 1_024;
@@ -37,6 +41,7 @@ pub struct Topic {
     group: Option<Box<Group>>,
     /// Who is present, from the first one on.
     members: OnceLock<Box<Mutex<Presence>>>,
+    log: Option<Log>,
 }
 
 #[derive(Debug, Default)]
@@ -44,13 +49,15 @@ struct Members {
     /// Subscriptions held or asked for: a publisher skips the shard at zero.
     interest: AtomicUsize,
     slots: Mutex<Vec<u32>>,
+    /// The number of the last logged publication that the shard has carried out.
+    seen: AtomicU64,
 }
 
 impl Topic {
     fn new(name: &str, shards: usize, policy: Arc<Policy>, brake: Brake) -> Self {
         let shards = (0..shards).map(|_| Members::default()).collect();
         let (groups, members) = (OnceLock::new(), OnceLock::new());
-        Self { name: name.into(), policy, brake, shards, groups, group: None, members }
+        Self { name: name.into(), policy, brake, shards, groups, group: None, log: None, members }
     }
 
     /// What the members of `group` hold, by the name of its topic.
@@ -105,6 +112,27 @@ impl Topic {
         self.shards[shard].interest.load(Relaxed) > 0
     }
 
+    /// What was published to it last, if that is kept.
+    pub fn log(&self) -> Option<&Log> {
+        self.log.as_ref()
+    }
+
+    /// Whether `shard` gets the publication that was appended to the log last.
+    pub fn feeds(&self, ring: &mut Ring, shard: usize, is_wanted: bool) -> bool {
+        ring.feeds(shard, is_wanted, &self.shards[shard].seen)
+    }
+
+    /// The number of the last logged publication that `shard` has carried out: all who hold the topic there have had
+    /// it, or left off at one before.
+    pub fn seen(&self, shard: usize) -> u64 {
+        self.shards[shard].seen.load(Relaxed)
+    }
+
+    /// The shard carries out the logged publication `index`; `false`: it came before anyone there wanted the topic.
+    pub fn see(&self, shard: usize, index: u64) -> bool {
+        self.shards[shard].seen.fetch_max(index, Relaxed) < index
+    }
+
     /// The slots on `shard` that hold the topic, under the topic's lock.
     pub fn for_each(&self, shard: usize, visit: impl FnMut(u32)) {
         self.shards[shard].slots.lock().iter().copied().for_each(visit);
@@ -142,17 +170,19 @@ pub struct Topics {
     globs: Globs,
     policies: Arc<Policies>,
     pressure: Arc<Pressure>,
+    logs: Option<Logs>,
     shards: usize,
     /// Messages for groups that nobody got: too many waited, or the last member had left.
     pub groups_dropped_total: AtomicU64,
 }
 
 impl Topics {
-    /// An empty registry for `shards` shards.
-    pub fn new(shards: usize, policies: Arc<Policies>, pressure: Arc<Pressure>) -> Self {
+    /// An empty registry for `shards` shards. `logs` keeps what is published.
+    pub fn new(shards: usize, logs: Option<Logs>, policies: Arc<Policies>, pressure: Arc<Pressure>) -> Self {
         Self {
             topics: RwLock::default(),
             globs: Globs::default(),
+            logs,
             policies,
             pressure,
             shards,
@@ -165,9 +195,11 @@ impl Topics {
         self.topics.read().get(name).map(|Named(topic)| Arc::clone(topic))
     }
 
-    /// A topic that nobody holds.
+    /// A topic that nobody holds, and that nothing was published to.
     fn unheld(&self, name: &str) -> Topic {
-        Topic::new(name, self.shards + 1, self.policies.of(name), Brake::new(&self.pressure))
+        let log = self.logs.as_ref().filter(|_| !is_glob(name) && self.has_log(name));
+        let log = log.map(|logs| logs.make(name, self.shards));
+        Topic { log, ..Topic::new(name, self.shards + 1, self.policies.of(name), Brake::new(&self.pressure)) }
     }
 
     /// Who holds globs that match `name`; `None`: nobody.
@@ -180,13 +212,9 @@ impl Topics {
         self.globs.len() > 0
     }
 
-    /// Announces a subscription on `shard`: from now on publications reach that shard.
-    ///
-    /// To be followed by [`Topics::hold`] or [`Topics::release`].
-    pub fn want(&self, name: &str, shard: usize) -> Arc<Topic> {
-        if is_glob(name) {
-            return self.globs.want(name, shard, || self.unheld(name));
-        }
+    /// The topic, made if nobody wants it: for a publication that is kept. `note` is called before anyone else can
+    /// forget it.
+    fn make(&self, name: &str, note: impl FnOnce(&Topic)) -> Arc<Topic> {
         let mut topics = self.topics.write();
         let topic = match topics.get(name) {
             Some(Named(topic)) => Arc::clone(topic),
@@ -196,7 +224,43 @@ impl Topics {
                 topic
             }
         };
-        topic.shards[shard].interest.fetch_add(1, Relaxed);
+        note(&topic);
+        topic
+    }
+
+    /// The topic that a publication to `name` goes to; `None`: nobody wants it, and nothing of it is kept. `matching` are
+    /// the globs that match it.
+    pub fn target(&self, name: &str, matching: Option<&Matching>) -> Option<Arc<Topic>> {
+        let is_kept = || self.has_log(name) && topic::validate_name(name).is_ok();
+        let kept = || is_kept().then(|| self.make(name, |_| {}));
+        self.get(name).or_else(kept).or_else(|| matching.map(|matching| Arc::clone(&matching.topic)))
+    }
+
+    /// Whether a topic of this name has a log.
+    pub fn has_log(&self, name: &str) -> bool {
+        let Some(logs) = &self.logs else { return false };
+        let policy = self.policies.of(name);
+        policy.allows_log() && policy.recovery.unwrap_or_else(|| logs.has(name))
+    }
+
+    /// The logs of topics that have one.
+    pub fn logs(&self) -> Option<&Logs> {
+        self.logs.as_ref()
+    }
+
+    /// Announces a subscription on `shard`: from now on publications reach that shard.
+    ///
+    /// To be followed by [`Topics::hold`] or [`Topics::release`].
+    pub fn want(&self, name: &str, shard: usize) -> Arc<Topic> {
+        if is_glob(name) {
+            return self.globs.want(name, shard, || self.unheld(name));
+        }
+        let topic = self.make(name, |topic| {
+            topic.shards[shard].interest.fetch_add(1, Relaxed);
+        });
+        if let Some(log) = &topic.log {
+            log.lock().feed(shard, &topic.shards[shard].seen);
+        }
         topic
     }
 
@@ -227,14 +291,29 @@ impl Topics {
         if is_glob(topic.name()) {
             return self.globs.forget(topic);
         }
+        if topic.log.as_ref().is_none_or(|log| log.lock().is_blank()) {
+            self.forget(topic);
+        }
+    }
+
+    /// Forgets a topic that nobody wants.
+    pub fn forget(&self, topic: &Arc<Topic>) {
         let mut topics = self.topics.write();
         // Looked at again under the lock that announcing takes; by now the name may belong to a newer topic.
         let is_current = topics.get(topic.name()).is_some_and(|Named(current)| Arc::ptr_eq(current, topic));
-        if is_current && topic.shards.iter().all(|members| members.interest.load(Relaxed) == 0) {
-            topics.remove(topic.name());
-            if topics.capacity() > 1024 && topics.len() < topics.capacity() / 8 {
-                topics.shrink_to_fit();
+        if !is_current || topic.shards.iter().any(|members| members.interest.load(Relaxed) > 0) {
+            return;
+        }
+        if let Some(log) = &topic.log {
+            let mut ring = log.lock();
+            if !ring.is_blank() {
+                return;
             }
+            ring.leave();
+        }
+        topics.remove(topic.name());
+        if topics.capacity() > 1024 && topics.len() < topics.capacity() / 8 {
+            topics.shrink_to_fit();
         }
     }
 
@@ -286,7 +365,7 @@ mod tests {
     use super::*;
 
     fn topics(shards: usize) -> Topics {
-        Topics::new(shards, Arc::default(), Arc::default())
+        Topics::new(shards, None, Arc::default(), Arc::default())
     }
 
     fn held(topic: &Topic, shard: usize) -> Vec<u32> {

@@ -5,7 +5,7 @@ use napi::bindgen_prelude::Result;
 use serde::Deserialize;
 use wse_engine::auth::{Auth, Tokens};
 use wse_engine::config::{
-    Compression, Config, ConnectionLimitPolicy, Deflate, InboundLimits, Mode, OutboundLimits,
+    Compression, Config, ConnectionLimitPolicy, Deflate, InboundLimits, Mode, OutboundLimits, Recovery,
 };
 use wse_engine::expiry::TokenExpiry;
 use wse_engine::heartbeat::Heartbeat;
@@ -51,6 +51,7 @@ struct Options {
     per_message_deflate: Option<PerMessageDeflate>,
     signing: Option<Signatures>,
     tickets: TicketSecret,
+    recovery: Option<Logs>,
     topics: Topics,
     presence: Option<Attendance>,
     authorize: bool,
@@ -114,6 +115,23 @@ enum Expiring {
     Off,
     Native,
     All,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Logs {
+    slots: usize,
+    ttl_seconds: u64,
+    max_messages: usize,
+    budget_bytes: usize,
+    topics: Vec<String>,
+}
+
+impl From<Logs> for Recovery {
+    fn from(logs: Logs) -> Self {
+        let Logs { slots, ttl_seconds, max_messages, budget_bytes, topics } = logs;
+        Self { slots, ttl_ms: ttl_seconds * 1_000, max_messages, budget_bytes, topics }
+    }
 }
 
 #[derive(Deserialize)]
@@ -338,6 +356,7 @@ pub fn read(json: &str) -> Result<Config> {
         }),
         signing: options.signing.map(Signatures::read).transpose()?,
         tickets: options.tickets.read()?,
+        recovery: options.recovery.map(Into::into),
         policies: std::sync::Arc::default(),
         presence: options.presence.map(|presence| PresenceLimits {
             max_data_bytes: presence.max_data_bytes,

@@ -8,6 +8,7 @@ use napi::JsString;
 use napi::bindgen_prelude::{BufferSlice, Env, Result, Uint32ArraySlice};
 use napi_derive::napi;
 use serde_json::{Map, Value};
+use wse_engine::host::Stand;
 use wse_engine::log::{Event, Fault, Line};
 use wse_engine::{ConnectionKey, Reply};
 use wse_protocol::codes::Code;
@@ -98,14 +99,19 @@ pub fn connection_id(handle: u32, place: u32, generation: u32, high: u32, low: u
     Ok(instance::ids(handle)?.id(high, ConnectionKey { place, generation }).to_string())
 }
 
-/// Takes the engine's answers and questions, as a JSON list. An answered subscription is `[request, refused]`,
-/// or the request's number alone when nothing was refused, because there is one for most connections.
+/// Takes the engine's answers and questions, as a JSON list. An answered subscription is
+/// `[request, refused, positions]`, or the request's number alone when there is nothing else to say, because there is
+/// one for most connections.
 #[napi]
 pub fn replies(handle: u32) -> Result<String> {
     instance::with(handle, |it| {
         let replies = it.engine.take_replies().into_iter().map(|reply| match reply {
-            Reply::Subscribed { request, refused } if refused.is_empty() => request.into(),
-            Reply::Subscribed { request, refused } => serde_json::json!([request, refused]),
+            Reply::Subscribed { request, refused, stands } if refused.is_empty() && stands.is_empty() => {
+                request.into()
+            }
+            Reply::Subscribed { request, refused, stands } => {
+                serde_json::json!([request, refused, positions(&stands)])
+            }
             Reply::PresenceUpdated { request, topics } => {
                 serde_json::json!({ "updated": request, "topics": topics })
             }
@@ -128,6 +134,15 @@ pub fn replies(handle: u32) -> Result<String> {
         });
         Ok(serde_json::Value::Array(replies.collect()).to_string())
     })
+}
+
+/// Where a connection stands, by topic, as a client would read it.
+fn positions(stands: &[Stand]) -> Value {
+    let written = stands.iter().map(|stand| {
+        let position = serde_json::to_value(stand.written()).expect("a plain struct is JSON");
+        (stand.topic.clone(), position)
+    });
+    Value::Object(written.collect())
 }
 
 /// Takes the lines for the logger, as a JSON list of `[level, event, fields]`.

@@ -10,8 +10,11 @@ use napi_derive::napi;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use uuid::Uuid;
+use wse_engine::answer::Start;
 use wse_engine::auth::Identity;
 use wse_engine::content::Content;
+use wse_engine::publishing::Published;
+use wse_engine::recovery::Position;
 use wse_engine::{ConnectionId, ConnectionKey, Engine, Host};
 
 /// Wakes the JavaScript thread: weak, so that it keeps no process alive, and of queue size one, because one
@@ -97,7 +100,33 @@ pub fn flush(handle: u32) -> Result<()> {
 pub fn broadcast(handle: u32, topic: JsString<'_>, text: JsString<'_>) -> Result<bool> {
     instance::with(handle, |it| {
         let topic = Name::read(&topic);
-        with_text(&text, |text| it.engine.publish(topic.as_str(), Content::Text(text)).map_err(from_engine))
+        let queued = |published| published != Published::Refused;
+        with_text(&text, |text| {
+            it.engine.publish(topic.as_str(), Content::Text(text), None).map(queued).map_err(from_engine)
+        })
+    })
+}
+
+/// Publishes text to a topic, once for each key; its epoch, a space and its offset, `""` when the topic has no log, or
+/// null: over the budget.
+#[napi]
+pub fn publish(
+    handle: u32,
+    topic: JsString<'_>,
+    text: JsString<'_>,
+    key: Option<String>,
+) -> Result<Option<String>> {
+    instance::with(handle, |it| {
+        let topic = Name::read(&topic);
+        let published = with_text(&text, |text| {
+            let published = it.engine.publish(topic.as_str(), Content::Text(text), key.as_deref());
+            published.map_err(from_engine)
+        })?;
+        Ok(match published {
+            Published::Refused => None,
+            Published::Queued(None) => Some(String::new()),
+            Published::Queued(Some(Position { epoch, offset })) => Some(format!("{epoch:08x} {offset}")),
+        })
     })
 }
 
@@ -145,7 +174,7 @@ pub fn send_to_user(handle: u32, user: String, text: JsString<'_>) -> Result<u32
 }
 
 /// Makes a connection hold topics, and its user present there with `presence` (a JSON object), answered by a
-/// `subscribed` reply; false: it is gone.
+/// `subscribed` reply; false: it is gone. With as many `epochs` and `offsets` it begins each topic behind that position.
 #[napi]
 pub fn subscribe(
     handle: u32,
@@ -153,9 +182,15 @@ pub fn subscribe(
     topics: Vec<String>,
     presence: Option<String>,
     request: u32,
+    epochs: Vec<u32>,
+    offsets: Vec<f64>,
 ) -> Result<bool> {
     let presence = presence.map(json_object).transpose()?;
     instance::with(handle, |it| {
+        let positions = epochs.into_iter().zip(offsets);
+        let positions = positions.map(|(epoch, offset)| Position { epoch, offset: offset as u64 });
+        let starts = positions.map(Start::Behind).chain(std::iter::repeat(Start::Now));
+        let topics = topics.into_iter().zip(starts).collect();
         Ok(connection_id(&id).is_some_and(|id| it.engine.subscribe(id, topics, presence, request)))
     })
 }

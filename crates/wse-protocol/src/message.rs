@@ -86,6 +86,7 @@ server_messages! {
     Error<'a> = "error",
     RateLimitWarning = "rate_limit_warning",
     Gap<'a> = "gap",
+    Hole<'a> = "gap",
     AuthExpiring = "auth_expiring",
     AuthRefreshed = "auth_refreshed",
     SubscriptionUpdate<'a> = "subscription_update",
@@ -121,15 +122,25 @@ struct ReadyFeatures {
     recovery: bool,
 }
 
+/// What the server has for those who ask.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Available {
+    /// Publications are compressed.
+    pub compression: bool,
+    /// Topics have logs.
+    pub recovery: bool,
+}
+
 impl<'a> ServerReady<'a> {
     /// The greeting of a connection of `user_id` (`None`: anonymous). Its features are what the server has.
     pub const fn new(
         dialect: Dialect,
-        compression: bool,
+        available: Available,
         connection_id: Uuid,
         user_id: Option<&'a str>,
         server_time: Timestamp,
     ) -> Self {
+        let Available { compression, recovery } = available;
         let features = ReadyFeatures {
             compression,
             encryption: true,
@@ -138,7 +149,7 @@ impl<'a> ServerReady<'a> {
             circuit_breaker: false,
             rust_transport: true,
             rust_jwt: true,
-            recovery: false,
+            recovery,
         };
         let version = dialect.version();
         let details = ReadyDetails { version, features, connection_id, server_time, user_id };
@@ -170,6 +181,8 @@ pub struct HelloFeatures {
     pub msgpack: bool,
     /// Publications are encrypted.
     pub encryption: bool,
+    /// Topics have logs.
+    pub recovery: bool,
 }
 
 impl Serialize for HelloFeatures {
@@ -184,10 +197,10 @@ impl Serialize for HelloFeatures {
             msgpack: bool,
             encryption: bool,
         }
-        let &Self { compression, msgpack, encryption } = self;
+        let &Self { compression, msgpack, encryption, recovery } = self;
         let all = All {
             compression,
-            recovery: false,
+            recovery,
             cluster: false,
             batching: true,
             priority_queue: false,
@@ -408,6 +421,19 @@ pub struct Gap<'a> {
     pub reason: &'a str,
 }
 
+/// Tells a client that it missed publications of a topic with a log, and which.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Hole<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The offset of the first publication that is missing.
+    pub from: u64,
+    /// The offset of the last one.
+    pub to: u64,
+    /// Why, in one word.
+    pub reason: &'a str,
+}
+
 /// Tells a client that its token ends soon, and the connection with it.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct AuthExpiring {
@@ -439,18 +465,59 @@ pub struct SubscriptionUpdate<'a> {
     success: bool,
     success_topics: &'a [&'a str],
     failed_topics: &'a [&'a str],
-    recovery: Recovery,
+    #[serde(serialize_with = "by_topic")]
+    recovery: &'a [TopicPosition<'a>],
 }
 
-/// Positions by topic. Clients count on an object, so it is there, empty, before topics have a log.
-#[derive(Debug, Clone, Serialize)]
-struct Recovery {}
+/// Where a client stands in a topic with a log (PROTOCOL §9).
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct TopicPosition<'a> {
+    /// The topic.
+    #[serde(skip)]
+    pub topic: &'a str,
+    /// The epoch, which is written as eight hex digits; `None`: there is no position.
+    #[serde(serialize_with = "as_epoch")]
+    pub epoch: Option<u32>,
+    /// The offset of the last publication that the client has got, or will not get.
+    pub offset: Option<u64>,
+    /// Whether it has everything that followed the position that it named; `None`: it named none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<bool>,
+    /// How many publications were sent again; `None`: none were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+}
+
+impl<'a> TopicPosition<'a> {
+    /// No position: `topic` has no log, may not be held, or was asked for in a way that nobody understands.
+    pub const fn none(topic: &'a str) -> Self {
+        Self { topic, epoch: None, offset: None, recovered: Some(false), count: Some(0) }
+    }
+}
+
+/// Clients count on an object, so it is there also when it is empty.
+fn by_topic<S: Serializer>(positions: &[TopicPosition<'_>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(positions.iter().map(|position| (position.topic, position)))
+}
+
+fn as_epoch<S: Serializer>(epoch: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+    match epoch {
+        Some(epoch) => serializer.collect_str(&format_args!("{epoch:08x}")),
+        None => serializer.serialize_none(),
+    }
+}
 
 impl<'a> SubscriptionUpdate<'a> {
     /// A success when any topic succeeded.
     pub const fn new(action: Action, success_topics: &'a [&'a str], failed_topics: &'a [&'a str]) -> Self {
         let success = !success_topics.is_empty();
-        Self { action, success, success_topics, failed_topics, recovery: Recovery {} }
+        Self { action, success, success_topics, failed_topics, recovery: &[] }
+    }
+
+    /// The same with where the client stands in topics that have a log.
+    #[must_use]
+    pub const fn with_positions(self, recovery: &'a [TopicPosition<'a>]) -> Self {
+        Self { recovery, ..self }
     }
 }
 

@@ -97,7 +97,7 @@ proptest! {
                 prop_assert!(publisher.contains_key(name) && envelope.is_empty());
                 return Ok(());
             }
-            Ok(Outcome::Envelope { category, has_seq }) => {
+            Ok(Outcome::Envelope { category, has_seq, .. }) => {
                 prop_assert_eq!(has_seq, publisher.contains_key("seq"));
                 category
             }

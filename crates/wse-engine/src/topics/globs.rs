@@ -218,6 +218,6 @@ mod tests {
     }
 
     fn topics() -> Topics {
-        Topics::new(2, Arc::default(), Arc::default())
+        Topics::new(2, None, Arc::default(), Arc::default())
     }
 }

@@ -5,13 +5,14 @@
 use crate::client::Client;
 use crate::world::{World, identity};
 use serde_json::value::RawValue;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use uuid::Uuid;
+use wse_engine::answer::Start;
 use wse_engine::command::Command;
 use wse_engine::content::Content;
 use wse_engine::frame::Payload;
 use wse_engine::inbound::{Batch, Entry, Kind};
+use wse_engine::publishing::Published;
 use wse_engine::{ConnectionKey, Reply};
 use wse_protocol::envelope::Timestamp;
 
@@ -44,17 +45,14 @@ impl World {
 
     /// Publishes text or bytes; `false`: over the memory budget.
     pub fn publish_content(&self, topic: &str, content: Content<'_>) -> bool {
-        let matching = self.shared.topics.matching(topic);
-        let unheld = || matching.as_ref().map(|matching| Arc::clone(&matching.topic));
-        let Some(topic) = self.shared.topics.get(topic).or_else(unheld) else { return true };
-        let Some(payload) = self.payload(content) else { return false };
-        let (frame, _) = payload.into_frame(None);
-        self.shared.publish_to_groups(&topic, &frame);
-        if topic.is_wanted(0) || matching.as_ref().is_some_and(|matching| matching.is_wanted(0)) {
-            self.tell(Command::Publish(topic, frame, matching));
-        }
+        self.publish_keyed(topic, content, None) != Published::Refused
+    }
+
+    /// The same with a key; what became of it.
+    pub fn publish_keyed(&self, topic: &str, content: Content<'_>, key: Option<&str>) -> Published {
+        let published = self.shared.publish(topic, content, key, self.now(), || Uuid::from_u128(1));
         self.shared.desks[0].mailbox.wake();
-        true
+        published.expect("it is good")
     }
 
     /// Publishes an envelope of the type `topic` that carries `n`, with `padding` bytes more.
@@ -85,7 +83,7 @@ impl World {
     /// Subscribes a connection by the application's wish; the request's number.
     pub fn subscribe(&mut self, key: ConnectionKey, topic: &str) -> u32 {
         self.requests += 1;
-        let topics = vec![self.shared.topics.want(topic, 0)];
+        let topics = vec![(self.shared.topics.want(topic, 0), Start::Now)];
         self.tell(Command::Subscribe {
             key,
             topics,
@@ -99,7 +97,7 @@ impl World {
     /// Makes a connection a member of a group; the request's number.
     pub fn join_group(&mut self, key: ConnectionKey, topic: &str, group: &str) -> u32 {
         self.requests += 1;
-        let topics = vec![self.shared.topics.want_in_group(topic, group)];
+        let topics = vec![(self.shared.topics.want_in_group(topic, group), Start::Now)];
         self.tell(Command::Subscribe {
             key,
             topics,

@@ -200,7 +200,7 @@ fn a_subscription_that_comes_too_late_leaves_no_topic() {
     world.settle();
     let late = world.subscribe(client.key(), "news");
     world.settle();
-    let refused = |request| Reply::Subscribed { request, refused: vec!["news".into()] };
+    let refused = |request| Reply::Subscribed { request, refused: vec!["news".into()], stands: Vec::new() };
     assert_eq!(world.replies().last(), Some(&refused(late)));
     assert!(request < late && !world.has_topic("news"));
     world.assert_nothing_is_left(&[]);

@@ -219,7 +219,10 @@ fn a_membership_counts_as_a_subscription() {
     world.replies();
     let request = world.join_group(client.key(), "jobs", "workers");
     world.settle();
-    assert_eq!(world.replies(), [Reply::Subscribed { request, refused: vec!["jobs".into()] }]);
+    assert_eq!(
+        world.replies(),
+        [Reply::Subscribed { request, refused: vec!["jobs".into()], stands: Vec::new() }]
+    );
     assert!(!world.has_topic("jobs"));
     client.kernel().reset();
     world.settle();

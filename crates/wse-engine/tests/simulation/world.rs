@@ -159,6 +159,11 @@ impl World {
         self.settle();
     }
 
+    /// The moment.
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
     fn set_clock(&mut self, millis: u64) {
         let step = millis.saturating_sub(self.now.millis);
         self.now = Now { millis: self.now.millis + step, unix_ms: self.now.unix_ms + step };

@@ -45,8 +45,17 @@ fn the_greeting_names_only_what_works() {
             "user_id": "a\"b",
         },
     });
-    assert_eq!(payload(&ServerReady::new(Dialect::V2, true, CONNECTION, Some("a\"b"), AT)), expected);
-    let old = payload(&ServerReady::new(Dialect::V1, false, CONNECTION, None, AT));
+    assert_eq!(
+        payload(&ServerReady::new(
+            Dialect::V2,
+            Available { compression: true, recovery: false },
+            CONNECTION,
+            Some("a\"b"),
+            AT
+        )),
+        expected
+    );
+    let old = payload(&ServerReady::new(Dialect::V1, Available::default(), CONNECTION, None, AT));
     assert_eq!(old["details"]["version"], 1);
     assert_eq!(old["details"]["features"]["compression"], false);
     assert!(old["details"]["user_id"].is_null());
@@ -201,4 +210,24 @@ fn a_page_of_members_names_where_the_next_one_begins() {
     let expected =
         json!({ "topic": "news", "members": [{ "user_id": "ann", "data": {} }], "next": "ann", "total": 2 });
     assert_eq!(payload(&page), expected);
+}
+
+#[test]
+fn positions_stand_by_topic() {
+    let known =
+        TopicPosition { topic: "a\"b", epoch: Some(0xab), offset: Some(7), recovered: None, count: None };
+    let positions =
+        [known, TopicPosition { recovered: Some(true), count: Some(2), ..known }, TopicPosition::none("x")];
+    let of = |positions: &[TopicPosition<'_>]| {
+        payload(&SubscriptionUpdate::new(Action::Subscribe, &[], &[]).with_positions(positions))["recovery"]
+            .clone()
+    };
+    assert_eq!(of(&positions[..1]), json!({"a\"b": {"epoch": "000000ab", "offset": 7}}));
+    assert_eq!(
+        of(&positions[1..]),
+        json!({
+            "a\"b": {"epoch": "000000ab", "offset": 7, "recovered": true, "count": 2},
+            "x": {"epoch": null, "offset": null, "recovered": false, "count": 0},
+        })
+    );
 }

@@ -1,0 +1,209 @@
+//! How a connection catches up with the logs of its topics: a cursor for each, pulled as its socket drains (PROTOCOL §9).
+//!
+//! Nothing is copied into a queue: while a cursor runs, publications of its topic pass the connection by, and the cursor
+//! reads them from the log, up to the last one that this shard has carried out. Behind that one the connection joins
+//! those who get publications as they come, so nothing comes twice and nothing is missing.
+
+use crate::answer::{Answer, Fate};
+use crate::connection::{Connection, Socket};
+use crate::core::Core;
+use crate::delivery::Publication;
+use crate::topics::Topic;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use wse_protocol::glob::matches;
+use wse_protocol::message::Hole;
+
+/// Publications that one connection pulls in one turn.
+const PULL_FRAMES: usize = 64;
+/// Bytes of them.
+const PULL_BYTES: usize = 64 << 10;
+
+/// What a connection is behind with, and who waits for it to catch up.
+#[derive(Debug, Default)]
+pub struct Replay {
+    cursors: Vec<Cursor>,
+    /// Requests for topics that are not answered yet, oldest first.
+    pub(crate) answers: VecDeque<Answer>,
+    /// It is in the shard's list of those who pull.
+    is_listed: bool,
+}
+
+#[derive(Debug)]
+struct Cursor {
+    topic: Arc<Topic>,
+    /// The number of the publication that comes next, and of that with which it began.
+    next: u64,
+    started: u64,
+    /// The number behind which the epoch began that the client is in.
+    base: u64,
+}
+
+impl Replay {
+    /// Whether a cursor is on `topic`: it sees to the publications.
+    pub fn has(&self, topic: &Arc<Topic>) -> bool {
+        self.place(topic).is_some()
+    }
+
+    /// The number with which the cursor on `topic` began, if there is one.
+    pub fn started(&self, topic: &Arc<Topic>) -> Option<u64> {
+        self.place(topic).map(|place| self.cursors[place].started)
+    }
+
+    fn place(&self, topic: &Arc<Topic>) -> Option<usize> {
+        self.cursors.iter().position(|cursor| Arc::ptr_eq(&cursor.topic, topic))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.cursors.is_empty() && self.answers.is_empty()
+    }
+}
+
+impl Core {
+    /// Gives a connection a publication of a topic that it holds, unless a cursor does.
+    pub(crate) fn offer<S: Socket>(&mut self, conn: &mut Connection<S>, publication: &mut Publication) {
+        if publication.frame.index() != 0
+            && let (Some(replay), Some(topic)) = (&conn.replay, &publication.topic)
+            && replay.has(topic)
+        {
+            return;
+        }
+        self.publish(conn, publication);
+    }
+
+    /// The number of the publication up to which a connection that holds `topic` has got all that it will get.
+    pub(crate) fn reached<S>(&self, conn: &Connection<S>, topic: &Arc<Topic>) -> u64 {
+        let replay = conn.replay.as_ref();
+        let cursor = replay.and_then(|replay| Some(&replay.cursors[replay.place(topic)?]));
+        cursor.map_or_else(|| topic.seen(self.index), |cursor| cursor.next - 1)
+    }
+
+    /// Makes a connection read `topic` from the publication `next` on, or from there again.
+    pub(crate) fn read_from<S>(&mut self, conn: &mut Connection<S>, topic: &Arc<Topic>, next: u64) {
+        let Some(log) = topic.log() else { return };
+        let replay = conn.replay.get_or_insert_default();
+        match replay.place(topic) {
+            Some(place) => {
+                let cursor = &mut replay.cursors[place];
+                (cursor.next, cursor.started) = (next, next);
+            }
+            None => {
+                let base = log.lock().base();
+                replay.cursors.push(Cursor { topic: Arc::clone(topic), next, started: next, base });
+            }
+        }
+        self.pull_soon(conn);
+    }
+
+    /// A connection that is behind pulls in its next turn, unless it is still taking what it was given.
+    pub(crate) fn pull_soon<S>(&mut self, conn: &mut Connection<S>) {
+        if conn.backlog.is_none()
+            && let Some(replay) = &mut conn.replay
+            && !std::mem::replace(&mut replay.is_listed, true)
+        {
+            self.pulling.push(conn.key);
+        }
+    }
+
+    /// Reads on where a connection is behind, as far as one turn goes.
+    pub(crate) fn pull<S: Socket>(&mut self, conn: &mut Connection<S>) {
+        let Some(replay) = &mut conn.replay else { return };
+        replay.is_listed = false;
+        let (mut frames, mut bytes) = (PULL_FRAMES, PULL_BYTES);
+        while frames > 0 && bytes > 0 && conn.is_open() && conn.backlog.is_none() {
+            let is_waiting = conn.secrecy.as_ref().is_some_and(|secrecy| secrecy.is_waiting());
+            let Some(replay) = conn.replay.as_deref().filter(|_| !is_waiting) else { return };
+            // One that is ahead of the shard waits for what the shard has still to carry out.
+            let is_ready = |cursor: &Cursor| cursor.next <= cursor.topic.seen(self.index) + 1;
+            let ready = replay.cursors.iter().enumerate().filter(|(_, cursor)| is_ready(cursor));
+            // What is more important leaves first; of its equals the oldest wish.
+            let first = ready.rev().max_by_key(|(_, cursor)| cursor.topic.policy().priority);
+            let Some((place, _)) = first else { break };
+            let (topic, next) = (Arc::clone(&replay.cursors[place].topic), replay.cursors[place].next);
+            let seen = topic.seen(self.index);
+            if next > seen {
+                self.catch_up(conn, place);
+                continue;
+            }
+            let Some(log) = topic.log() else { return };
+            let read = log.lock().read(next, seen, frames, bytes);
+            let Some(read) = read else {
+                self.skip(conn, place);
+                continue;
+            };
+            for frame in read {
+                frames -= 1;
+                bytes = bytes.saturating_sub(frame.bytes().len());
+                if let Some(replay) = &mut conn.replay {
+                    replay.cursors[place].next += 1;
+                }
+                self.publish(conn, &mut Publication::new(frame, Some(Arc::clone(&topic))));
+            }
+        }
+        self.pull_soon(conn);
+    }
+
+    /// The cursor has reached the publications that come: the connection gets those as they come.
+    fn catch_up<S>(&mut self, conn: &mut Connection<S>, place: usize) {
+        let Some(replay) = &mut conn.replay else { return };
+        let cursor = replay.cursors.remove(place);
+        for answer in &mut replay.answers {
+            answer.settle(&cursor.topic, |from| Fate::Recovered { count: cursor.next - from });
+        }
+        self.answer_settled(conn);
+    }
+
+    /// What the cursor would read next is gone. Who asked for it learns that from the answer; who was too slow for it is
+    /// told of the hole. Then the connection goes on with what comes.
+    fn skip<S>(&mut self, conn: &mut Connection<S>, place: usize) {
+        let Some(replay) = &mut conn.replay else { return };
+        let mut is_asked = false;
+        for answer in &mut replay.answers {
+            is_asked |= answer.settle(&replay.cursors[place].topic, |_| Fate::Lost);
+        }
+        let cursor = &mut replay.cursors[place];
+        let topic = Arc::clone(&cursor.topic);
+        let seen = topic.seen(self.index);
+        let base = topic.log().map_or(cursor.base, |log| log.lock().base());
+        // When the log was lost the rest of its epoch is missing, and the next epoch may be there.
+        let last = if base == cursor.base { seen } else { seen.min(base) };
+        let (from, to) = (cursor.next - cursor.base, last.saturating_sub(cursor.base));
+        if last == seen {
+            replay.cursors.remove(place);
+        } else {
+            (cursor.next, cursor.started, cursor.base) = (base + 1, base + 1, base);
+        }
+        if !is_asked && from <= to {
+            self.lose(conn, to + 1 - from);
+            self.say_in(
+                conn,
+                topic.policy().priority,
+                &Hole { topic: topic.name(), from, to, reason: "slow" },
+            );
+        }
+        self.answer_settled(conn);
+    }
+
+    /// The connection holds `topic`, or this glob, no longer: nothing of it is read, and who waits for that is told.
+    pub(crate) fn stop_reading<S>(&mut self, conn: &mut Connection<S>, topic: &Arc<Topic>) {
+        let Some(replay) = &mut conn.replay else { return };
+        let has =
+            |name: &str| conn.topics.iter().any(|held| held.name() == name || matches(held.name(), name));
+        replay.cursors.retain(|cursor| has(cursor.topic.name()));
+        replay.answers.iter_mut().for_each(|answer| answer.give_up(topic));
+        self.answer_settled(conn);
+    }
+
+    /// Answers requests for topics that wait for nothing any more.
+    pub(crate) fn answer_settled<S>(&mut self, conn: &mut Connection<S>) {
+        while let Some(replay) = &mut conn.replay {
+            let Some(place) = replay.answers.iter().position(Answer::is_settled) else { break };
+            if let Some(answer) = replay.answers.remove(place) {
+                self.give_answer(conn, &answer);
+            }
+        }
+        if conn.replay.as_ref().is_some_and(|replay| replay.is_empty() && !replay.is_listed) {
+            conn.replay = None;
+        }
+    }
+}

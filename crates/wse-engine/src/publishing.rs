@@ -1,0 +1,143 @@
+//! How a publication reaches its topic: made, stamped, kept and handed to the shards, or not at all (PROTOCOL §13).
+//!
+//! Called from any thread. Never waits for a shard, and never touches a connection.
+
+use crate::command::Command;
+use crate::content::Content;
+use crate::error::EngineError;
+use crate::frame::{FRAME_WEIGHT, Frame, Payload};
+use crate::log::{Event, Overload, Subject};
+use crate::metrics::count;
+use crate::recovery::{Log, Position};
+use crate::shard::Now;
+use crate::shared::Shared;
+use crate::topics::{Matching, Topic};
+use std::sync::Arc;
+use uuid::Uuid;
+use wse_protocol::envelope::Timestamp;
+use wse_protocol::topic;
+
+/// What became of a publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// It is on its way, and where it stands in the log of its topic, if it has one.
+    Queued(Option<Position>),
+    /// There was no room for it: nothing was queued.
+    Refused,
+}
+
+/// Whether anyone on `shard` holds the topic, or a glob that matches it.
+fn is_wanted(topic: &Topic, matching: Option<&Arc<Matching>>, shard: usize) -> bool {
+    topic.is_wanted(shard) || matching.is_some_and(|matching| matching.is_wanted(shard))
+}
+
+impl Shared {
+    /// Publishes to everyone who holds the topic `name`. With a `key` that a publication to the topic had before, it
+    /// is that one: nothing is published. Shards learn of it when they are woken.
+    pub fn publish(
+        &self,
+        name: &str,
+        content: Content<'_>,
+        key: Option<&str>,
+        now: Now,
+        id: impl Fn() -> Uuid,
+    ) -> Result<Published, EngineError> {
+        let at = Timestamp(now.unix_ms);
+        loop {
+            let matching = self.topics.matching(name);
+            let Some(topic) = self.topics.target(name, matching.as_deref()) else {
+                topic::validate_name(name)?;
+                content.payload(&self.config, at, id)?;
+                return key.map_or(Ok(Published::Queued(None)), |_| Err(EngineError::Unlogged));
+            };
+            let Some(log) = topic.log() else {
+                if key.is_some() {
+                    return Err(EngineError::Unlogged);
+                }
+                let payload = content.payload(&self.config, at, id)?;
+                let Some(payload) = self.charged(payload) else { return Ok(Published::Refused) };
+                self.hand_out(&topic, &payload.into_frame(None).0, matching.as_ref());
+                return Ok(Published::Queued(None));
+            };
+            let payload = content.logged_payload(log.stamp_room(), &self.config, at, &id)?;
+            if payload.is_envelope() {
+                self.vouch(&payload)?;
+            }
+            let Some(payload) = self.charged(payload) else { return Ok(Published::Refused) };
+            if let Some(published) = self.log((&topic, matching.as_ref()), log, payload, key, now) {
+                return Ok(published);
+            }
+            // The topic was forgotten since it was found: the next one of its name takes it.
+        }
+    }
+
+    /// Appends a publication and hands it out, in one step; `None`: the topic has left the registry.
+    fn log(
+        &self,
+        (topic, matching): (&Arc<Topic>, Option<&Arc<Matching>>),
+        log: &Log,
+        payload: Payload,
+        key: Option<&str>,
+        now: Now,
+    ) -> Option<Published> {
+        let mut ring = log.lock();
+        if ring.is_gone() {
+            return None;
+        }
+        let limits = self.topics.logs()?.limits();
+        if let Some(known) = key.and_then(|key| ring.recall(key, now.millis)) {
+            return Some(Published::Queued(Some(known)));
+        }
+        if !payload.is_envelope() {
+            // What is no envelope has no place in a log, but one among the publications.
+            let frame = payload.into_frame(None).0;
+            self.hand_out(topic, &frame, matching);
+            return Some(Published::Queued(None));
+        }
+        let frame = ring.append(payload, now.millis, limits);
+        if let Some(key) = key {
+            ring.remember(key, now.millis);
+        }
+        for (shard, desk) in self.desks.iter().enumerate() {
+            if topic.feeds(&mut ring, shard, is_wanted(topic, matching, shard)) {
+                desk.mailbox.push(Command::Publish(Arc::clone(topic), frame.clone(), matching.cloned()));
+            }
+        }
+        let position = ring.position(ring.head());
+        let is_listed = ring.listed.is_some();
+        drop(ring);
+        if let Some(logs) = self.topics.logs()
+            && (!is_listed || logs.is_over())
+        {
+            logs.settle(&self.topics, topic);
+        }
+        Some(Published::Queued(Some(position)))
+    }
+
+    /// Hands a publication that is in no log to the shards where somebody wants it.
+    fn hand_out(&self, topic: &Arc<Topic>, frame: &Frame, matching: Option<&Arc<Matching>>) {
+        self.publish_to_groups(topic, frame);
+        for (shard, desk) in self.desks.iter().enumerate() {
+            if is_wanted(topic, matching, shard) {
+                desk.mailbox.push(Command::Publish(Arc::clone(topic), frame.clone(), matching.cloned()));
+            }
+        }
+    }
+
+    /// What is kept must reach everyone who asks for it: what cannot be signed is an error here already.
+    fn vouch(&self, payload: &Payload) -> Result<(), EngineError> {
+        let Some(signing) = &self.config.signing else { return Ok(()) };
+        let text = payload.text().unwrap_or_default();
+        signing.sign(text, Timestamp(0)).map(drop).map_err(EngineError::Unsigned)
+    }
+
+    /// The payload, held against the memory budget; `None`: there is no room.
+    pub fn charged(&self, payload: Payload) -> Option<Payload> {
+        let charge = self.charge(payload.capacity() + FRAME_WEIGHT);
+        if charge.is_none() {
+            count(&self.metrics.budget_refused_total, 1);
+            self.note(Event::Overload(Overload::Memory), Subject::default);
+        }
+        charge.map(|charge| payload.charged(charge))
+    }
+}
