@@ -3,7 +3,7 @@ import test from 'ava'
 import { WseServer } from 'wse-server'
 import { Signer } from './harness/tokens.js'
 
-const later = ['recovery', 'redis']
+const later = ['redis']
 for (const option of [...later, 'pathh', 'Path']) {
   test(`refuses the option ${option} by name, because this version does not know it`, (t) => {
     const error = t.throws(() => new WseServer({ [option]: {} } as never), { code: 'WSE_OPTION_UNKNOWN' })

@@ -143,7 +143,7 @@ test('rejects a subscription for a connection that is gone', async (t) => {
   const server = await startServer(t)
   const gone = '01890a5d-ac96-774b-bcce-b302099a8057'
   const result = await server.subscribeConnection(gone, ['chat'])
-  t.deepEqual(result, { success: false, successTopics: [], failedTopics: ['chat'] })
+  t.deepEqual(result, { success: false, successTopics: [], failedTopics: ['chat'], recovery: {} })
 })
 
 test('settles every subscription, also when the connection or the server ends meanwhile', async (t) => {
