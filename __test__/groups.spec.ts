@@ -18,7 +18,7 @@ test('gives each publication to one member of each group, and to everyone who ho
   const workers = await Promise.all(upTo(4).map(() => connect(t, server)))
   for (const worker of workers) {
     const result = await server.joinQueueGroup(worker.id, 'jobs', 'workers')
-    t.deepEqual(result, { success: true, successTopics: ['jobs'], failedTopics: [] })
+    t.deepEqual(result, { success: true, successTopics: ['jobs'], failedTopics: [], recovery: {} })
   }
   const auditor = await connect(t, server)
   await server.joinQueueGroup(auditor.id, 'jobs', 'audit')
@@ -79,7 +79,7 @@ test('refuses what is denied, what is no name, and a connection that is gone', a
   const server = await startServer(t, { topics: { deny: ['secret*'] } })
   const { id } = await connect(t, server)
   for (const topic of ['secrets', '', 'jobs*']) {
-    const refused = { success: false, successTopics: [], failedTopics: [topic] }
+    const refused = { success: false, successTopics: [], failedTopics: [topic], recovery: {} }
     t.deepEqual(await server.joinQueueGroup(id, topic, 'workers'), refused)
   }
   t.false((await server.joinQueueGroup('01890000-0000-7000-8000-000000000000', 'jobs', 'workers')).success)

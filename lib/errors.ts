@@ -32,7 +32,7 @@ export type ErrorCode =
   | 'WSE_TOPIC_INVALID'
   | 'WSE_TOPIC_LOGGED'
   | 'WSE_TOPIC_UNLOGGED'
-  | 'WSE_OVERLOADED'
+  | 'WSE_SERVER_OVERLOADED'
 
 /** Everything that this package throws. */
 export class WseError extends Error {

@@ -442,7 +442,7 @@ export class WseServer {
    * Publishes to everyone who holds `topic`. Resolves when the event is logged and on its way: to its place in the log,
    * or null when the topic has none (option `recovery`).
    *
-   * Rejects with `WSE_OVERLOADED` when there is no room for it, `WSE_TOPIC_UNLOGGED` for a key without a log,
+   * Rejects with `WSE_SERVER_OVERLOADED` when there is no room for it, `WSE_TOPIC_UNLOGGED` for a key without a log,
    * `WSE_OPTION_INVALID`, `WSE_TOPIC_INVALID`, `WSE_RESERVED_MEMBER`, `WSE_MESSAGE_TOO_LARGE`, `WSE_MESSAGE_INVALID`,
    * `WSE_SERVER_CLOSED`.
    */
@@ -450,7 +450,7 @@ export class WseServer {
     this.#life.ensureOpen()
     const position = this.#outbound.publish(topic, event, options)
     if (position !== undefined) return position
-    throw new WseError('WSE_OVERLOADED', 'there is no room for another message: see memory()')
+    throw new WseError('WSE_SERVER_OVERLOADED', 'there is no room for another message: see memory()')
   }
 
   /** The same as {@link WseServer.broadcast}, on this instance only. */
