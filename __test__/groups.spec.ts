@@ -87,3 +87,19 @@ test('refuses what is denied, what is no name, and a connection that is gone', a
   await t.throwsAsync(server.joinQueueGroup(id, 'jobs', 7 as unknown as string), { code: 'WSE_OPTION_INVALID' })
   t.is(server.getTopicSubscriberCount('jobs'), 0)
 })
+
+test('ends a membership with the rule that denies its topic', async (t) => {
+  const server = await startServer(t)
+  const [worker, other] = [await connect(t, server), await connect(t, server)]
+  await server.joinQueueGroup(worker.id, 'jobs', 'workers')
+  await server.joinQueueGroup(other.id, 'jobs', 'others')
+  server.broadcast('jobs', { t: 'job', p: { n: 0 } })
+  server.setTopicRules({ deny: ['jobs'] })
+  server.broadcast('jobs', { t: 'job', p: { n: 1 } })
+  for (const connection of [worker, other]) {
+    t.deepEqual((await connection.next('subscription_update')).p.success_topics, ['jobs'])
+    await connection.roundTrip()
+    t.deepEqual(numbersOf(connection), [0])
+  }
+  t.is(server.getTopicSubscriberCount('jobs'), 0)
+})

@@ -264,6 +264,9 @@ impl Core {
     }
 
     fn give<S: Socket>(&mut self, conn: &mut Connection<S>, topic: &Arc<Topic>, frame: Frame) {
+        if frame.standing().expires.is_some_and(|at| self.now.millis >= at.get()) {
+            return count(&self.shared.topics.groups_dropped_total, 1);
+        }
         if !is_free(conn) {
             topic.group().inspect(|group| group.rest(conn.key));
             return self.pass_on(topic, frame);

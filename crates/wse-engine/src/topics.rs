@@ -172,7 +172,7 @@ pub struct Topics {
     pressure: Arc<Pressure>,
     logs: Option<Logs>,
     shards: usize,
-    /// Messages for groups that nobody got: too many waited, or the last member had left.
+    /// Messages for groups that nobody got: too many waited, or for too long, or the last member had left.
     pub groups_dropped_total: AtomicU64,
 }
 

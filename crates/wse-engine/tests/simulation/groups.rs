@@ -1,11 +1,15 @@
 //! Verifies that one member of a queue group gets each publication, whoever is slow, leaves or breaks off.
 
+use crate::application::numbered;
 use crate::client::{Client, PING, close, frame};
 use crate::random::for_each_seed;
 use crate::world::{World, settings, value};
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use wse_engine::config::OutboundLimits;
+use wse_engine::frame::{Payload, Standing};
 use wse_engine::{Config, Reply};
+use wse_protocol::frame::OpCode;
 
 fn member(world: &mut World, group: &str) -> Client {
     let client = world.connect();
@@ -148,6 +152,25 @@ fn what_waits_leaves_in_slices_and_goes_to_whoever_joins() {
     assert_eq!(fresh.numbers("jobs"), (1..1_000).collect::<Vec<_>>());
     publish(&mut world, 1_000..1_010);
     assert_eq!(fresh.numbers("jobs"), (1..1_010).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_has_waited_for_longer_than_it_is_worth_something_is_given_to_nobody() {
+    let mut world = World::new(settings());
+    let stuck = member(&mut world, "workers");
+    stuck.stop_reading(1);
+    publish(&mut world, 0..1);
+    let topic = world.shared.topics.get("jobs").expect("it has a member");
+    for (n, expires) in [(1, NonZeroU64::new(500)), (2, NonZeroU64::new(5_000))] {
+        let mut bytes = Payload::room(0);
+        bytes.extend_from_slice(numbered("jobs", n, 0).as_bytes());
+        let payload = Payload::new(OpCode::Text, bytes, None, None);
+        let (frame, _) = payload.standing(Standing { expires, ..Standing::default() }).into_frame(None);
+        world.shared.publish_to_groups(&topic, &frame);
+    }
+    world.pass(1_000);
+    let fresh = member(&mut world, "workers");
+    assert_eq!((fresh.numbers("jobs"), dropped(&world)), (vec![2], 1));
 }
 
 #[test]
