@@ -132,6 +132,13 @@ impl World {
         self.tell(Command::Decide(key, user.map(identity)));
     }
 
+    /// Answers a question of [`Reply::Authorize`].
+    pub fn authorize(&mut self, key: ConnectionKey, number: u32, granted: &[&str]) {
+        let granted = granted.iter().map(|&topic| topic.into()).collect();
+        self.tell(Command::Authorized { key, number, granted });
+        self.settle();
+    }
+
     /// Reads a connection no longer, or again.
     pub fn hold_back(&self, key: ConnectionKey, is_held: bool) {
         self.tell(Command::HoldBack { key, is_held });

@@ -25,6 +25,7 @@ mod partial_writes;
 mod presence;
 mod random;
 mod requests;
+mod rules;
 mod secrecy;
 mod signing;
 mod slow_readers;
