@@ -41,6 +41,7 @@ export class Authorizer {
   readonly #log: Log
   readonly #answer: (question: Question, granted: string[], hasFailed: boolean) => void
   readonly #added: Question[] = []
+  #isClosed = false
   /** Clean answers by topic and user, the oldest first. */
   readonly #known = new Map<string, { isGranted: boolean; until: number }>()
   /** Calls that have not answered, by topic and user. */
@@ -92,6 +93,11 @@ export class Authorizer {
     }
   }
 
+  /** Nobody waits any more. */
+  close(): void {
+    this.#isClosed = true
+  }
+
   #recall(key: string): boolean | undefined {
     const known = this.#known.get(key)
     if (known && known.until > performance.now()) return known.isGranted
@@ -133,7 +139,7 @@ export class Authorizer {
       const connection: AuthorizeConnection = { connId, userId, claims: JSON.parse(claims) as JsonObject }
       const late = new Promise<never>((_, reject) => {
         const err = new Error(`no answer within ${this.#timeoutMs} ms`)
-        if (this.#timeoutMs > 0) timer = setTimeout(() => reject(err), this.#timeoutMs)
+        if (this.#timeoutMs > 0) timer = setTimeout(() => reject(err), this.#timeoutMs).unref()
       })
       const answer: unknown = await Promise.race([this.#hook(connection, [...topics]), late])
       if (typeof answer === 'boolean') return new Set(answer ? topics : [])
@@ -141,7 +147,7 @@ export class Authorizer {
       throw new TypeError('authorize resolves to a list of topics, or to true or false for all of them')
     } catch (err) {
       const fields = { code: 'HANDLER_ERROR', callback: 'authorize', conn_id: connId, err }
-      this.#log.fault('WseAuthorizeWarning', 'authorize failed', fields)
+      if (!this.#isClosed) this.#log.fault('WseAuthorizeWarning', 'authorize failed', fields)
       return null
     } finally {
       clearTimeout(timer)

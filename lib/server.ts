@@ -301,6 +301,7 @@ export class WseServer {
     this.#life.end()
     this.#streams.close()
     this.#subscriptions.close()
+    this.#authorizer?.close()
     this.#presence.close()
     translated(() => native.release(this.#handle))
   }
