@@ -1,8 +1,10 @@
 //! Who comes to a topic and who leaves it: what connections do with presence, and who is told (PROTOCOL §10).
 //!
 //! A change and the commands that tell of it are made under the lock of the topic's members, so that everybody hears
-//! of changes in the order in which they happened. Nothing else is locked meanwhile but a mailbox at a time.
+//! of changes in the order in which they happened. Nothing else is locked meanwhile but a mailbox at a time, and before
+//! them the registry of globs, which knows of no members: who asks for a page then misses no change behind it.
 
+use crate::access::Held;
 use crate::command::Command;
 use crate::connection::{Connection, Socket};
 use crate::core::Core;
@@ -15,7 +17,7 @@ use crate::presence::{
     Change, DEFAULT_PAGE, GATHER_MS, MAX_PAGE, Presence, PresenceLimits, Refused, SWEEP_MS, Tab, weight,
 };
 use crate::shard::Shard;
-use crate::topics::Topic;
+use crate::topics::{Matching, Topic};
 use parking_lot::MutexGuard;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -25,7 +27,7 @@ use uuid::Uuid;
 use wse_protocol::codes::Code;
 use wse_protocol::envelope::{Category, Dialect};
 use wse_protocol::frame::OpCode;
-use wse_protocol::glob::is_glob;
+use wse_protocol::glob::{is_glob, matches};
 use wse_protocol::message::{
     Batch, Error, PresenceChange, PresenceDelta, PresenceKind, PresenceMember, PresenceResponse,
     write_publication,
@@ -44,6 +46,8 @@ const BYTES_OF_A_MESSAGE: usize = 1_024;
 #[derive(Debug)]
 pub struct News {
     topic: Arc<Topic>,
+    /// Who hears of it beside those who hold the topic.
+    matching: Option<Arc<Matching>>,
     changes: Vec<Change>,
     /// Whether they were gathered.
     is_gathered: bool,
@@ -51,6 +55,12 @@ pub struct News {
     total: usize,
     native: OnceLock<Vec<Frame>>,
     old: OnceLock<Vec<Frame>>,
+}
+
+impl News {
+    fn is_wanted(&self, shard: usize) -> bool {
+        self.topic.is_wanted(shard) || self.matching.as_ref().is_some_and(|globs| globs.is_wanted(shard))
+    }
 }
 
 /// Why a user who came is not tracked.
@@ -244,9 +254,11 @@ impl Core {
     /// Leaves a command with each shard where somebody holds the topic. The caller has the lock of its members.
     fn tell_holders(&self, topic: &Arc<Topic>, changes: Vec<Change>, total: usize, is_gathered: bool) {
         let (native, old) = (OnceLock::new(), OnceLock::new());
-        let news = Arc::new(News { topic: Arc::clone(topic), changes, is_gathered, total, native, old });
+        let matching = self.shared.topics.matching(topic.name());
+        let topic = Arc::clone(topic);
+        let news = Arc::new(News { topic, matching, changes, is_gathered, total, native, old });
         for (shard, desk) in self.shared.desks.iter().enumerate() {
-            if topic.is_wanted(shard) {
+            if news.is_wanted(shard) {
                 desk.mailbox.push(Command::Presence(Arc::clone(&news)));
                 desk.mailbox.wake();
             }
@@ -283,14 +295,17 @@ impl Core {
         let Some(PresenceRequest { topic: name, limit, after }) = request else {
             return self.refuse_request(conn, RequestError::NoPresence, message);
         };
-        let Some(topic) = conn.topics.iter().find(|topic| topic.name() == name).cloned() else {
+        let covers = |held: &Held| held.name() == name || is_glob(held.name()) && matches(held.name(), &name);
+        if !conn.topics.iter().any(covers) {
             let message = "members are told to those who hold the topic";
             let error = Error::new(Code::SubscriptionFailed, message, self.timestamp());
             self.respond(conn, &error.with_topics(&[&name]), cid);
             return;
-        };
+        }
         let limit = limit.unwrap_or(DEFAULT_PAGE);
-        let page = topic.present().map(|members| members.lock().page(after.as_deref(), limit, self.most()));
+        let topic = self.shared.topics.get(&name);
+        let members = topic.as_ref().and_then(|topic| topic.present());
+        let page = members.map(|members| members.lock().page(after.as_deref(), limit, self.most()));
         let page = page.unwrap_or_default();
         let bytes = page.members.iter().map(|(user, data, _)| weight(user, data)).sum::<usize>();
         for _ in 0..bytes / BYTES_OF_A_MESSAGE {
@@ -389,7 +404,8 @@ impl<S: Socket> Shard<S> {
         let mut spoken: [Option<Vec<Publication>>; 2] = [None, None];
         let mut bytes = 0;
         let index = core.index;
-        news.topic.for_each(index, |slot| {
+        let mut marks = std::mem::take(&mut core.marks);
+        let mut tell = |slot: u32| {
             let Some(conn) = slab.get_mut(slot as usize) else { return };
             let dialect = conn.speech.dialect();
             let publications = spoken[dialect as usize].get_or_insert_with(|| {
@@ -404,7 +420,22 @@ impl<S: Socket> Shard<S> {
             for publication in publications {
                 core.publish(conn, publication);
             }
-        });
+        };
+        match &news.matching {
+            None => news.topic.for_each(index, tell),
+            Some(matching) => {
+                // Whoever holds it in several ways is told once.
+                marks.begin();
+                for held in std::iter::once(&news.topic).chain(&matching.globs) {
+                    held.for_each(index, |slot| {
+                        if marks.is_first(slot) {
+                            tell(slot);
+                        }
+                    });
+                }
+            }
+        }
+        core.marks = marks;
         bytes
     }
 

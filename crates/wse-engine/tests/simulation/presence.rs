@@ -110,8 +110,8 @@ fn who_comes_hears_of_it_before_the_reply_and_everybody_else_hears_it_too() {
     let ann = connect_to(&mut world, "ann", "news", &json!({ "status": "here" }));
     assert_eq!(types(&ann), ["presence_join", "subscription_update"]);
     let expected = json!({ "user_id": "ann", "data": { "status": "here" }, "topic": "news" });
-    assert_eq!(other.told("presence_join"), [expected.clone()]);
-    assert_eq!(ann.told("presence_join"), [expected.clone()]);
+    assert_eq!(other.told("presence_join"), std::slice::from_ref(&expected));
+    assert_eq!(ann.told("presence_join"), std::slice::from_ref(&expected));
     leave(&ann, "news");
     world.settle();
     assert_eq!(other.told("presence_leave"), [expected]);
@@ -202,6 +202,27 @@ fn who_is_nobody_is_nowhere_and_a_server_without_presence_ignores_it() {
     let nobody = json!({ "topic": "news", "members": [], "next": null, "total": 0 });
     assert_eq!(ann.told("presence_response"), [nobody]);
     assert_eq!(world.shard.next_due().map(|due| due < 26_000), Some(true), "only the heartbeat is due");
+}
+
+#[test]
+fn who_holds_a_glob_hears_once_of_every_topic_that_it_matches_and_is_present_in_none() {
+    let mut world = World::new(present());
+    let ben = world.connect_as("ben");
+    for glob in ["room:*", "*:1"] {
+        world.subscribe(ben.key(), glob);
+    }
+    world.settle();
+    let ann = connect_to(&mut world, "ann", "room:1", &json!({ "n": 1 }));
+    assert_eq!(ben.told("presence_join").len(), 1);
+    let here = page(&mut world, &ben, &json!({ "topic": "room:1" }));
+    assert_eq!(here["p"]["members"], json!([{ "user_id": "ann", "data": { "n": 1 } }]));
+    assert_eq!(page(&mut world, &ben, &json!({ "topic": "hall:2" }))["p"]["code"], "SUBSCRIPTION_FAILED");
+    attend(&ben, &["room:1"], &json!({}));
+    world.settle();
+    assert_eq!(ben.told("presence_join").len(), 2, "once, however it holds the topic");
+    ann.kernel().reset();
+    world.settle();
+    assert_eq!(ben.told("presence_leave").len(), 1);
 }
 
 #[test]
