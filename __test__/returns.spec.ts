@@ -1,0 +1,107 @@
+// Clients that break off come back to everything that they have missed.
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises'
+import test from 'ava'
+import { until } from './harness/arrivals.js'
+import { Follower } from './harness/follower.js'
+import { startServer } from './harness/server.js'
+
+/** Numbers from a seed: the same run again for the same seed. */
+function random(seed: number): (below: number) => number {
+  let state = seed
+  return (below) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return Math.floor((state / 2 ** 32) * below)
+  }
+}
+
+test('leaves no hole with 200 clients that are cut at random under 2 000 messages a second', async (t) => {
+  const TICKS = 600
+  const seed = Number(process.env.RETURNS_SEED ?? Math.floor(Math.random() * 2 ** 32))
+  t.log(`RETURNS_SEED=${seed}`)
+  const below = random(seed)
+  const server = await startServer(t, { topics: { allow: ['*'] }, recovery: { slots: 256 } })
+  const topics = Array.from({ length: 20 }, (_, n) => `topic:${n}`)
+  const heads = new Map<string, number>(topics.map((topic) => [topic, 0]))
+  const clients = Array.from({ length: 200 }, (_, n) => {
+    const held = [0, 7, 13].map((step) => topics[(n + step) % topics.length] as string)
+    return new Follower(server.port, held)
+  })
+  t.teardown(() => clients.forEach((client) => void client.leave()))
+  for (const client of clients) client.come()
+  await until('all subscriptions', () => clients.every(({ isSettled }) => isSettled))
+
+  /** Who comes back when. */
+  const returns = new Map<number, Follower[]>()
+  const began = performance.now()
+  for (let tick = 0; tick < TICKS; tick++) {
+    for (const client of returns.get(tick) ?? []) client.come()
+    for (let n = 0; n < 2; n++) {
+      const client = clients[below(clients.length)] as Follower
+      if (!client.reader) continue
+      // Wherever it is: in the middle of a message, of its replay, or before the answer to its handshake.
+      client.leave()
+      // One in forty stays away for longer than the log reaches back.
+      const at = Math.min(TICKS - 1, tick + 1 + (below(40) === 0 ? 300 : below(80)))
+      returns.set(at, [...(returns.get(at) ?? []), client])
+    }
+    for (const [topic, head] of heads) {
+      server.broadcast(topic, { t: 'news', p: { n: head + 1 } })
+      heads.set(topic, head + 1)
+    }
+    // Twenty in ten milliseconds are 2 000 a second; nothing that is asserted depends on it.
+    await delay(began + 10 * tick - performance.now())
+  }
+  for (const client of clients) if (!client.reader) client.come()
+  const isOver = () => clients.every((client) => client.isAt(heads)) || clients.some(({ faults }) => faults.length > 0)
+  await until('everybody', isOver)
+  t.deepEqual(
+    clients.flatMap(({ faults }) => faults),
+    [],
+  )
+  const recovered = clients.reduce((sum, client) => sum + client.recovered, 0)
+  const announced = clients.reduce((sum, client) => sum + client.announced, 0)
+  t.log(`${recovered} topics were recovered, ${announced} were announced as lost`)
+  t.true(recovered > 1_000 && announced > 0)
+  t.true(recovered / (recovered + announced) >= 0.95)
+})
+
+test('recovers fifty topics at once through a queue of 1 000', async (t) => {
+  const server = await startServer(t, { topics: { allow: ['*'] }, recovery: { slots: 256 } })
+  const topics = Array.from({ length: 50 }, (_, n) => `topic:${n}`)
+  const heads = new Map<string, number>(topics.map((topic) => [topic, 0]))
+  const padding = 'x'.repeat(1_000)
+  const publish = (count: number) => {
+    for (let n = 0; n < count; n++) {
+      for (const [topic, head] of heads) {
+        server.broadcast(topic, { t: 'news', p: { n: head + 1, padding } })
+        heads.set(topic, head + 1)
+      }
+    }
+  }
+  const client = new Follower(server.port, topics)
+  t.teardown(() => client.leave())
+  client.come()
+  publish(2)
+  await until('the first publications', () => client.isAt(heads))
+  client.leave()
+  await until('its end', () => server.getConnectionCount() === 0)
+
+  publish(200)
+  const { tcp } = client.come()
+  tcp.pause()
+  await until('a queue', () => server.memory().longestOutboundMessages > 0)
+  let longest = 0
+  for (let round = 0; round < 40; round++) {
+    publish(1)
+    longest = Math.max(longest, server.memory().longestOutboundMessages)
+    await turn()
+  }
+  tcp.resume()
+  await until('everything', () => client.isAt(heads) || client.faults.length > 0)
+  t.deepEqual(client.faults, [])
+  t.is(client.recovered, 50)
+  t.true(longest <= 1_000, `${longest} messages waited`)
+  publish(3)
+  await until('what comes next', () => client.isAt(heads) || client.faults.length > 0)
+  t.deepEqual(client.faults, [])
+})
