@@ -5,6 +5,7 @@ use crate::client::{Client, HEAD};
 use crate::world::{PEER, World, identity, settings};
 use serde_json::{Value, json};
 use wse_engine::auth::{Auth, Decision, Identity, Tokens};
+use wse_engine::config::Recovery;
 use wse_engine::jwt::{JwtConfig, Verifier, encode_jwt};
 use wse_engine::keys::{Algorithm, Keys};
 use wse_engine::rate_limit::Rate;
@@ -72,7 +73,7 @@ fn clients_and_the_application_get_what_the_vectors_say() {
         let request = world.subscribe(client.key(), &topic);
         world.settle();
         let refused = if case["application"] == true { Vec::new() } else { vec![topic.clone()] };
-        assert_eq!(world.replies(), [Reply::Subscribed { request, refused }], "{case}");
+        assert_eq!(world.replies(), [Reply::Subscribed { request, refused, stands: Vec::new() }], "{case}");
         client.close(1000);
         world.settle();
         world.assert_nothing_is_left(&["ann"]);
@@ -136,6 +137,39 @@ fn what_a_glob_brings_to_a_slow_reader_is_missed_by_its_topic() {
 }
 
 #[test]
+fn what_a_glob_brings_of_a_topic_with_a_log_is_lost_to_nobody() {
+    let mut config = Config { recovery: Some(Recovery::default()), ..settings() };
+    config.outbound.max_messages = 2;
+    let mut world = World::new(config);
+    let clients = [&["news:*"][..], &["news:*", "news:a", "*:a"]].map(|topics| {
+        let client = world.connect();
+        client.subscribe(topics);
+        client
+    });
+    world.settle();
+    clients.iter().for_each(|client| client.stop_reading(64));
+    for n in 1..=100 {
+        publish(&mut world, "news:a", n);
+    }
+    let late = world.connect_to("n*");
+    clients.iter().for_each(Client::resume);
+    world.settle();
+    world.pass(1_000);
+    publish(&mut world, "news:a", 101);
+    for client in &clients {
+        assert_eq!(client.numbers("news"), (1..=101).collect::<Vec<_>>());
+        assert_eq!(client.told("gap"), Vec::<Value>::new());
+    }
+    assert_eq!(late.numbers("news"), [101]);
+    let stamp = late.envelopes().pop().expect("one");
+    assert_eq!(
+        (&stamp["tp"], &stamp["o"]),
+        (&json!("news:a"), &json!(101)),
+        "the topic's name, and not the glob's"
+    );
+}
+
+#[test]
 fn a_client_holds_a_glob_only_where_one_entry_covers_it_and_nothing_denies_any_of_it() {
     let mut world = World::new(with_rules(&["news:*", "a?"], &["*:secret"]));
     let client = connect(&mut world, &json!({}), "");
@@ -151,7 +185,11 @@ fn a_client_holds_a_glob_only_where_one_entry_covers_it_and_nothing_denies_any_o
     let request = world.subscribe(client.key(), "news:*");
     world.settle();
     let refused = vec!["news:*".to_owned()];
-    assert_eq!(world.replies(), [Reply::Subscribed { request, refused }], "deny binds the application, too");
+    assert_eq!(
+        world.replies(),
+        [Reply::Subscribed { request, refused, stands: Vec::new() }],
+        "deny binds the application, too"
+    );
 }
 
 #[test]
@@ -166,7 +204,10 @@ fn a_connection_holds_so_many_topics_and_globs_and_no_more() {
     assert_eq!(ask(&mut world, &client, &["c*", "f"]).0, json!(["c*"]));
     let request = world.subscribe(client.key(), "g");
     world.settle();
-    assert_eq!(world.replies(), [Reply::Subscribed { request, refused: vec!["g".into()] }]);
+    assert_eq!(
+        world.replies(),
+        [Reply::Subscribed { request, refused: vec!["g".into()], stands: Vec::new() }]
+    );
     client.close(1000);
     world.settle();
     world.assert_nothing_is_left(&[]);
