@@ -89,6 +89,7 @@ server_messages! {
     Hole<'a> = "gap",
     AuthExpiring = "auth_expiring",
     AuthRefreshed = "auth_refreshed",
+    ServerDraining<'a> = "server_draining",
     SubscriptionUpdate<'a> = "subscription_update",
     EncryptionResponse<'a> = "encryption_response",
     KeyRotationResponse<'a> = "key_rotation_response",
@@ -170,6 +171,8 @@ pub struct ServerHello<'a> {
     server_time: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     encryption_public_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resume_ticket: Option<&'a str>,
 }
 
 /// What is in force on a connection.
@@ -243,6 +246,7 @@ impl<'a> ServerHello<'a> {
             connection_id,
             server_time,
             encryption_public_key: None,
+            resume_ticket: None,
         }
     }
 
@@ -250,6 +254,13 @@ impl<'a> ServerHello<'a> {
     #[must_use]
     pub const fn with_public_key(mut self, key: Option<&'a str>) -> Self {
         self.encryption_public_key = key;
+        self
+    }
+
+    /// Gives the client a ticket to come back with (PROTOCOL §12).
+    #[must_use]
+    pub const fn with_resume_ticket(mut self, ticket: Option<&'a str>) -> Self {
+        self.resume_ticket = ticket;
         self
     }
 }
@@ -446,6 +457,16 @@ pub struct AuthExpiring {
 pub struct AuthRefreshed {
     /// When it ends.
     pub expires_at: Timestamp,
+}
+
+/// Tells a client that the server sends everyone away: a Close follows.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct ServerDraining<'a> {
+    /// How long to wait before coming back, in milliseconds; each client has its own.
+    pub retry_after_ms: u64,
+    /// A resume ticket (PROTOCOL §12).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<&'a str>,
 }
 
 /// What a subscription request asked for.

@@ -1,7 +1,7 @@
 //! What a publisher may not say, because clients would take it for the server's word (PROTOCOL §6).
 //!
 //! A message of a client that the application passes on must not be able to move another client's position,
-//! nor to change its keys.
+//! nor to change its keys or its ticket.
 
 use super::EnvelopeError;
 use crate::scan;
@@ -9,10 +9,11 @@ use crate::scan;
 /// A stamp, in short and in the names that older clients read.
 const MEMBERS: [&str; 6] = ["tp", "e", "o", "topic", "epoch", "offset"];
 
-/// Types by which a client takes over a key or a position, and the one in which it finds another of them.
-const TYPES: [&str; 6] = [
+/// Types by which a client takes over a key, a ticket or a position, and the one in which it finds another of them.
+const TYPES: [&str; 7] = [
     "server_ready",
     "server_hello",
+    "server_draining",
     "subscription_update",
     "encryption_response",
     "key_rotation_response",
