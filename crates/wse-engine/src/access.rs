@@ -105,6 +105,11 @@ impl Core {
                 Some(Source::Application)
             }
             Verdict::Open if is_among(answered) => Some(Source::Hook),
+            verdict if self.is_granted_by_ticket(conn, name) && self.may_be_given(conn, name) => {
+                // It does not say by whose word the topic was held; where there is a hook, that is asked with new claims.
+                let may_be_hooks = verdict == Verdict::Open && self.shared.config.authorize;
+                Some(if may_be_hooks { Source::Hook } else { Source::Application })
+            }
             Verdict::Open | Verdict::Refused => None,
         }
     }

@@ -9,13 +9,51 @@ use crate::host::Reply;
 use crate::id::ConnectionKey;
 use crate::inbound::Kind;
 use crate::jwt::TokenError;
-use crate::log::{Event, Fault, Overload};
+use crate::log::{Event, Fault, Overload, Subject};
 use crate::metrics::count;
+use crate::resume::Pass;
 use crate::seats::Caller;
 use crate::secrecy::Secrecy;
+use crate::shared::Shared;
 use crate::users::{Member, Seat};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use wse_protocol::codes::{Code, close};
+use wse_protocol::envelope::Timestamp;
+
+/// What a host does with a request before it asks its application about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Knock {
+    /// It asks.
+    Ask,
+    /// It hands the socket over without a decision: the engine lets it in by itself, or knows why not.
+    HandOver,
+    /// It answers 503: too many come at once.
+    Refuse {
+        /// When to come back.
+        seconds: u32,
+    },
+}
+
+impl Shared {
+    /// Looks at a request whose `head` the host has read, at `now`. Whoever is to be asked about has been let in.
+    pub fn knock(&self, head: &[u8], now: Timestamp) -> Knock {
+        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let Head::Upgrade(upgrade) = handshake::read(head, nobody, &self.config) else {
+            return Knock::HandOver;
+        };
+        if self.is_ending() || self.is_full() || self.ticket_of(&upgrade, now).is_some() {
+            return Knock::HandOver;
+        }
+        match self.admit(now.0) {
+            Ok(()) => Knock::Ask,
+            Err(seconds) => {
+                self.note(Event::Overload(Overload::Admission), Subject::default);
+                Knock::Refuse { seconds }
+            }
+        }
+    }
+}
 
 impl Core {
     pub(crate) fn read_head<S: Socket>(&mut self, conn: &mut Connection<S>, bytes: &[u8]) {
@@ -25,7 +63,7 @@ impl Core {
             Head::Partial => {}
             Head::Answer(Answer::Refused(refusal)) => self.refuse(conn, refusal),
             Head::Answer(Answer::Health) => {
-                let status = if self.shared.is_closing() { "503 Service Unavailable" } else { "200 OK" };
+                let status = if self.shared.is_ending() { "503 Service Unavailable" } else { "200 OK" };
                 let body = self.shared.health(self.now);
                 self.answer(conn, handshake::response(status, "application/json", "", &body));
             }
@@ -45,17 +83,30 @@ impl Core {
         self.take_agreement(conn, &upgrade);
         let Phase::Handshake(handshake) = &mut conn.phase else { return };
         handshake.peer = upgrade.address;
-        let config = &self.shared.config;
-        if self.shared.is_closing() {
+        let decision = std::mem::take(&mut handshake.decision);
+        if self.shared.is_ending() {
             return self.refuse(conn, Refusal::Closing);
         }
         if self.shared.is_full() {
             return self.refuse(conn, Refusal::Full);
         }
-        match (&config.auth, std::mem::take(&mut handshake.decision)) {
-            (_, Decision::Granted(identity)) => self.open(conn, &upgrade, identity),
+        // Whom the host has decided about it has let in before.
+        if decision == Decision::Open
+            && let Err(seconds) = self.shared.admit(self.now.unix_ms)
+        {
+            return self.refuse(conn, Refusal::Busy { seconds });
+        }
+        if decision == Decision::Open
+            && let Some((identity, pass)) = self.returning(&upgrade)
+        {
+            return self.open(conn, &upgrade, identity, Some(pass));
+        }
+        let Phase::Handshake(handshake) = &mut conn.phase else { return };
+        let config = &self.shared.config;
+        match (&config.auth, decision) {
+            (_, Decision::Granted(identity)) => self.open(conn, &upgrade, identity, None),
             (_, Decision::Refused) => self.turn_away(conn, &upgrade, Code::AuthFailed),
-            (Auth::Anonymous, Decision::Open) => self.open(conn, &upgrade, Identity::anonymous()),
+            (Auth::Anonymous, Decision::Open) => self.open(conn, &upgrade, Identity::anonymous(), None),
             (Auth::Hook, Decision::Open) => {
                 let request = upgrade.request.clone().unwrap_or_default();
                 handshake.upgrade = Some(upgrade);
@@ -83,7 +134,7 @@ impl Core {
         verdict: Result<Identity, TokenError>,
     ) {
         match verdict {
-            Ok(identity) => self.open(conn, upgrade, identity),
+            Ok(identity) => self.open(conn, upgrade, identity, None),
             Err(_) => self.turn_away(conn, upgrade, Code::AuthFailed),
         }
     }
@@ -108,20 +159,24 @@ impl Core {
         let Phase::Handshake(handshake) = &mut conn.phase else { return };
         let Some(upgrade) = handshake.upgrade.take() else { return };
         match identity {
-            Some(identity) => self.open(conn, &upgrade, identity),
+            Some(identity) => self.open(conn, &upgrade, identity, None),
             None => self.turn_away(conn, &upgrade, Code::AuthFailed),
         }
     }
 
-    /// Opens the connection: from here on the application knows of it.
+    /// Opens the connection: from here on the application knows of it. `pass`: it has come back with a ticket.
     pub(crate) fn open<S: Socket>(
         &mut self,
         conn: &mut Connection<S>,
         upgrade: &Upgrade,
         identity: Identity,
+        pass: Option<Pass>,
     ) {
         let user = identity.user_id.as_deref().map(Arc::<str>::from);
         let shared = Arc::clone(&self.shared);
+        if shared.is_ending() {
+            return self.refuse(conn, Refusal::Closing);
+        }
         if !shared.take_place() {
             return self.refuse(conn, Refusal::Full);
         }
@@ -140,12 +195,14 @@ impl Core {
         }
         let Phase::Handshake(handshake) = std::mem::replace(&mut conn.phase, Phase::Open) else { return };
         self.unfinished -= 1;
+        self.open += 1;
         conn.high = shared.ids.high(self.now.unix_ms, self.random.u64(..), conn.key);
         let caller = Arc::new(Caller { user, address: upgrade.address });
         shared.desks[self.index].seats.open(conn.key, conn.high, Arc::clone(&caller));
         shared.desks[self.index].seats.set_dialect(conn.key, conn.speech.dialect());
         self.take_claims(conn, &identity);
         conn.caller = Some(caller);
+        self.take_pass(conn, &identity.claims, pass);
         conn.last_seen = self.now.millis;
         conn.last_ping = self.now.millis;
         if upgrade.wants_encryption && shared.config.envelope {
@@ -190,6 +247,7 @@ impl Core {
             conn,
             match refusal {
                 Refusal::Full => Event::Overload(Overload::Connections),
+                Refusal::Busy { .. } => Event::Overload(Overload::Admission),
                 _ => Event::Fault(Fault::Refused(refusal)),
             },
         );

@@ -8,6 +8,7 @@ use crate::attendance::News;
 use crate::auth::Identity;
 use crate::connection::{Phase, Socket};
 use crate::delivery::Publication;
+use crate::drain::Pace;
 use crate::frame::Frame;
 use crate::handshake::Refusal;
 use crate::host::Reply;
@@ -111,6 +112,8 @@ pub enum Command {
     },
     /// Other rules say from now on who may have which topic.
     Rules(Arc<Rules>),
+    /// The engine drains: everyone is sent away, in waves.
+    Drain(Pace),
     /// The engine closes: everyone is told, and the shard ends.
     Close,
 }
@@ -120,7 +123,7 @@ impl Command {
     pub fn key(&self) -> Option<ConnectionKey> {
         match self {
             Self::Publish(..) | Self::Presence(_) | Self::Everyone(_) | Self::Looked { .. } => None,
-            Self::Rules(_) | Self::Close => None,
+            Self::Rules(_) | Self::Drain(_) | Self::Close => None,
             Self::Send(key, _) | Self::Settle(key, _) | Self::Decide(key, _) | Self::Feed(key) => Some(*key),
             Self::Deliver { key, .. }
             | Self::Subscribe { key, .. }
@@ -275,6 +278,7 @@ impl<S: Socket> Shard<S> {
                     }
                 }
             }
+            Command::Drain(pace) => self.drain(pace),
             Command::Close => {
                 self.is_closing = true;
                 for slot in slab.slots() {

@@ -145,6 +145,8 @@ pub struct Config {
     pub max_handshakes: usize,
     /// Unfinished handshakes of one address; over it the oldest of that address is dropped. Default: off.
     pub max_handshakes_per_address: usize,
+    /// How many newcomers are let in; both numbers are above zero. `None`: all. Default: none.
+    pub admission: Option<Rate>,
     /// Pings and idle closing.
     pub heartbeat: Heartbeat,
     /// Inbound rate of a connection; `None`: unlimited.
@@ -167,6 +169,8 @@ pub struct Config {
     pub tickets: Tickets,
     /// What is kept of publications; `None`: nothing.
     pub recovery: Option<Recovery>,
+    /// Whether clients get tickets to come back without a login. Default: yes.
+    pub resume: bool,
     /// Which topics a client may subscribe to, until they are replaced.
     pub topics: Rules,
     /// What becomes of the publications of topics where a reader does not keep up. Default: the same for all.
@@ -207,6 +211,7 @@ impl Default for Config {
             handshake_timeout_ms: 10_000,
             max_handshakes: 4_096,
             max_handshakes_per_address: 0,
+            admission: None,
             heartbeat: Heartbeat::default(),
             rate: Some(Rate::default()),
             frame: FrameLimits { max_message_bytes: 1 << 20, max_fragments: 65_537 },
@@ -218,6 +223,7 @@ impl Default for Config {
             signing: None,
             tickets: Tickets::new(None),
             recovery: None,
+            resume: true,
             topics: Rules::default(),
             policies: Arc::default(),
             presence: None,

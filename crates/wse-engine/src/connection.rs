@@ -12,6 +12,7 @@ use crate::handshake::Upgrade;
 use crate::id::ConnectionKey;
 use crate::outbound::Outbound;
 use crate::rate_limit::RateLimit;
+use crate::resume::Pass;
 use crate::seats::Caller;
 use crate::secrecy::Secrecy;
 use crate::speech::{LANES, Speech};
@@ -104,6 +105,7 @@ pub struct Connection<S> {
     /// The unfinished inbound frame or message.
     pub reader: FrameReader,
     /// What was read and not looked at yet, because enough has come out of what was before.
+    /// In a box of its own, because hardly any connection has some.
     pub unread: Option<Box<Box<[u8]>>>,
     /// permessage-deflate, where it has agreed on it.
     pub deflate: Option<Box<Deflate>>,
@@ -125,6 +127,8 @@ pub struct Connection<S> {
     pub secrecy: Option<Box<Secrecy>>,
     /// When its token ends.
     pub expiry: Expiry,
+    /// What it comes back with, where it could.
+    pub pass: Option<Box<Pass>>,
     /// When something was last heard from it, in milliseconds.
     pub last_seen: u64,
     /// When it was last pinged, in milliseconds.

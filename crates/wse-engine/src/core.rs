@@ -84,6 +84,8 @@ pub struct Core {
     /// When members that were left behind were looked for last, in milliseconds.
     pub(crate) swept_at: u64,
     pub(crate) unfinished: usize,
+    /// Connections that are open.
+    pub(crate) open: usize,
     pub(crate) has_replies: bool,
     /// Costly reads that are left until others have had their turn.
     pub(crate) costly: usize,
@@ -132,6 +134,7 @@ impl Core {
             gatherings: VecDeque::new(),
             swept_at: now.millis,
             unfinished: 0,
+            open: 0,
             has_replies: false,
             costly: COSTLY_READS,
             share: usize::MAX,

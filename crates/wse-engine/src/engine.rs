@@ -3,11 +3,13 @@
 //! Every call hands something over and returns at once; what needs an answer gets it as a
 //! [`Reply`]. Calls on a closed engine do nothing, and say so.
 
+use crate::admission::Knock;
 use crate::answer::Start;
 use crate::auth::{Auth, Identity};
 use crate::command::Command;
 use crate::config::Config;
 use crate::content::Content;
+use crate::drain::Pace;
 use crate::driver::{Adoption, Arriving, Clock, Driver};
 use crate::error::EngineError;
 use crate::frame::Payload;
@@ -196,7 +198,12 @@ impl Engine {
 
     /// Whether whoever connects can be told apart: not before there are keys.
     pub fn is_ready(&self) -> bool {
-        self.shared.config.auth.is_ready()
+        !self.shared.is_ending() && self.shared.config.auth.is_ready()
+    }
+
+    /// What the host does with a request, whose `head` it has read, before it asks its application about it.
+    pub fn knock(&self, head: &[u8]) -> Knock {
+        self.shared.knock(head, self.timestamp())
     }
 
     /// Answers [`Reply::Authenticate`]; `None` refuses the connection.
@@ -557,6 +564,14 @@ impl Engine {
                 .unwrap_or(0),
             longest_outbound_bytes: desks.iter().map(|d| d.longest.bytes.load(Relaxed)).max().unwrap_or(0),
         }
+    }
+
+    /// Lets nobody in any more and sends every connection away (PROTOCOL §14), in waves; each shard answers with
+    /// [`Reply::Drained`]. The engine still runs.
+    ///
+    /// Returns how many of those answers there will be; zero when that had begun before, or the engine closes.
+    pub fn drain(&self, pace: Pace) -> usize {
+        self.shared.drain(pace)
     }
 
     /// Closes every connection with 1012 and ends the shards; each answers with [`Reply::Closed`].

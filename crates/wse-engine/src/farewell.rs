@@ -56,6 +56,7 @@ impl Core {
         if !conn.is_open() {
             return;
         }
+        self.open -= 1;
         if let Some(replay) = conn.replay.take() {
             self.abandon_answers(&replay);
         }

@@ -18,8 +18,10 @@ use wse_protocol::compress::{self, Agreement};
 pub const MAX_HEAD: usize = 16 << 10;
 /// Most headers of a request.
 pub const MAX_HEADERS: usize = 100;
-/// The longest prefix of the token subprotocol.
+/// What a subprotocol that carries a token begins with.
 const TOKEN_PROTOCOL: &str = "wse.token.";
+/// The same of a resume ticket.
+const TICKET_PROTOCOL: &str = "wse.ticket.";
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// What a head amounts to.
@@ -75,8 +77,8 @@ pub enum Refusal {
     /// A version of the protocol that is none.
     #[error("protocol_version is 1 or 2")]
     Dialect,
-    /// `wse.token.…` alone: a browser needs an answer that is not its secret.
-    #[error("offer wse.v2 or wse.v1 beside the token's subprotocol: a token is never echoed")]
+    /// `wse.token.…` or `wse.ticket.…` alone: a browser needs an answer that is not its secret.
+    #[error("offer wse.v2 or wse.v1 beside the token's or ticket's subprotocol: neither is ever echoed")]
     TokenAlone,
     /// A foreign page.
     #[error("this origin may not connect: name it in the server's option allowedOrigins")]
@@ -84,6 +86,12 @@ pub enum Refusal {
     /// Every place is taken.
     #[error("the server is full")]
     Full,
+    /// More newcomers than are let in at once.
+    #[error("too many connect at once")]
+    Busy {
+        /// When to come back.
+        seconds: u32,
+    },
     /// The token cannot be checked yet.
     #[error("the server has no key yet to check the token with")]
     NoKeys,
@@ -103,7 +111,7 @@ impl Refusal {
             Self::Timeout => "408 Request Timeout",
             Self::UpgradeRequired | Self::Version => "426 Upgrade Required",
             Self::HeadTooLarge => "431 Request Header Fields Too Large",
-            Self::Full | Self::NoKeys | Self::Closing => "503 Service Unavailable",
+            Self::Full | Self::Busy { .. } | Self::NoKeys | Self::Closing => "503 Service Unavailable",
         }
     }
 
@@ -113,6 +121,7 @@ impl Refusal {
             Self::Method => "Allow: GET\r\n",
             Self::UpgradeRequired => "Upgrade: websocket\r\n",
             Self::Version => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+            Self::Busy { seconds } => &format!("Retry-After: {seconds}\r\n"),
             Self::Full | Self::NoKeys | Self::Closing => "Retry-After: 5\r\n",
             _ => "",
         };
@@ -144,6 +153,8 @@ pub struct Upgrade {
     pub deflate: Option<Agreement>,
     /// The token, from cookie, header, subprotocol or query, in this order.
     pub token: Option<String>,
+    /// The resume ticket, from subprotocol or query.
+    pub ticket: Option<String>,
     /// The client's address, behind trusted proxies.
     pub address: IpAddr,
     /// Topics of the query, to be subscribed silently.
@@ -236,8 +247,9 @@ fn upgrade(
     if !is_origin_allowed(&fields, has_credentials, config) {
         return refused(Refusal::Origin);
     }
-    let from_protocol = offered().find_map(|protocol| protocol.strip_prefix(TOKEN_PROTOCOL));
-    if from_protocol.is_some() && protocol.is_none() {
+    let carried = |prefix| offered().find_map(|protocol| protocol.strip_prefix(prefix));
+    let (from_protocol, ticket) = (carried(TOKEN_PROTOCOL), carried(TICKET_PROTOCOL));
+    if (from_protocol.is_some() || ticket.is_some()) && protocol.is_none() {
         return refused(Refusal::TokenAlone);
     }
     let bearer = || fields.get("authorization").and_then(bearer);
@@ -255,6 +267,7 @@ fn upgrade(
         protocol,
         deflate: deflate(&fields, config),
         token,
+        ticket: ticket.map(str::to_owned).or_else(|| query::values(wishes, "ticket").next()),
         address,
         topics,
         fingerprint: fingerprint(address, fields.get("user-agent").unwrap_or_default()),

@@ -87,6 +87,8 @@ pub enum Reply {
     /// A publication of a type that is signed has no canonical form, so that nobody who speaks v2 got it; why. The
     /// latest since the replies were taken, however many there were.
     Unsigned(SignError),
+    /// A shard has sent its connections away; the engine is drained when all have.
+    Drained,
     /// A shard has ended; the engine is closed when all have.
     Closed,
 }

@@ -54,6 +54,8 @@ pub enum Fault {
 pub enum Overload {
     /// Connections: the new one was answered with HTTP 503.
     Connections,
+    /// Newcomers a second: one was answered with HTTP 503.
+    Admission,
     /// Unfinished handshakes: the oldest was dropped.
     Handshakes,
     /// Bytes of all queues: a message was refused.
@@ -79,6 +81,7 @@ impl Overload {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "connections",
+            Self::Admission => "admission",
             Self::Handshakes => "handshakes",
             Self::Memory => "memory",
             Self::Outbound => "outbound",

@@ -15,6 +15,10 @@ pub struct Metrics {
     pub handshakes_refused_total: AtomicU64,
     /// Handshakes dropped because too many were unfinished, or took too long.
     pub handshakes_dropped_total: AtomicU64,
+    /// Connections that came back with a resume ticket.
+    pub resumed_total: AtomicU64,
+    /// Resume tickets that were not good.
+    pub resume_refused_total: AtomicU64,
     /// Tokens refused.
     pub auth_failed_total: AtomicU64,
     /// Messages read.
@@ -33,6 +37,10 @@ pub struct Metrics {
     pub idle_closed_total: AtomicU64,
     /// Connections closed with 1012 because they were open for long enough.
     pub aged_closed_total: AtomicU64,
+    /// Connections closed with 4300: they were sent away.
+    pub drained_total: AtomicU64,
+    /// Newcomers turned away because too many came at once.
+    pub admission_refused_total: AtomicU64,
     /// Connections closed with 4401 because their token ended.
     pub expired_closed_total: AtomicU64,
     /// Inbound messages dropped: over the rate.

@@ -68,7 +68,11 @@ impl Core {
     fn open_topics<S: Socket>(&mut self, conn: &mut Connection<S>, mut names: Vec<String>) -> Vec<String> {
         names.sort_unstable();
         names.dedup();
-        names.retain(|name| self.may_look(conn, name) && self.judge(conn, name) == Verdict::Open);
+        names.retain(|name| {
+            self.may_look(conn, name)
+                && self.judge(conn, name) == Verdict::Open
+                && !self.is_granted_by_ticket(conn, name)
+        });
         names
     }
 

@@ -78,6 +78,7 @@ impl Core {
         match tokens.verifier.verify(&token, self.now.unix_ms) {
             Ok(identity) if identity.user_id.as_deref() == conn.user().map(|user| &**user) => {
                 self.take_claims(conn, &identity);
+                self.take_pass(conn, &identity.claims, None);
                 self.schedule(conn);
                 let expires_at = Timestamp(conn.expiry.at().unwrap_or(Timestamp::LAST.0));
                 self.say(conn, &AuthRefreshed { expires_at });

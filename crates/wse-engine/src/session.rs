@@ -286,7 +286,9 @@ impl Core {
         let features = self.features_of(conn);
         let version = env!("CARGO_PKG_VERSION");
         let hello = ServerHello::new(version, dialect, features, limits, interval, id, self.timestamp());
-        self.say_key(conn, &hello.with_public_key(public.as_deref()));
+        let ticket = self.resume_ticket(conn, false);
+        let hello = hello.with_public_key(public.as_deref()).with_resume_ticket(ticket.as_deref());
+        self.say_key(conn, &hello);
         self.release(conn);
     }
 

@@ -7,6 +7,7 @@ use crate::auth::Decision;
 use crate::command::Command;
 use crate::connection::{Connection, Handshake, Phase, Socket};
 use crate::core::{COSTLY_READS, Core};
+use crate::drain::Drain;
 use crate::expiry::Expiry;
 use crate::farewell::ABNORMAL;
 use crate::id::ConnectionKey;
@@ -58,6 +59,8 @@ pub struct Shard<S> {
     buffer: Box<[u8]>,
     joined: Vec<u8>,
     pub(crate) is_closing: bool,
+    /// Since the engine began to send everyone away.
+    pub(crate) drain: Option<Drain>,
     /// The most connections since memory was last trimmed.
     peak: usize,
 }
@@ -75,6 +78,7 @@ impl<S: Socket> Shard<S> {
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             joined: Vec::new(),
             is_closing: false,
+            drain: None,
             peak: 0,
         }
     }
@@ -119,6 +123,7 @@ impl<S: Socket> Shard<S> {
             speech: Speech::default(),
             secrecy: None,
             expiry: Expiry::default(),
+            pass: None,
             deflate: None,
             last_seen: now,
             last_ping: 0,
@@ -225,6 +230,7 @@ impl<S: Socket> Shard<S> {
         self.sweep_logs();
         self.look_at_due();
         self.look_at_presence();
+        self.tell_wave();
         self.make_room();
         // Who was put off has its share beside who comes next.
         self.core.costly = COSTLY_READS;
@@ -232,8 +238,12 @@ impl<S: Socket> Shard<S> {
         self.core.costly = COSTLY_READS;
         self.pull();
         self.write();
+        if self.let_go() {
+            self.write();
+        }
         self.note_longest();
         self.remove_ended();
+        self.report_drained();
         let core = &mut self.core;
         let shared = &core.shared;
         count(&shared.metrics.messages_received_total, std::mem::take(&mut core.heard));
@@ -250,7 +260,8 @@ impl<S: Socket> Shard<S> {
     pub fn next_due(&self) -> Option<u64> {
         let sweep =
             self.core.shared.topics.logs().filter(|_| self.core.index == 0).and_then(|logs| logs.due());
-        self.core.calendar.next().into_iter().chain(sweep).chain(self.core.presence_due()).min()
+        let due = self.core.presence_due().into_iter().chain(self.drain_due());
+        self.core.calendar.next().into_iter().chain(sweep).chain(due).min()
     }
 
     /// Whether the engine is closing and no connection is left.

@@ -3,6 +3,8 @@
 use crate::budget::{Budget, Charge};
 use crate::command::Command;
 use crate::config::Config;
+use crate::door::Door;
+use crate::drain::Pace;
 use crate::handled::Handled;
 use crate::host::{Host, Reply};
 use crate::id::{ConnectionKey, IdKey};
@@ -168,7 +170,9 @@ pub struct Shared {
     unsigned: Mutex<Option<SignError>>,
     log: Option<Box<Log>>,
     has_consumer: AtomicBool,
+    is_draining: AtomicBool,
     is_closing: AtomicBool,
+    door: Option<Door>,
     /// Lifecycle events that wait for the application, and those of the ends that are still to come.
     pub lifecycle_waiting: AtomicU64,
 }
@@ -206,6 +210,7 @@ impl Shared {
             ids,
             desks: (0..=config.shards).map(desk).collect(),
             certificate: Certificate::default(),
+            door: config.admission.map(Door::new),
             log: config.log.map(|least| Box::new(Log::new(least))),
             config,
             host,
@@ -216,6 +221,7 @@ impl Shared {
             looks: AtomicU32::new(0),
             unsigned: Mutex::default(),
             has_consumer: AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             lifecycle_waiting: AtomicU64::new(0),
         }
@@ -330,6 +336,31 @@ impl Shared {
         self.is_closing.load(Relaxed)
     }
 
+    /// Whether nobody is let in any more: the engine sends everyone away, or is closing.
+    pub fn is_ending(&self) -> bool {
+        self.is_draining.load(Relaxed) || self.is_closing()
+    }
+
+    /// Lets a newcomer in at `unix_ms`, or says after how many seconds it may come back.
+    pub fn admit(&self, unix_ms: u64) -> Result<(), u32> {
+        let admitted = self.door.as_ref().map_or(Ok(()), |door| door.admit(unix_ms));
+        count(&self.metrics.admission_refused_total, u64::from(admitted.is_err()));
+        admitted
+    }
+
+    /// Tells every shard to send its connections away; how many shards there are, zero when that had happened before.
+    pub fn drain(&self, pace: Pace) -> usize {
+        if self.is_closing() || self.is_draining.swap(true, SeqCst) {
+            return 0;
+        }
+        self.manned_desks()
+            .map(|desk| {
+                desk.mailbox.push(Command::Drain(pace));
+                desk.mailbox.wake();
+            })
+            .count()
+    }
+
     /// Tells every shard to close; `false` when that had happened before.
     pub fn close(&self) -> bool {
         let is_first = !self.is_closing.swap(true, SeqCst);
@@ -425,7 +456,7 @@ impl Shared {
 
     /// Answers `GET {path}/ready`: the status, and a body.
     pub fn readiness(&self) -> (&'static str, &'static str) {
-        if self.is_closing() || !self.config.auth.is_ready() {
+        if self.is_ending() || !self.config.auth.is_ready() {
             ("503 Service Unavailable", r#"{"ready":false}"#)
         } else {
             ("200 OK", r#"{"ready":true}"#)

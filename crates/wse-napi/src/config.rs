@@ -33,6 +33,7 @@ struct Options {
     allowed_origins: Vec<String>,
     trust_proxy: usize,
     max_connections: usize,
+    admission: Option<RateLimit>,
     max_connections_per_user: usize,
     connection_limit_policy: Policy,
     max_connection_age_ms: u64,
@@ -164,6 +165,12 @@ struct RateLimit {
     burst: u32,
 }
 
+impl RateLimit {
+    fn read(self) -> Rate {
+        Rate { per_second: self.per_second, burst: self.burst }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Outbound {
@@ -243,6 +250,7 @@ impl Signatures {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct TicketSecret {
     secret: Option<String>,
+    resume: bool,
 }
 
 impl TicketSecret {
@@ -316,6 +324,7 @@ pub fn read(json: &str) -> Result<Config> {
         allowed_origins: options.allowed_origins,
         trusted_proxies: options.trust_proxy,
         max_connections: options.max_connections,
+        admission: options.admission.map(RateLimit::read),
         max_connections_per_user: options.max_connections_per_user,
         connection_limit_policy: match options.connection_limit_policy {
             Policy::Replace => ConnectionLimitPolicy::Replace,
@@ -329,7 +338,7 @@ pub fn read(json: &str) -> Result<Config> {
             interval_ms: options.heartbeat_interval_ms,
             idle_timeout_ms: options.idle_timeout_ms,
         },
-        rate: options.rate_limit.map(|rate| Rate { per_second: rate.per_second, burst: rate.burst }),
+        rate: options.rate_limit.map(RateLimit::read),
         frame: FrameLimits {
             max_message_bytes: options.max_message_bytes,
             max_fragments: options.max_fragments,
@@ -355,6 +364,7 @@ pub fn read(json: &str) -> Result<Config> {
             compression: compression.unwrap_or_default(),
         }),
         signing: options.signing.map(Signatures::read).transpose()?,
+        resume: options.tickets.resume,
         tickets: options.tickets.read()?,
         recovery: options.recovery.map(Into::into),
         policies: std::sync::Arc::default(),

@@ -4,6 +4,7 @@ use crate::error::{coded, from_engine};
 use crate::instance;
 use napi::bindgen_prelude::{Result, Uint8ArraySlice};
 use napi_derive::napi;
+use wse_engine::admission::Knock;
 use wse_engine::auth::{Decision, Identity};
 
 /// Takes over the socket behind `descriptor`, which stays the caller's to close.
@@ -34,6 +35,19 @@ pub fn adopt(
     let decision = decision(is_decided, user_id, claims);
     let adoption = Adoption { socket: duplicate.into(), head: head.to_vec(), decision };
     instance::with(handle, |it| it.engine.adopt(adoption).map_err(from_engine))
+}
+
+/// What to do with a request, whose `head` was read, before the application is asked about it: 0 ask, -1 hand it over
+/// without a decision, else answer 503 with so many seconds.
+#[napi]
+pub fn knock(handle: u32, head: Uint8ArraySlice<'_>) -> Result<i32> {
+    instance::with(handle, |it| {
+        Ok(match it.engine.knock(&head) {
+            Knock::Ask => 0,
+            Knock::HandOver => -1,
+            Knock::Refuse { seconds } => seconds as i32,
+        })
+    })
 }
 
 /// What the host has decided before it hands a socket over.

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use wse_engine::answer::Start;
 use wse_engine::auth::Identity;
 use wse_engine::content::Content;
+use wse_engine::drain::Pace;
 use wse_engine::publishing::Published;
 use wse_engine::recovery::Position;
 use wse_engine::{ConnectionId, ConnectionKey, Engine, Host};
@@ -72,6 +73,13 @@ pub fn listen(
 #[napi]
 pub fn set_certificate(handle: u32, certificate: String, key: String) -> Result<()> {
     instance::with(handle, |it| it.engine.set_certificate(Some((&certificate, &key))).map_err(from_engine))
+}
+
+/// Begins to send everyone away; returns how many `drained` replies will follow.
+#[napi]
+pub fn drain_connections(handle: u32, waves: u32, deadline_ms: u32) -> Result<u32> {
+    let pace = Pace { waves, deadline_ms: deadline_ms.into() };
+    instance::with(handle, |it| Ok(it.engine.drain(pace) as u32))
 }
 
 /// Begins to close; returns how many `closed` replies will follow.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use wse_engine::answer::Start;
 use wse_engine::command::Command;
 use wse_engine::content::Content;
+use wse_engine::drain::Pace;
 use wse_engine::frame::Payload;
 use wse_engine::inbound::{Batch, Entry, Kind};
 use wse_engine::publishing::Published;
@@ -148,6 +149,11 @@ impl World {
     pub fn looked(&mut self, look: u32, is_done: bool) {
         self.tell(Command::Looked { look, is_done });
         self.settle();
+    }
+
+    /// Sends everyone away.
+    pub fn drain(&self, waves: u32, deadline_ms: u64) {
+        assert_eq!(self.shared.drain(Pace { waves, deadline_ms }), 1, "it is drained once");
     }
 
     /// Closes the engine.

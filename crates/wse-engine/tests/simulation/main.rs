@@ -31,3 +31,4 @@ mod signing;
 mod slow_readers;
 mod speeches;
 mod splits;
+mod storms;

@@ -317,8 +317,29 @@ impl Run {
         assert_eq!(self.world.shared.budget.used(), 0, "nobody is slow, so nothing waits");
     }
 
+    /// Sends everyone away while something is published; who reads loses nothing of what came before.
+    fn drain(&mut self) {
+        let is_open = |account: &Account| self.world.is_open(account.key);
+        let open = self.accounts.iter().map(is_open).collect::<Vec<_>>();
+        for _ in 0..3 {
+            self.publish();
+        }
+        let (waves, deadline_ms) = (self.random.u32(1..12), self.random.u64(100..4_000));
+        self.world.drain(waves, deadline_ms);
+        self.world.pass(deadline_ms);
+        assert_eq!(self.world.open(), 0);
+        assert!(self.world.replies().contains(&Reply::Drained));
+        for (account, _) in self.accounts.iter_mut().zip(open).filter(|(_, is_open)| *is_open) {
+            account.verify_complete();
+            assert_eq!(account.listener.client.close_code(), Some(4300));
+        }
+    }
+
     /// Closes the engine; whoever does not answer is dropped.
     fn finish(&mut self) {
+        if self.random.bool() {
+            self.drain();
+        }
         self.world.close();
         self.world.settle();
         for account in &self.accounts {

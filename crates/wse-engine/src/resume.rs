@@ -1,0 +1,107 @@
+//! Coming back without a login (PROTOCOL §12): resume tickets, and what a connection has by one.
+//!
+//! Decides what a ticket says and what it gives. Never who gets in without one; and the key and the revocations are
+//! those of `tickets.rs`.
+
+use crate::auth::Identity;
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::handshake::Upgrade;
+use crate::metrics::count;
+use crate::shared::Shared;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use wse_protocol::envelope::{Dialect, Timestamp};
+use wse_protocol::rules::Verdict;
+use wse_protocol::ticket::{Kind, Ticket, TicketError};
+
+/// What a connection needs to come back, and what it came back with.
+#[derive(Debug, Default)]
+pub struct Pass {
+    /// The user's claims, a JSON object.
+    claims: Arc<str>,
+    /// The end of the ticket that opened the connection: no other ends later until a login was checked.
+    until: Option<Timestamp>,
+    /// Topics that this ticket grants, sorted.
+    granted: Vec<String>,
+}
+
+impl Shared {
+    /// What the ticket of this request says, if that is good `now`.
+    pub(crate) fn ticket_of(&self, upgrade: &Upgrade, now: Timestamp) -> Option<Ticket> {
+        let ticket = upgrade.ticket.as_deref().filter(|_| self.config.resume)?;
+        self.config.tickets.verify(ticket, Kind::Resume, now).ok()
+    }
+}
+
+impl Core {
+    /// Who comes back with the ticket of this request, if that is good. One that is not counts for nothing.
+    pub(crate) fn returning(&self, upgrade: &Upgrade) -> Option<(Identity, Pass)> {
+        let metrics = &self.shared.metrics;
+        let Some(ticket) = self.shared.ticket_of(upgrade, self.timestamp()) else {
+            count(&metrics.resume_refused_total, u64::from(upgrade.ticket.is_some()));
+            return None;
+        };
+        count(&metrics.resumed_total, 1);
+        let claims = ticket.claims.map_or_else(|| "{}".into(), |claims| claims.get().to_owned());
+        let mut granted = ticket.topics;
+        granted.sort_unstable();
+        let pass = Pass { until: Some(ticket.expires_at), granted, ..Pass::default() };
+        Some((Identity::decided(ticket.user_id, claims), pass))
+    }
+
+    /// Keeps what a ticket will say of a connection whose login was just checked, or with `pass` has come back.
+    pub(crate) fn take_pass<S>(&self, conn: &mut Connection<S>, claims: &str, pass: Option<Pass>) {
+        let config = &self.shared.config;
+        if config.resume && config.envelope && (conn.user().is_some() || pass.is_some()) {
+            let kept = conn.access.as_ref().and_then(|access| access.claims.clone());
+            let claims = kept.unwrap_or_else(|| claims.into());
+            conn.pass = Some(Box::new(Pass { claims, ..pass.unwrap_or_default() }));
+        }
+    }
+
+    /// Whether the ticket by which the connection came back grants it this topic.
+    pub(crate) fn is_granted_by_ticket<S>(&self, conn: &Connection<S>, name: &str) -> bool {
+        conn.pass.as_ref().is_some_and(|pass| {
+            pass.until.is_some_and(|until| self.timestamp() < until)
+                && pass.granted.binary_search_by(|topic| topic.as_str().cmp(name)).is_ok()
+        })
+    }
+
+    /// A ticket to come back with, which grants what is held when the connection is `leaving`. `None`: it speaks
+    /// another dialect, has nothing that would be worth a ticket, or more than a ticket can say.
+    pub(crate) fn resume_ticket<S>(&self, conn: &Connection<S>, leaving: bool) -> Option<String> {
+        let config = &self.shared.config;
+        if !config.resume || !config.envelope || conn.speech.dialect() != Dialect::V2 {
+            return None;
+        }
+        let user = conn.user().map(|user| user.to_string());
+        let mut topics = Vec::new();
+        if leaving {
+            // What everyone may have needs no ticket.
+            let held = conn.topics.iter().map(|topic| topic.name());
+            let is_special = |name: &&str| self.judge(conn, name) != Verdict::Granted;
+            topics.extend(held.filter(is_special).map(str::to_owned));
+        }
+        if user.is_none() && topics.is_empty() {
+            return None;
+        }
+        let pass = conn.pass.as_ref();
+        let ends = conn.expiry.at().map(Timestamp).into_iter().chain(pass.and_then(|pass| pass.until)).min();
+        let now = self.timestamp();
+        if ends.is_some_and(|ends| ends <= now) {
+            return None;
+        }
+        let id = self.shared.ids.id(conn.high, conn.key).0;
+        let claims = pass.and_then(|pass| RawValue::from_string(pass.claims.as_ref().into()).ok());
+        loop {
+            let mut ticket = Ticket::new(Kind::Resume, user.clone(), id, now, ends);
+            (ticket.topics, ticket.claims) = (topics.clone(), claims.clone());
+            match config.tickets.issue(ticket) {
+                // The rest is asked for again, as everything would be without a ticket.
+                Err(TicketError::TooLong { .. }) if !topics.is_empty() => topics.truncate(topics.len() / 2),
+                issued => return issued.ok(),
+            }
+        }
+    }
+}
