@@ -75,6 +75,9 @@ export declare function disconnectUser(handle: number, user: string, code: numbe
  */
 export declare function drain(handle: number, table: Uint32Array): string | null
 
+/** Begins to send everyone away; returns how many `drained` replies will follow. */
+export declare function drainConnections(handle: number, waves: number, deadlineMs: number): number
+
 /** The bytes of the batch that was drained last: binary, and UTF-8 that is not ASCII. Once. */
 export declare function drainedBytes(handle: number): Buffer
 
@@ -110,6 +113,12 @@ export declare function issueToken(handle: number, id: string, topics?: Array<st
 
 /** Makes a connection a member of a topic's group, answered by a `subscribed` reply; false: it is gone. */
 export declare function joinGroup(handle: number, id: string, topic: string, group: string, request: number): boolean
+
+/**
+ * What to do with a request, whose `head` was read, before the application is asked about it: 0 ask, -1 hand it over
+ * without a decision, else answer 503 with so many seconds.
+ */
+export declare function knock(handle: number, head: Uint8Array): number
 
 /** Takes the lines for the logger, as a JSON list of `[level, event, fields]`. */
 export declare function lines(handle: number): string

@@ -44,14 +44,17 @@ async function run(args: string[]): Promise<number> {
 
   // From here on: what follows may wait for others, and in a container nothing else ends a process that has no handler.
   const stop = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort(signal))
   const configuration = await Configuration.read(config, process.env, given)
   const { options, address } = configuration
   if (stop.signal.aborted) return 0
   const hasLog = options.logger === undefined && options.logLevel !== undefined
   try {
     const wse = new WseServer(hasLog ? { ...options, logger: lines() } : options)
-    stop.signal.addEventListener('abort', () => void wse.close())
+    stop.signal.addEventListener('abort', () => {
+      // With this option the server drains at that signal, and then closes by itself.
+      if (stop.signal.reason !== 'SIGTERM' || !options.drainOnSigterm) void wse.close()
+    })
     const { port } = await wse.listen(address)
     const scheme = address.tls === undefined ? 'ws' : 'wss'
     const name = address.host ?? '0.0.0.0'

@@ -4,6 +4,7 @@
  * @module
  */
 import type { InboundLimits } from './callbacks.js'
+import type { Pace } from './draining.js'
 import { WseError } from './errors.js'
 import { type Origin, originOf } from './jwks.js'
 import { publicJwk } from './keys.js'
@@ -98,6 +99,27 @@ const rateLimit = orOff(rates, (value, path) => {
   const { perSecond, burst } = rates(value, path) as { perSecond: number; burst: number }
   return perSecond > 0 && burst > 0 ? { perSecond, burst } : null
 })
+
+const newcomers = group({ perSecond: whole(0, { max: U32 }), burst: whole(0, { max: U32 }) })
+
+/** Without a burst of its own as many as in a second. */
+const admission: Field = Object.assign(
+  (value: unknown, path: string) => {
+    const { perSecond, burst } = newcomers(value, path) as { perSecond: number; burst: number }
+    return perSecond > 0 ? { perSecond, burst: burst || perSecond } : null
+  },
+  { ...newcomers },
+)
+
+const pace = group({
+  waves: whole(10, { min: 1, max: 1_000 }),
+  deadlineMs: whole(30_000, { min: 1, max: LONGEST_MS }),
+})
+
+/** Off by default; true for the defaults of its members. */
+const drainOnSigterm = orOff(pace, (value, path) =>
+  value === undefined ? null : pace(value === true ? {} : value, path),
+)
 
 const deflation = group({ thresholdBytes: whole(1_024, { max: 1 << 30 }), level: whole(6, { max: 9 }) })
 
@@ -261,6 +283,7 @@ const schema: Schema = {
     (value = false, path) => (typeof value === 'boolean' ? Number(value) : whole(0, { max: 32 })(value, path)),
   ),
   maxConnections: whole(10_000, { max: 1 << 20 }),
+  admission,
   maxConnectionsPerUser: whole(5),
   connectionLimitPolicy: oneOf('replace', 'refuse'),
   maxConnectionAgeMs: whole(0),
@@ -278,7 +301,7 @@ const schema: Schema = {
   compression,
   perMessageDeflate,
   signing: optional(signatures),
-  tickets: group({ secret: text(null) }),
+  tickets: group({ secret: text(null), resume: flag(true) }),
   recovery,
   topics: rules,
   authorize: hook,
@@ -294,6 +317,7 @@ const schema: Schema = {
   presence,
   envelope: flag(true),
   mode: oneOf('app', 'echo'),
+  drainOnSigterm,
   shards: optional(whole(1, { min: 1, max: 255 })),
   logger: optional(
     inCode((value, path) => {
@@ -347,6 +371,9 @@ export const certificate = (options: unknown) => tls(options, 'tls') as TlsOptio
 /** Validates the rules of `setTopicRules`, complete. Throws like {@link settings}. */
 export const topicRules = (value: unknown) => rules(value, 'topics') as { allow: string[]; deny: string[] }
 
+/** Validates the options of `drainConnections`. Throws like {@link settings}. */
+export const draining = (options: unknown) => pace(options, 'drain') as Pace
+
 /** An option that text can give, in the environment or on a command line. */
 export interface Setting {
   /** Its name behind those of the options around it, with dots: `jwt.secret`. */
@@ -389,6 +416,8 @@ export interface Settings {
   readonly authorizeTimeoutMs: number
   readonly authorizeCacheMs: number
   readonly jwks: Origin | undefined
+  /** Undefined: the signal is not the server's. */
+  readonly drainOnSigterm: Pace | undefined
   readonly logger: Logger | undefined
   readonly logLevel: LogLevel
 }
@@ -413,7 +442,11 @@ function echoing(options: ServerOptions): Record<string, unknown> {
 export function settings(options: ServerOptions): Settings {
   if (typeof options !== 'object' || options === null) throw invalid('options', 'an object')
   const given = options.mode === 'echo' ? echoing(options) : (options as Record<string, unknown>)
-  const { logger, logLevel, authorizeTimeoutMs, authorizeCacheMs, ...complete } = read(schema, given, '')
+  const { logger, logLevel, drainOnSigterm, authorizeTimeoutMs, authorizeCacheMs, ...complete } = read(
+    schema,
+    given,
+    '',
+  )
   if (complete.perMessageDeflate && !complete.compression) {
     throw new WseError(
       'WSE_OPTION_INVALID',
@@ -446,6 +479,7 @@ export function settings(options: ServerOptions): Settings {
     authorizeTimeoutMs: authorizeTimeoutMs as number,
     authorizeCacheMs: authorizeCacheMs as number,
     jwks: tokens?.jwks ?? undefined,
+    drainOnSigterm: (drainOnSigterm ?? undefined) as Pace | undefined,
     logger: (logger ?? undefined) as Logger | undefined,
     logLevel: logLevel as LogLevel,
   }

@@ -22,6 +22,8 @@ export interface Engine {
   readonly authenticate: Authenticate | undefined
   /** Takes a duplicate of the descriptor, with what was read. `undefined`: nothing is decided. */
   readonly adopt: (descriptor: number, head: Buffer, identity: Decided | null | undefined) => void
+  /** What to do before the application is asked: 0 ask, below hand over at once, above refuse with so many seconds. */
+  readonly knock: (head: Buffer) => number
   /** Takes a socket that JavaScript reads and writes. False: there is no place for it. */
   readonly carry: (
     socket: Duplex,
@@ -178,8 +180,10 @@ export class Router {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy())
     socket.once('close', () => this.#resume(socket))
-    const { authenticate } = this.#engine
-    if (authenticate) void this.#ask(authenticate, request, socket, head)
+    const { authenticate, knock } = this.#engine
+    const word = authenticate ? knock(headOf(request)) : -1
+    if (word > 0) refuse(socket, '503 Service Unavailable', word)
+    else if (authenticate && word === 0) void this.#ask(authenticate, request, socket, head)
     else this.#handOver(request, socket, head, undefined)
   }
 
@@ -283,10 +287,14 @@ function headOf({ method, url, httpVersion, rawHeaders }: IncomingMessage): Buff
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
 }
 
-function refuse(socket: Duplex, status: string): void {
+/** When to come back who is refused while something ends, in seconds: as the engine says it. */
+const RETRY_AFTER = 5
+
+function refuse(socket: Duplex, status: string, retryAfter = RETRY_AFTER): void {
   if (socket.destroyed) return
   // A client that has gone meanwhile is no fault of the host's.
   socket.on('error', () => socket.destroy())
-  socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+  const again = status.startsWith('503') ? `Retry-After: ${retryAfter}\r\n` : ''
+  socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\n${again}Content-Length: 0\r\n\r\n`)
   finish(socket)
 }

@@ -13,8 +13,9 @@ import { Dispatcher } from './callbacks.js'
 import { certificateOf, type Pem, TlsPort } from './certificate.js'
 import { closeCode, NOT_ALLOWED } from './closing.js'
 import { warnInCluster } from './cluster.js'
-import { certificate, listening, type Settings, settings, topicRules } from './config.js'
+import { certificate, draining, listening, type Settings, settings, topicRules } from './config.js'
 import { Drain } from './drain.js'
+import { Draining, endHost } from './draining.js'
 import { translated, WseError } from './errors.js'
 import { type Authenticate, authenticating, type Decided, Handlers } from './handlers.js'
 import { KeySource } from './jwks.js'
@@ -32,6 +33,7 @@ import type {
   CallbackOptions,
   Callbacks,
   ConnectionInfo,
+  DrainOptions,
   HealthSnapshot,
   InboundEvent,
   JsonObject,
@@ -80,8 +82,9 @@ interface ClaimsChanged {
   readonly claimsOf: string
 }
 
-/** What the addon answers and asks: see `replies` in its `drain.rs`. Null: a shard has ended. */
+/** What the addon answers and asks: see `replies` in its `drain.rs`. Null: a shard has ended; true: it has drained. */
 type Reply =
+  | true
   | number
   | [request: number, refused: string[], recovery: SubscribeResult['recovery']]
   | Question
@@ -126,7 +129,9 @@ export class WseServer {
   readonly #authorizer: Authorizer | undefined
   readonly #subscriptions = new Subscriptions()
   readonly #presence: Presence
+  readonly #draining = new Draining()
   #router: Router | undefined
+  #host: HttpServer | HttpsServer | undefined
   #tls: TlsPort | undefined
   #keys: KeySource | undefined
   #shardsToClose = 0
@@ -237,15 +242,17 @@ export class WseServer {
           const isDecided = identity !== undefined
           translated(() => native.adopt(this.#handle, descriptor, head, isDecided, identity?.userId, identity?.claims))
         },
+        knock: (head: Buffer) => translated(() => native.knock(this.#handle, head)),
         carry: this.#streams.open.bind(this.#streams),
         onHostClose: () => this.#streams.disconnect(),
         health: () => ({
-          isRunning: this.isRunning(),
+          isRunning: this.isRunning() && !this.#draining.hasBegun,
           isReady: this.isRunning() && translated(() => native.isReady(this.#handle)),
           snapshot: this.healthSnapshot(),
         }),
       }
       this.#router = new Router(host, engine, options)
+      this.#host = host
     } catch (error) {
       this.#giveUp()
       throw error
@@ -267,6 +274,27 @@ export class WseServer {
   /** Whether the server listens or is attached, and is not closing. */
   isRunning(): boolean {
     return this.#life.isRunning
+  }
+
+  /**
+   * Sends every connection away in waves, so that they do not all come back at once: each gets what waits for it, then
+   * Close 4300 with a delay of its own, in version 2 with a ticket too. Nobody is let in any more, and
+   * `{path}/ready` and `{path}/health` answer 503 at once.
+   *
+   * Resolves when the last one is gone, or with the deadline, at which the rest is closed (1012). The server still
+   * runs, without connections: {@link WseServer.close} comes next. A second call joins the first. Throws
+   * `WSE_OPTION_INVALID`, `WSE_OPTION_UNKNOWN`.
+   */
+  async drainConnections(options: DrainOptions = {}): Promise<void> {
+    const { waves, deadlineMs } = draining(options)
+    if (!this.isRunning()) return this.#closed
+    return this.#draining.begin(() => translated(() => native.drainConnections(this.#handle, waves, deadlineMs)))
+  }
+
+  async #leave(options: DrainOptions): Promise<void> {
+    await this.drainConnections(options)
+    await this.close()
+    if (this.#host) endHost(this.#host)
   }
 
   /**
@@ -299,6 +327,7 @@ export class WseServer {
     this.#log.close()
     this.#drain.close()
     this.#life.end()
+    this.#draining.end()
     this.#streams.close()
     this.#subscriptions.close()
     this.#authorizer?.close()
@@ -312,12 +341,16 @@ export class WseServer {
 
   #begin(): void {
     this.#life.begin()
+    const { drainOnSigterm } = this.#settings
+    if (drainOnSigterm) this.#draining.onSigterm(() => void this.#leave(drainOnSigterm))
     this.#attend()
     warnInCluster()
   }
 
   #giveUp(): void {
-    if (this.#life.giveUp()) this.#keys?.close()
+    if (!this.#life.giveUp()) return
+    this.#keys?.close()
+    this.#draining.end()
   }
 
   // ---- what comes in ----
@@ -670,7 +703,9 @@ export class WseServer {
   }
 
   #answer(reply: Reply): void {
-    if (reply === null) {
+    if (reply === true) this.#draining.shardIsDone()
+    else if (reply === null) {
+      this.#draining.shardIsDone()
       this.#shardsToClose -= 1
       if (this.#shardsToClose <= 0) this.#onClosed?.()
     } else if (typeof reply === 'number') this.#subscriptions.answer(reply, [], {})

@@ -114,6 +114,15 @@ export interface ServerOptions {
   trustProxy?: boolean | number
   /** Open connections in all; beyond: HTTP 503. Default: 10 000. */
   maxConnections?: number
+  /**
+   * Newcomers that are let in; beyond: HTTP 503 with `Retry-After`, before a token or a hook is looked at. Default: all.
+   */
+  admission?: {
+    /** So many a second; 0: off. Default: 0. */
+    perSecond?: number
+    /** So many at once. Default: as many as a second. */
+    burst?: number
+  }
   /** Open connections of one user. Default: 5. */
   maxConnectionsPerUser?: number
   /** At that limit a connection of the user makes room (4403), or the new one is refused (4429). Default: `replace`. */
@@ -213,10 +222,15 @@ export interface ServerOptions {
      */
     require?: boolean | 'all'
   }
-  /** The tokens of {@link WseServer.issueToken}. */
+  /** The tokens of {@link WseServer.issueToken}, and those with which clients come back. */
   tickets?: {
     /** At least 32 bytes, shared by the instances of a service. Default: random, so that a restart ends all tokens. */
     secret?: string
+    /**
+     * Clients of version 2 get a ticket, with which they come back within an hour without a token and without a
+     * question to a hook. Default: true.
+     */
+    resume?: boolean
   }
   /**
    * Keeps what is published, so that clients that were away get what they missed, in order and once; true for the
@@ -278,12 +292,25 @@ export interface ServerOptions {
    * `perMessageDeflate` is agreed on. Default: `app`.
    */
   mode?: 'app' | 'echo'
+  /**
+   * At SIGTERM the server drains ({@link WseServer.drainConnections}) and closes, in router mode its host too, whose
+   * requests have two seconds more; the process then ends by itself. A second SIGTERM ends it at once. True: with the defaults. Default: false.
+   */
+  drainOnSigterm?: boolean | DrainOptions
   /** Threads that own connections. Default: cores − 1, at least 1. */
   shards?: number
   /** Where lines of the log go: pino, or anything with its methods, `console` too. Default: nowhere. */
   logger?: Logger
   /** The least urgent lines that the logger is given. Default: `info`. */
   logLevel?: LogLevel
+}
+
+/** How {@link WseServer.drainConnections} sends everyone away. */
+export interface DrainOptions {
+  /** In how many equal waves. Default: 10. */
+  waves?: number
+  /** How long all of it may take, in milliseconds. Default: 30 000. */
+  deadlineMs?: number
 }
 
 /** From all lines to none. */

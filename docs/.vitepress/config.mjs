@@ -51,6 +51,7 @@ export default defineConfig({
           'processes',
           'logging',
           'behind-a-proxy',
+          'draining',
           'deployment',
         ]),
       },
