@@ -65,9 +65,11 @@ test('gives a slow reader everything before it sends it away, and the rest a Clo
   for (const { socket } of [slow, stalled]) socket.pause()
   const padding = 'x'.repeat(20_000)
   for (let n = 0; n < 500; n++) server.broadcastAll(`${n} ${padding}`)
-  const drained = server.drainConnections({ waves: 1, deadlineMs: 3_000 })
+  const drained = server.drainConnections({ waves: 1, deadlineMs: 5_000 })
   slow.socket.resume()
-  for (let n = 0; n < 500; n++) t.true((await slow.nextText()).startsWith(`${n} `))
+  // What the server itself says may leave before what waits.
+  const isOwed = (text: string) => !text.startsWith('{')
+  for (let n = 0; n < 500; n++) t.true((await slow.nextText(isOwed)).startsWith(`${n} `))
   t.is((await slow.closed()).code, 4300)
   await within(drained, 'the deadline')
   t.is(server.getConnectionCount(), 0)
