@@ -14,7 +14,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 use wse_protocol::glob::is_glob;
 use wse_protocol::message::{Action, SubscriptionUpdate};
-use wse_protocol::priority::Priority;
 use wse_protocol::rules::{Grants, Verdict};
 use wse_protocol::topic::is_safe_id;
 
@@ -168,15 +167,28 @@ impl Core {
         self.ask_again(conn);
     }
 
-    /// Ends subscriptions, and tells the client which and that it may not have them.
-    pub(crate) fn take_away<S>(&mut self, conn: &mut Connection<S>, mut lost: Vec<String>) {
-        lost.retain(|name| self.unsubscribe(conn, name));
-        if !lost.is_empty() && conn.is_open() {
-            let names = lost.iter().map(String::as_str).collect::<Vec<_>>();
-            let update = SubscriptionUpdate::new(Action::Unsubscribe, &names, &[]);
-            self.say_in(conn, Priority::default(), &update);
-            self.tell_refused(conn, &names);
+    /// Ends subscriptions, and tells the client which and that it may not have them: behind what was published to them, so
+    /// once for each lane concerned.
+    pub(crate) fn take_away<S>(&mut self, conn: &mut Connection<S>, lost: Vec<String>) {
+        let mut taken = Vec::with_capacity(lost.len());
+        for name in lost {
+            let held = conn.topics.iter().find(|held| held.name() == name);
+            let Some(lane) = held.map(|held| held.policy().priority) else { continue };
+            self.unsubscribe(conn, &name);
+            taken.push((lane, name));
         }
+        if taken.is_empty() || !conn.is_open() {
+            return;
+        }
+        taken.sort_by_key(|(lane, _)| *lane);
+        let names = taken.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>();
+        let mut rest = &names[..];
+        for alike in taken.chunk_by(|(one, _), (other, _)| one == other) {
+            let (names, others) = rest.split_at(alike.len());
+            rest = others;
+            self.say_in(conn, alike[0].0, &SubscriptionUpdate::new(Action::Unsubscribe, names, &[]));
+        }
+        self.tell_refused(conn, &names);
     }
 
     /// Whether there is room for one more subscription of the connection, to this topic or glob.
