@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use wse_engine::Config;
+use wse_engine::config::Recovery;
 use wse_engine::inbound::Kind;
 use wse_engine::presence::{LARGE, PresenceLimits, Tab};
+use wse_protocol::rules::Rules;
 
 fn present() -> Config {
     let presence = Some(PresenceLimits::default());
@@ -223,6 +225,47 @@ fn who_holds_a_glob_hears_once_of_every_topic_that_it_matches_and_is_present_in_
     ann.kernel().reset();
     world.settle();
     assert_eq!(ben.told("presence_leave").len(), 1);
+}
+
+#[test]
+fn a_rule_that_takes_the_topic_takes_the_user_from_it() {
+    let mut world = World::new(present());
+    let other = world.connect_to("news");
+    let ann = connect_to(&mut world, "ann", "secret", &json!({}));
+    attend(&ann, &["news"], &json!({}));
+    let bob = connect_to(&mut world, "bob", "secret", &json!({}));
+    world.shared.set_rules(Rules { allow: vec!["news".into()], deny: vec![] });
+    world.settle();
+    assert!(there(&world, "secret").is_empty());
+    assert_eq!(there(&world, "news").keys().collect::<Vec<_>>(), ["ann"]);
+    assert!(other.told("presence_leave").is_empty());
+    let left = events(&world).into_iter().filter(|(kind, _)| *kind == Kind::PresenceLeave);
+    assert_eq!(left.map(|(_, user)| user).collect::<Vec<_>>(), ["ann", "bob"]);
+    drop(bob);
+}
+
+#[test]
+fn beside_a_log_who_comes_back_hears_of_itself_and_of_all_it_missed_before_the_reply() {
+    let mut world = World::new(Config { recovery: Some(Recovery::default()), ..present() });
+    let other = world.connect_to("news");
+    (1..=300).for_each(|n| assert!(world.publish_number("news", n, 0)));
+    world.settle();
+    let ann = world.connect_as("ann");
+    let stamp = &other.envelopes()[10];
+    let payload = json!({
+        "action": "subscribe", "topics": ["news"], "presence": {}, "recover": true,
+        "recovery": { "news": { "epoch": stamp["e"], "offset": 100 } },
+    });
+    ann.text(&json!({ "t": "subscription_update", "p": payload }).to_string());
+    world.settle();
+    assert_eq!(ann.numbers("news"), (101..=300).collect::<Vec<_>>());
+    let position = &ann.told("subscription_update")[0]["recovery"]["news"];
+    assert_eq!((&position["offset"], &position["recovered"]), (&json!(300), &json!(true)));
+    assert_eq!(types(&ann).last().map(String::as_str), Some("subscription_update"));
+    assert_eq!(ann.told("presence_join").len(), 1);
+    assert!(world.publish_number("news", 301, 0));
+    world.settle();
+    assert_eq!(other.envelopes().last().expect("the last one")["o"], 301, "presence takes no offset");
 }
 
 #[test]
