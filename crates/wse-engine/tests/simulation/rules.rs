@@ -4,13 +4,18 @@
 use crate::client::{Client, HEAD};
 use crate::world::{PEER, World, identity, settings};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use wse_engine::auth::{Auth, Decision, Identity, Tokens};
 use wse_engine::config::Recovery;
 use wse_engine::jwt::{JwtConfig, Verifier, encode_jwt};
 use wse_engine::keys::{Algorithm, Keys};
+use wse_engine::policy::{Policies, Policy};
 use wse_engine::rate_limit::Rate;
 use wse_engine::{Config, ConnectionKey, Reply};
-use wse_protocol::rules::Rules;
+use wse_protocol::glob::matches;
+use wse_protocol::priority::Priority;
+use wse_protocol::rules::{Rules, Verdict};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
@@ -442,4 +447,105 @@ fn other_claims_are_looked_at_and_the_hook_is_asked_again() {
     client.close(1000);
     world.settle();
     world.assert_nothing_is_left(&["ann"]);
+}
+
+#[test]
+fn what_is_lost_is_told_once_for_each_lane() {
+    let policy = Policy { priority: Priority::Low, ..Policy::default() };
+    let policies = Arc::new(Policies::new([(vec!["slow".into()], policy)]));
+    let mut world = World::new(Config { policies, ..settings() });
+    let client = world.connect();
+    ask(&mut world, &client, &["a", "slow", "b"]);
+    let before = client.told("subscription_update").len();
+    world.shared.set_rules(rules(&[], &[]));
+    world.settle();
+    let lost = client.told("subscription_update").split_off(before);
+    let lost = lost.iter().map(|told| told["success_topics"].clone()).collect::<Vec<_>>();
+    assert_eq!(lost, [json!(["slow"]), json!(["a", "b"])]);
+    assert_eq!(client.told("error").last().expect("one")["details"]["topics"], json!(["slow", "a", "b"]));
+}
+
+/// What a connection should hold, by whose word, and what it should have got.
+#[derive(Default)]
+struct Account {
+    by_itself: BTreeSet<&'static str>,
+    by_the_application: BTreeSet<&'static str>,
+    got: Vec<u64>,
+}
+
+#[test]
+fn in_every_order_each_publication_comes_once_to_who_may_have_it() {
+    const NAMES: [&str; 8] = ["a:x", "a:y", "b:x", "a:*", "*:x", "*", "?:?", "b:?"];
+    for seed in 0..200 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let tables = [
+            rules(&["*"], &[]),
+            rules(&["a:*"], &["b:x"]),
+            rules(&["*:x"], &["a:y"]),
+            rules(&[], &["?:y"]),
+            rules(&["*"], &["*"]),
+        ];
+        let mut table = tables[0].clone();
+        let recovery = (seed % 2 == 0).then(Recovery::default);
+        let mut world = World::new(Config { recovery, ..settings() });
+        let mut lives =
+            (0..3).map(|_| (connect(&mut world, &json!({}), ""), Account::default())).collect::<Vec<_>>();
+        for n in 0..80 {
+            let name = NAMES[random.usize(..NAMES.len())];
+            let (client, account) = &mut lives[random.usize(..3)];
+            match random.u8(..10) {
+                0..2 => {
+                    world.settle();
+                    let (got, _) = ask(&mut world, client, &[name]);
+                    let may = table.judge(Some("ann"), None, name) == Verdict::Granted;
+                    assert_eq!(got == json!([name]), may, "seed {seed}, step {n}");
+                    if may {
+                        account.by_itself.insert(name);
+                    }
+                }
+                2 => {
+                    world.subscribe(client.key(), name);
+                    if table.application_may(None, name) {
+                        account.by_the_application.insert(name);
+                    }
+                }
+                3 => {
+                    world.settle();
+                    unsubscribe(&mut world, client, &[name]);
+                    account.by_itself.remove(name);
+                    account.by_the_application.remove(name);
+                }
+                4 => {
+                    table = tables[random.usize(..tables.len())].clone();
+                    world.shared.set_rules(table.clone());
+                    for (_, account) in &mut lives {
+                        account.by_itself.retain(|name| {
+                            let is_given = account.by_the_application.contains(name);
+                            is_given || table.judge(Some("ann"), None, name) == Verdict::Granted
+                        });
+                        let may = |name: &&str| table.application_may(None, name);
+                        account.by_itself.retain(may);
+                        account.by_the_application.retain(may);
+                    }
+                }
+                _ => {
+                    let topic = NAMES[random.usize(..3)];
+                    assert!(world.publish(topic, &json!({ "t": "news", "p": { "n": n } }).to_string()));
+                    for (_, account) in &mut lives {
+                        let held = account.by_itself.iter().chain(&account.by_the_application);
+                        if held.into_iter().any(|held| matches(held, topic)) {
+                            account.got.push(n);
+                        }
+                    }
+                }
+            }
+        }
+        world.settle();
+        for (client, account) in &lives {
+            assert_eq!(client.numbers("news"), account.got, "seed {seed}");
+            client.close(1000);
+        }
+        world.settle();
+        assert!(world.shared.topics.is_empty() || seed % 2 == 0, "a log outlives those who hold its topic");
+    }
 }
