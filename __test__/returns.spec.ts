@@ -24,17 +24,17 @@ test('leaves no hole with 200 clients that are cut at random under 2 000 message
   const heads = new Map<string, number>(topics.map((topic) => [topic, 0]))
   const clients = Array.from({ length: 200 }, (_, n) => {
     const held = [0, 7, 13].map((step) => topics[(n + step) % topics.length] as string)
-    return new Follower(server.port, held)
+    return new Follower(held)
   })
   t.teardown(() => clients.forEach((client) => void client.leave()))
-  for (const client of clients) client.come()
+  for (const client of clients) client.come(server.port)
   await until('all subscriptions', () => clients.every(({ isSettled }) => isSettled))
 
   /** Who comes back when. */
   const returns = new Map<number, Follower[]>()
   const began = performance.now()
   for (let tick = 0; tick < TICKS; tick++) {
-    for (const client of returns.get(tick) ?? []) client.come()
+    for (const client of returns.get(tick) ?? []) client.come(server.port)
     for (let n = 0; n < 2; n++) {
       const client = clients[below(clients.length)] as Follower
       if (!client.reader) continue
@@ -51,7 +51,7 @@ test('leaves no hole with 200 clients that are cut at random under 2 000 message
     // Twenty in ten milliseconds are 2 000 a second; nothing that is asserted depends on it.
     await delay(began + 10 * tick - performance.now())
   }
-  for (const client of clients) if (!client.reader) client.come()
+  for (const client of clients) if (!client.reader) client.come(server.port)
   const isOver = () => clients.every((client) => client.isAt(heads)) || clients.some(({ faults }) => faults.length > 0)
   await until('everybody', isOver)
   t.deepEqual(
@@ -78,16 +78,16 @@ test('recovers fifty topics at once through a queue of 1 000', async (t) => {
       }
     }
   }
-  const client = new Follower(server.port, topics)
+  const client = new Follower(topics)
   t.teardown(() => client.leave())
-  client.come()
+  client.come(server.port)
   publish(2)
   await until('the first publications', () => client.isAt(heads))
   client.leave()
   await until('its end', () => server.getConnectionCount() === 0)
 
   publish(200)
-  const { tcp } = client.come()
+  const { tcp } = client.come(server.port)
   tcp.pause()
   await until('a queue', () => server.memory().longestOutboundMessages > 0)
   let longest = 0
@@ -104,4 +104,67 @@ test('recovers fifty topics at once through a queue of 1 000', async (t) => {
   publish(3)
   await until('what comes next', () => client.isAt(heads) || client.faults.length > 0)
   t.deepEqual(client.faults, [])
+})
+
+test('takes 2 000 clients through a drain to another instance, which asks nobody who they are', async (t) => {
+  const asked = [0, 0]
+  const start = (instance: number) =>
+    startServer(t, {
+      authenticate: ({ headers }) => {
+        asked[instance] = (asked[instance] ?? 0) + 1
+        return { userId: String(headers['x-user']), claims: {} }
+      },
+      topics: { allow: ['*'] },
+      tickets: { secret: 'what both of them know, of 32 bytes or more' },
+      recovery: { slots: 256 },
+    })
+  const [first, second] = [await start(0), await start(1)]
+  const topics = Array.from({ length: 10 }, (_, n) => `topic:${n}`)
+  const heads = new Map<string, number>(topics.map((topic) => [topic, 0]))
+  const publish = () => {
+    for (const [topic, head] of heads) {
+      for (const server of [first, second]) server.broadcast(topic, { t: 'news', p: { n: head + 1 } })
+      heads.set(topic, head + 1)
+    }
+  }
+  const clients = Array.from({ length: 2_000 }, (_, n) => new Follower([topics[n % topics.length] as string]))
+  t.teardown(() => clients.forEach((client) => void client.leave()))
+  const moved = clients.map(async (client, n) => {
+    const { tcp } = client.come(first.port, { request: { headers: { 'X-User': `user ${n}` } } })
+    await new Promise((resolve) => tcp.once('close', resolve))
+    const { ticket, retry_after_ms } = client.farewell ?? { ticket: '', retry_after_ms: 0 }
+    const code = client.reader?.closeCode
+    await delay(retry_after_ms)
+    client.come(second.port, { request: { headers: { 'Sec-WebSocket-Protocol': `wse.v2, wse.ticket.${ticket}` } } })
+    return { code, retry_after_ms }
+  })
+  await until('all subscriptions', () => clients.every(({ isSettled }) => isSettled))
+  publish()
+  await until('the first publications', () => clients.every((client) => client.isAt(heads)))
+
+  const drained = first.drainConnections({ waves: 10, deadlineMs: 3_000 })
+  let isOver = false
+  const all = Promise.all(moved).finally(() => {
+    isOver = true
+  })
+  while (!isOver) {
+    publish()
+    // Whoever is told to wait waits meanwhile.
+    await delay(50)
+  }
+  await drained
+  const farewells = await all
+  await until('everybody', () => clients.every((client) => client.isAt(heads)))
+  t.deepEqual(
+    clients.flatMap(({ faults }) => faults),
+    [],
+  )
+  t.true(farewells.every(({ code }) => code === 4300))
+  t.true(new Set(farewells.map(({ retry_after_ms }) => retry_after_ms)).size > 100)
+  t.deepEqual([first.getConnectionCount(), second.getConnectionCount()], [0, 2_000])
+  t.deepEqual(asked, [2_000, 0])
+  t.true(
+    clients.every(({ announced }) => announced === 1),
+    'the log of another instance is another one',
+  )
 })

@@ -25,17 +25,17 @@ export class Follower {
   recovered = 0
   announced = 0
   reader: Reader | undefined
+  /** What it was told when the server sent it away. */
+  farewell: { readonly retry_after_ms: number; readonly ticket: string } | undefined
   readonly #accounts: Map<string, Account>
-  readonly #port: number
   #open = 0
 
-  constructor(port: number, topics: readonly string[]) {
-    this.#port = port
+  constructor(topics: readonly string[]) {
     this.#accounts = new Map(topics.map((topic) => [topic, { epoch: undefined, last: 0, isOpen: false }]))
   }
 
   /** Connects, and asks for what it has missed. */
-  come(options: ReaderOptions = {}): Reader {
+  come(port: number, options: ReaderOptions = {}): Reader {
     const recovery: Record<string, object> = {}
     for (const [topic, account] of this.#accounts) {
       const { epoch, last } = account
@@ -45,7 +45,7 @@ export class Follower {
     this.#open = 0
     const request = subscribing([...this.#accounts.keys()], { recover: true, recovery })
     const onMessage = (payload: Buffer) => this.#take(payload.toString())
-    this.reader = new Reader(this.#port, { ...options, says: [request, ...(options.says ?? [])], onMessage })
+    this.reader = new Reader(port, { ...options, says: [request, ...(options.says ?? [])], onMessage })
     return this.reader
   }
 
@@ -87,6 +87,7 @@ export class Follower {
       if (account && p.from === account.last + 1) account.last = p.to
       else this.faults.push(`a gap that is none: ${text}`)
     } else if (t === 'subscription_update') this.#answered(p)
+    else if (t === 'server_draining') this.farewell = p
     else if (t === 'error') this.faults.push(text)
   }
 

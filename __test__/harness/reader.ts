@@ -71,8 +71,10 @@ export class Reader {
       if (bytes.length < head + length) break
       const opcode = (bytes[at] as number) & 15
       at = head + length
-      if (opcode === OP.close) this.closeCode = bytes.readUInt16BE(head)
-      else if (opcode === OP.text || opcode === OP.binary) this.#onMessage(bytes.subarray(head, at))
+      if (opcode === OP.close) {
+        this.closeCode = bytes.readUInt16BE(head)
+        this.tcp.write(frameBytes(OP.close, bytes.subarray(head, head + 2)))
+      } else if (opcode === OP.text || opcode === OP.binary) this.#onMessage(bytes.subarray(head, at))
       else if (opcode === OP.ping) this.tcp.write(frameBytes(OP.pong, bytes.subarray(head, at)))
     }
     this.#rest = at < bytes.length ? bytes.subarray(at) : undefined
