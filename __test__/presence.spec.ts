@@ -156,6 +156,7 @@ test('says what cannot be, and by name', async (t) => {
   t.like((await ben.next('error')).p, { code: 'OVERLOADED', topics: ['chat'] })
   t.deepEqual(Object.keys(server.presence('chat')), ['anna'])
   t.throws(() => new WseServer({ presence: true, envelope: false }), { message: /presence.*envelope/ })
+  t.throws(() => new WseServer({ presence: true, maxMessageBytes: 8_000 }), { message: /presence.*maxMessageBytes/ })
   t.throws(() => new WseServer({ presence: { maxDataBytes: -1 } }), { message: /presence\.maxDataBytes/ })
 })
 

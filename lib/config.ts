@@ -170,6 +170,9 @@ const signatures = group({
   }),
 })
 
+/** What a message has beside a user's presence data, at most: the names of user and topic, and the envelope. */
+const AROUND_PRESENCE = 4_096
+
 const attendance = group({ maxDataBytes: whole(4_096, { max: 1 << 20 }), maxMembers: whole(0, { max: U32 }) })
 
 /** Off by default; true for the defaults of its members. */
@@ -460,8 +463,16 @@ export function settings(options: ServerOptions): Settings {
   if (complete.signing && !complete.envelope) {
     throw new WseError('WSE_OPTION_INVALID', 'options signing and envelope: only envelopes are signed')
   }
-  if (complete.presence && !complete.envelope) {
+  const { maxDataBytes } = (complete.presence ?? {}) as { maxDataBytes?: number }
+  if (maxDataBytes !== undefined && !complete.envelope) {
     throw new WseError('WSE_OPTION_INVALID', 'options presence and envelope: presence is told by envelopes')
+  }
+  const longest = complete.maxMessageBytes as number
+  if (maxDataBytes !== undefined && longest > 0 && maxDataBytes + AROUND_PRESENCE > longest) {
+    throw new WseError(
+      'WSE_OPTION_INVALID',
+      `options presence.maxDataBytes and maxMessageBytes: ${AROUND_PRESENCE} bytes more have to fit into a message`,
+    )
   }
   // The engine keeps nothing that nobody will be told.
   const told = logger && logLevel !== 'silent' ? logLevel : undefined

@@ -38,7 +38,7 @@ use wse_protocol::scan::Inbound;
 /// Bytes of one delta, batch or page at most.
 const MAX_BYTES: usize = 256 << 10;
 /// What a message has beside the members that it names, at most: its envelope, its topic, a signature.
-const MESSAGE_WEIGHT: usize = 2_048;
+const MESSAGE_WEIGHT: usize = 1_024;
 /// Bytes of a page that count as one message against the rate of who asks.
 const BYTES_OF_A_MESSAGE: usize = 1_024;
 

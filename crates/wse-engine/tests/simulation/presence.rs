@@ -269,6 +269,29 @@ fn beside_a_log_who_comes_back_hears_of_itself_and_of_all_it_missed_before_the_r
 }
 
 #[test]
+fn who_does_not_read_is_told_of_the_gap_and_asks_anew() {
+    let mut config = present();
+    config.outbound.max_messages = 10;
+    let mut world = World::new(config);
+    let slow = world.connect_to("news");
+    let users =
+        (0..40).map(|n| connect_to(&mut world, &format!("user-{n}"), "news", &json!({}))).collect::<Vec<_>>();
+    slow.stop_reading(30);
+    for client in &users[..30] {
+        client.kernel().reset();
+        world.settle();
+    }
+    slow.resume();
+    world.settle();
+    assert_eq!(slow.told("gap")[0]["topic"], "news");
+    assert_ne!(view(&slow, "news"), there(&world, "news"));
+    let answer = page(&mut world, &slow, &json!({ "topic": "news" }));
+    let mut anew = BTreeMap::new();
+    hear(&mut anew, &answer, "news");
+    assert_eq!(anew, there(&world, "news"));
+}
+
+#[test]
 fn what_cannot_be_tracked_is_named_and_the_subscription_stands() {
     let limits = PresenceLimits { max_data_bytes: 16, max_members: 1 };
     let mut world = World::new(Config { presence: Some(limits), ..present() });
