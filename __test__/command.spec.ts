@@ -35,6 +35,15 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   })
 }
 
+test.serial('sends its clients away at SIGTERM when it is told to, and ends well', async (t) => {
+  const args = ['--host', '127.0.0.1', '--port', '0', '--drain-on-sigterm-waves', '1']
+  const child = run(t, ['serve', ...args, '--drain-on-sigterm-deadline-ms', '2000'])
+  const connection = await connect(t, { port: await portOf(child) })
+  child.kill('SIGTERM')
+  t.is((await connection.closed()).code, 4300)
+  t.like(await child.exited(), { code: 0, signal: null })
+})
+
 test.serial('ends well at a signal that comes before it listens', async (t) => {
   const [isAsked, ask] = gate()
   const { port } = await startStranger(t, () => ask())

@@ -50,6 +50,49 @@ test('sends everyone away in waves, with a time to come back of their own, and l
   await server.close()
 })
 
+test('loses nothing for 2 000 clients that are sent away, and has them back without a question', async (t) => {
+  const users = 2_000
+  let asked = 0
+  const authenticate = ({ url }: AuthenticateRequest) => {
+    asked += 1
+    return { userId: new URL(url, 'ws://host').searchParams.get('user') ?? '' }
+  }
+  const options = { authenticate, tickets: shared, subscribeOnConnect: ['news'] }
+  const [first, second] = [await startServer(t, options), await startServer(t, options)]
+  const clients: Connection[] = []
+  for (let n = 0; n < users; n += 100) {
+    const some = Array.from({ length: 100 }, (_, m) => connect(t, first, { path: `/wse?user=${n + m}` }))
+    clients.push(...(await Promise.all(some)))
+  }
+  let isOver = false
+  let published = 0
+  const publishing = (async () => {
+    while (!isOver) {
+      published += 1
+      first.broadcast('news', { t: 'n', p: { n: published } })
+      await new Promise((resolve) => setTimeout(resolve, 200))
+    }
+  })()
+  const returning = clients.map(async (client, user) => {
+    const { ticket } = (await client.next('server_draining')).p as { ticket: string }
+    t.is((await client.closed()).code, 4300)
+    const numbers = client.waiting.map((text) => (JSON.parse(text) as { p: { n: number } }).p.n)
+    t.deepEqual(
+      numbers,
+      numbers.map((_, place) => place + 1),
+      'a client hears everything up to its Close',
+    )
+    const back = await connect(t, second, withTicket(ticket))
+    t.is(second.getConnectionInfo(back.id)?.userId, `${user}`)
+  })
+  await within(first.drainConnections({ waves: 5, deadlineMs: 10_000 }), 'the end of the drain')
+  isOver = true
+  await publishing
+  await within(Promise.all(returning), 'the return of everyone')
+  t.is(second.getConnectionCount(), users)
+  t.is(asked, users, 'once for each, when they came first')
+})
+
 test('refuses a pace that is none, and has nothing to send away before it listens and after it is closed', async (t) => {
   const server = await startServer(t)
   await t.throwsAsync(server.drainConnections({ waves: 0 }), { code: 'WSE_OPTION_INVALID', message: /drain\.waves/ })

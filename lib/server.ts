@@ -633,7 +633,10 @@ export class WseServer {
     return { ...verified, expiresAt: new Date(verified.expiresAt) } as VerifiedToken
   }
 
-  /** Takes back every token that a user has so far, on this instance. Connections stay open. */
+  /**
+   * Takes back every token that a user has so far on this instance, and the tickets to come back with. Connections stay
+   * open.
+   */
   revokeTokens(userId: string): void {
     if (!this.#isGone) translated(() => native.revokeTokens(this.#handle, userId))
   }
@@ -665,7 +668,10 @@ export class WseServer {
     return !this.#isGone && translated(() => native.disconnect(this.#handle, connId, sent, reason))
   }
 
-  /** Closes all connections of a user; how many. Default: 4403, after which clients do not come back. */
+  /**
+   * Closes all connections of a user; how many. Default: 4403, after which clients do not come back. Who might all the
+   * same has a ticket for it: {@link WseServer.revokeTokens} takes it back.
+   */
   disconnectUser(userId: string, code = NOT_ALLOWED, reason = ''): number {
     const sent = closeCode(code)
     return this.#isGone ? 0 : translated(() => native.disconnectUser(this.#handle, userId, sent, reason))

@@ -5,6 +5,7 @@ use crate::client::{Client, HEAD};
 use crate::world::{World, identity, settings, value};
 use serde_json::json;
 use wse_engine::auth::{Auth, Decision, Identity};
+use wse_engine::config::{OutboundLimits, Recovery};
 use wse_engine::rate_limit::Rate;
 use wse_engine::tickets::Tickets;
 use wse_engine::{Config, Reply};
@@ -161,6 +162,30 @@ fn a_reader_gets_everything_that_waits_for_it_before_it_is_sent_away() {
     }
     assert_eq!(slow.numbers("news"), (0..=500).collect::<Vec<_>>());
     assert_eq!(slow.told("server_draining").len(), 1);
+    assert_eq!((slow.close_code(), drained(&world)), (Some(4300), 1));
+}
+
+#[test]
+fn a_reader_gets_what_its_cursor_has_still_to_read_before_it_is_sent_away() {
+    let recovery = Some(Recovery { slots: 1_024, ..Recovery::default() });
+    let outbound = OutboundLimits { max_messages: 8, max_bytes: 0, slow_timeout_ms: 0 };
+    let mut world = World::new(Config { recovery, outbound, ..settings() });
+    let slow = world.connect_to("news");
+    world.pass(12_000);
+    slow.stop_reading(100);
+    for n in 0..200 {
+        assert!(world.publish_number("news", n, 20));
+        world.settle();
+    }
+    world.drain(1, 9_000);
+    world.pass(1_000);
+    assert_eq!(world.open(), 1);
+    while slow.unread() > 0 {
+        slow.kernel().drain(50);
+        world.settle();
+    }
+    assert_eq!(slow.numbers("news"), (0..200).collect::<Vec<_>>());
+    assert!(slow.told("gap").is_empty());
     assert_eq!((slow.close_code(), drained(&world)), (Some(4300), 1));
 }
 
