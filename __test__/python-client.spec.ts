@@ -2,7 +2,7 @@
 import { createECDH, randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
-import type { ServerOptions } from 'wse-server'
+import type { ServerOptions, WseServer } from 'wse-server'
 import { until } from './harness/arrivals.js'
 import { runFile } from './harness/child.js'
 import { finished } from './harness/command.js'
@@ -283,23 +283,29 @@ test.serial('lets nobody else change its key or its position, whatever an applic
   t.deepEqual(await client.call('recovery_state'), {})
 })
 
-test.serial('has it back with its topics after a restart, and what it said meanwhile', async (t) => {
-  const { server, relay, client } = await start(t, { reconnectDelay: 0.5 })
-  await client.subscribe(['news', 'weather'])
-  const next = await startServer(t, { topics: { allow: ['*'] } })
-  const application = new Application(next)
-  relay.layTo(next)
-  await server.close()
-  await client.logged('WebSocket closed: code=1012')
-  t.false(await client.call('send', ['order', { qty: 1 }]))
-  await application.next('connect')
-  t.like((await application.next('msg')).data, { t: 'order', p: { qty: 1 } })
-  await client.logged('Subscribed to: ')
-  for (const topic of ['news', 'weather']) {
-    next.broadcast(topic, { t: 'story', p: { topic } })
-    t.deepEqual((await client.next('story')).payload, { topic })
-  }
-})
+const restarts: [title: string, end: (server: WseServer) => Promise<void>, code: number][] = [
+  ['a restart', (server) => server.close(), 1012],
+  ['a drain', (server) => server.drainConnections({ waves: 1, deadlineMs: 5_000 }), 4300],
+]
+for (const [title, end, code] of restarts) {
+  test.serial(`has it back with its topics after ${title}, and what it said meanwhile`, async (t) => {
+    const { server, relay, client } = await start(t, { reconnectDelay: 0.5 })
+    await client.subscribe(['news', 'weather'])
+    const next = await startServer(t, { topics: { allow: ['*'] } })
+    const application = new Application(next)
+    relay.layTo(next)
+    await end(server)
+    await client.logged(`WebSocket closed: code=${code}`)
+    t.false(await client.call('send', ['order', { qty: 1 }]))
+    await application.next('connect')
+    t.like((await application.next('msg')).data, { t: 'order', p: { qty: 1 } })
+    await client.logged('Subscribed to: ')
+    for (const topic of ['news', 'weather']) {
+      next.broadcast(topic, { t: 'story', p: { topic } })
+      t.deepEqual((await client.next('story')).payload, { topic })
+    }
+  })
+}
 
 const ends: [title: string, end: (relay: Relay, client: PythonClient) => unknown, code: number][] = [
   ['a broken wire', (relay) => relay.cut(), 1006],
