@@ -2,13 +2,20 @@
 import { createECDH, randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
-import type { ServerOptions, WseServer } from 'wse-server'
+import type { WseServer } from 'wse-server'
 import { until } from './harness/arrivals.js'
 import { runFile } from './harness/child.js'
 import { finished } from './harness/command.js'
 import { connect } from './harness/connect.js'
-import { connectPython, installPython, PythonClient, type PythonOptions, runPython } from './harness/python.js'
-import { type Relay, startRelay } from './harness/relay.js'
+import {
+  connectPython,
+  installPython,
+  PythonClient,
+  type PythonOptions,
+  runPython,
+  startPython,
+} from './harness/python.js'
+import type { Relay } from './harness/relay.js'
 import { Application, startServer } from './harness/server.js'
 import { OP } from './harness/socket.js'
 import { secret, tokenOf } from './harness/tokens.js'
@@ -51,16 +58,6 @@ test('joins the chat of a host with the example of the guide', async (t) => {
   t.regex(errors, /AUTH_FAILED the token was not accepted\nthe connection ended for good/)
 })
 
-/** A server that grants every topic, a client that is connected to it through a wire, and the connection's id. */
-async function start(t: ExecutionContext, options: PythonOptions = {}, serverOptions: ServerOptions = {}) {
-  const server = await startServer(t, { topics: { allow: ['*'] }, ...serverOptions })
-  const application = new Application(server)
-  const relay = await startRelay(t, server)
-  const client = await connectPython(t, relay, options)
-  const { connId } = await application.next('connect')
-  return { server, application, relay, client, connId }
-}
-
 /** What the client knows of itself. */
 const statsOf = async (client: PythonClient) =>
   (await client.call('get_stats')) as {
@@ -102,7 +99,7 @@ test.serial('greets it and answers its hello', async (t) => {
 })
 
 test.serial('publishes to it in the dialect that it speaks', async (t) => {
-  const { server, client } = await start(t)
+  const { server, client } = await startPython(t)
   await client.subscribe(['news'])
   server.broadcast('news', { t: 'story', p: { title: 'Grüße 😀', n: 1.5 }, pri: 8, cid: 'c1' })
   const story = await client.next('story')
@@ -116,7 +113,7 @@ test.serial('publishes to it in the dialect that it speaks', async (t) => {
 })
 
 test.serial('tells it once what it subscribed to twice, in its URL and by a request', async (t) => {
-  const { server, client, connId } = await start(t, { arguments: { topics: ['news', 'user:a,b'] } })
+  const { server, client, connId } = await startPython(t, { arguments: { topics: ['news', 'user:a,b'] } })
   await client.logged('Subscribed to: ')
   server.broadcast('user:a,b', { t: 'story', p: {} })
   server.sendEvent(connId, { t: 'end', p: {} })
@@ -126,7 +123,7 @@ test.serial('tells it once what it subscribed to twice, in its URL and by a requ
 })
 
 test.serial('tells it which topics it may not have', async (t) => {
-  const { client, server } = await start(t, {}, { topics: { allow: ['news'] } })
+  const { client, server } = await startPython(t, {}, { topics: { allow: ['news'] } })
   await client.call('subscribe', [['secrets']])
   await client.logged("Subscription failed for: ['secrets']")
   const { payload } = await client.next('error')
@@ -139,13 +136,13 @@ test.serial('tells it which topics it may not have', async (t) => {
 })
 
 test.serial('numbers what is sent to it alone, without a hole', async (t) => {
-  const { server, client, connId } = await start(t)
+  const { server, client, connId } = await startPython(t)
   for (let n = 1; n <= 500; n++) server.sendEvent(connId, { t: 'note', p: { n } })
   for (let n = 1; n <= 500; n++) t.like(await client.next('note'), { sequence: n, payload: { n } })
 })
 
 test.serial('hands on what it sends', async (t) => {
-  const { application, client, connId } = await start(t)
+  const { application, client, connId } = await startPython(t)
   t.true(await client.call('send', ['order', { qty: 100, note: 'Grüße 😀' }]))
   const event = await application.next('msg')
   t.is(event.connId, connId)
@@ -159,13 +156,13 @@ const ways: [title: string, options: PythonOptions][] = [
 ]
 for (const [title, options] of ways) {
   test.serial(`answers its pings, by which it knows the latency${title}`, async (t) => {
-    const { client } = await start(t, { ...options, constants: { HEARTBEAT_INTERVAL: 0.02 } })
+    const { client } = await startPython(t, { ...options, constants: { HEARTBEAT_INTERVAL: 0.02 } })
     await until('a latency', async () => (await statsOf(client)).network.quality !== 'unknown')
     t.true((await statsOf(client)).network.latency_ms >= 0)
   })
 
   test.serial(`exchanges messages of each size with it by permessage-deflate${title}`, async (t) => {
-    const { server, application, client } = await start(t, options, { perMessageDeflate: true })
+    const { server, application, client } = await startPython(t, options, { perMessageDeflate: true })
     await client.logged('Server hello: ')
     await client.subscribe(['news'])
     for (const size of [2, 1_000, 10_000, 500_000]) {
@@ -180,7 +177,7 @@ for (const [title, options] of ways) {
 }
 
 test.serial('packs what it asked to have as MessagePack', async (t) => {
-  const { server, relay, client, connId } = await start(t, { query: '?format=msgpack' })
+  const { server, relay, client, connId } = await startPython(t, { query: '?format=msgpack' })
   await client.subscribe(['news'])
   const p = { text: 'Grüße 😀', n: [0, -1, 1.5, 2 ** 40], none: null, yes: true, nested: { rows: 'x'.repeat(5_000) } }
   server.broadcast('news', { t: 'story', p })
@@ -193,7 +190,7 @@ test.serial('packs what it asked to have as MessagePack', async (t) => {
 })
 
 test.serial('compresses what is over the threshold, and nothing else', async (t) => {
-  const { server, relay, client, connId } = await start(t)
+  const { server, relay, client, connId } = await startPython(t)
   await client.subscribe(['news'])
   const small = { text: 'x'.repeat(500) }
   const large = { text: 'x'.repeat(5_000), more: 'Grüße 😀' }
@@ -220,7 +217,7 @@ test.serial('compresses what is over the threshold, and nothing else', async (t)
 test.serial(
   'encrypts everything for it, and opens what it encrypts, under a new key after each reconnect',
   async (t) => {
-    const { server, application, relay, client, connId } = await start(t, { arguments: { encryption: true } })
+    const { server, application, relay, client, connId } = await startPython(t, { arguments: { encryption: true } })
     const exchange = async (connId: string, round: number) => {
       await client.logged('E2E encryption enabled')
       server.broadcast('news', { t: 'story', p: { round, text: 'x'.repeat(5_000) } })
@@ -258,7 +255,7 @@ test.serial('keeps what is for it until it has a key, in order', async (t) => {
 })
 
 test.serial('lets nobody else change its key or its position, whatever an application relays', async (t) => {
-  const { server, application, client } = await start(t, { arguments: { encryption: true } })
+  const { server, application, client } = await startPython(t, { arguments: { encryption: true } })
   await client.logged('E2E encryption enabled')
   await client.subscribe(['news'])
   const key = createECDH('prime256v1').generateKeys('base64')
@@ -289,7 +286,7 @@ const restarts: [title: string, end: (server: WseServer) => Promise<void>, code:
 ]
 for (const [title, end, code] of restarts) {
   test.serial(`has it back with its topics after ${title}, and what it said meanwhile`, async (t) => {
-    const { server, relay, client } = await start(t, { reconnectDelay: 0.5 })
+    const { server, relay, client } = await startPython(t, { reconnectDelay: 0.5 })
     await client.subscribe(['news', 'weather'])
     const next = await startServer(t, { topics: { allow: ['*'] } })
     const application = new Application(next)
@@ -313,7 +310,7 @@ const ends: [title: string, end: (relay: Relay, client: PythonClient) => unknown
 ]
 for (const [title, end, code] of ends) {
   test.serial(`has it back with its topics after ${title}`, async (t) => {
-    const { server, application, relay, client, connId } = await start(t)
+    const { server, application, relay, client, connId } = await startPython(t)
     await client.subscribe(['news'])
     await end(relay, client)
     t.like(await application.next('disconnect'), { connId, code })
@@ -397,7 +394,7 @@ test.serial('sends it away with 4429 at the limit of its user, until there is ro
 
 test('sends it away with 4429 when it sends too fast for too long, and has it back', async (t) => {
   const constants = { HEARTBEAT_INTERVAL: 0.05 }
-  const { application, client } = await start(t, { constants }, { rateLimit: { perSecond: 1, burst: 1 } })
+  const { application, client } = await startPython(t, { constants }, { rateLimit: { perSecond: 1, burst: 1 } })
   t.like((await client.next('error')).payload, { code: 'RATE_LIMITED' })
   await client.logged('WebSocket closed: code=4429')
   t.is((await application.next('disconnect')).code, 4429)
@@ -408,7 +405,7 @@ test('sends it away with 4429 when it sends too fast for too long, and has it ba
 test('keeps it from thinking that the server is gone', async (t) => {
   // It asks too seldom to live from the answers: it stays only when it is pinged as well.
   const constants = { HEARTBEAT_INTERVAL: 3, IDLE_TIMEOUT: 2.5 }
-  const { application, client } = await start(t, { constants }, { heartbeatIntervalMs: 50 })
+  const { application, client } = await startPython(t, { constants }, { heartbeatIntervalMs: 50 })
   await client.logged('Server hello: ')
   const { messages_received } = await statsOf(client)
   const heartbeats = 2
@@ -422,13 +419,13 @@ test('keeps it from thinking that the server is gone', async (t) => {
 })
 
 test.serial('answers its request for a snapshot', async (t) => {
-  const { client } = await start(t)
+  const { client } = await startPython(t)
   await client.call('request_snapshot', [['news']])
   t.like((await client.next('snapshot_complete')).payload, { success: true, count: 0, topics: ['news'] })
 })
 
 test.serial('answers its requests, each with the id that it gave', async (t) => {
-  const { client } = await start(t)
+  const { client } = await startPython(t)
   const requests: [type: string, payload: object, answer: string][] = [
     ['health_check', {}, 'health_check_response'],
     ['metrics_request', {}, 'metrics_response'],
@@ -445,7 +442,7 @@ test.serial('answers its requests, each with the id that it gave', async (t) => 
 })
 
 test.serial('takes its batches apart', async (t) => {
-  const { application, client } = await start(t)
+  const { application, client } = await startPython(t)
   const messages = [1, 2, 3].map((n) => ['order', { n }])
   await client.call('send_batch', [messages])
   for (const [, p] of messages) t.like((await application.next('msg')).data, { t: 'order', p })
@@ -453,7 +450,7 @@ test.serial('takes its batches apart', async (t) => {
 })
 
 test.serial('serves its blocking half as well', async (t) => {
-  const { server, application, client } = await start(t, { isAsync: false })
+  const { server, application, client } = await startPython(t, { isAsync: false })
   await client.subscribe(['news'])
   server.broadcast('news', { t: 'story', p: { n: 1 } })
   t.like(await client.call('recv', [10]), { type: 'story', category: 'U', version: 1, payload: { n: 1 } })

@@ -4,7 +4,10 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { ExecutionContext } from 'ava'
+import type { ServerOptions } from 'wse-server'
 import { Child } from './child.js'
+import { startRelay } from './relay.js'
+import { Application, startServer } from './server.js'
 
 const packages = ['wse-client==2.5.1', 'websockets==17.4', 'cryptography==50.0.2', 'msgpack==1.2.4', 'rfc8785==0.1.4']
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -43,6 +46,10 @@ export interface PythonEvent {
   priority: number | null
   correlation_id: string | null
   signature: string | null
+  /** The stamp of a publication to a topic with a log. */
+  topic: string | null
+  epoch: string | null
+  offset: number | null
 }
 
 export interface PythonOptions {
@@ -127,4 +134,14 @@ export async function connectPython(
   const client = new PythonClient(t, server, options)
   await client.call('connect')
   return client
+}
+
+/** A server that grants every topic, a client that is connected to it through a wire, and the connection's id. */
+export async function startPython(t: ExecutionContext, options: PythonOptions = {}, serverOptions: ServerOptions = {}) {
+  const server = await startServer(t, { topics: { allow: ['*'] }, ...serverOptions })
+  const application = new Application(server)
+  const relay = await startRelay(t, server)
+  const client = await connectPython(t, relay, options)
+  const { connId } = await application.next('connect')
+  return { server, application, relay, client, connId }
 }

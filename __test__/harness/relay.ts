@@ -29,6 +29,16 @@ export class Relay {
     for (const socket of this.#sockets) socket.destroy()
   }
 
+  /** Passes on nothing from now on: who writes learns from TCP that nobody reads. */
+  hold(): void {
+    for (const socket of this.#sockets) socket.pause()
+  }
+
+  /** Passes on what was held, and what comes. */
+  release(): void {
+    for (const socket of this.#sockets) socket.resume()
+  }
+
   async open(t: ExecutionContext): Promise<void> {
     const listener = createServer((client) => {
       const upstream = connect(this.#server.port, '127.0.0.1')
