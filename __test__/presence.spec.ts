@@ -2,9 +2,11 @@ import test, { type ExecutionContext } from 'ava'
 import { type ServerOptions, WseServer } from 'wse-server'
 import { gate, until, within } from './harness/arrivals.js'
 import { type Connection, connect } from './harness/connect.js'
+import { entrances } from './harness/entrances.js'
 import type { Envelope } from './harness/envelope.js'
 import { listen } from './harness/listener.js'
-import { Application, type RunningServer, startServer } from './harness/server.js'
+import { Application, startServer } from './harness/server.js'
+import type { Address } from './harness/socket.js'
 import { secret, tokenOf } from './harness/tokens.js'
 
 const options: ServerOptions = {
@@ -16,7 +18,7 @@ const options: ServerOptions = {
 }
 
 /** A connection of a user. */
-async function enter(t: ExecutionContext, server: RunningServer, userId: string, query = ''): Promise<Connection> {
+async function enter(t: ExecutionContext, server: Address, userId: string, query = ''): Promise<Connection> {
   return connect(t, server, { token: await tokenOf(userId), path: `/wse?${query}` })
 }
 
@@ -202,47 +204,50 @@ test('reaches everybody in the way in which publications do', async (t) => {
   }
 })
 
-test('tells a large topic once a second, and pages whoever is there', async (t) => {
-  const server = await startServer(t, options)
-  const [ben, old] = [await enter(t, server, 'ben'), await enter(t, server, 'cleo', 'protocol_version=1')]
-  const views = [new View(ben), new View(old)]
-  await ben.subscribe(['chat'])
-  await old.subscribe(['chat'])
-  const users = Array.from({ length: 120 }, (_, n) => `user-${String(n).padStart(3, '0')}`)
-  const members = await Promise.all(users.map((user) => enter(t, server, user)))
-  await Promise.all(members.map((member, n) => attend(member, ['chat'], { n })))
-  const delta = await ben.next('presence_delta')
-  t.true(Array.isArray(delta.p.joined) && (delta.p.total as number) > 100)
-  t.is((await old.next('batch')).v, 1)
-  for (const view of views) await view.agrees(server, 'chat')
+for (const { name, open } of entrances.filter(({ name }) => /own$|streams/.test(name))) {
+  test(`tells a large topic once a second, and pages whoever is there, ${name}`, async (t) => {
+    const service = await open(t, options)
+    const server = service.wse
+    const [ben, old] = [await enter(t, service, 'ben'), await enter(t, service, 'cleo', 'protocol_version=1')]
+    const views = [new View(ben), new View(old)]
+    await ben.subscribe(['chat'])
+    await old.subscribe(['chat'])
+    const users = Array.from({ length: 120 }, (_, n) => `user-${String(n).padStart(3, '0')}`)
+    const members = await Promise.all(users.map((user) => enter(t, service, user)))
+    await Promise.all(members.map((member, n) => attend(member, ['chat'], { n })))
+    const delta = await ben.next('presence_delta')
+    t.true(Array.isArray(delta.p.joined) && (delta.p.total as number) > 100)
+    t.is((await old.next('batch')).v, 1)
+    for (const view of views) await view.agrees(server, 'chat')
 
-  const found: string[] = []
-  let after: string | undefined
-  do {
-    ben.send({ t: 'presence_request', p: { topic: 'chat', limit: 50, after }, cid: found.length })
-    const { p, cid } = await ben.next('presence_response')
-    t.deepEqual([cid, p.total], [found.length, 120])
-    for (const { user_id } of p.members as { user_id: string }[]) found.push(user_id)
-    after = (p.next as string | null) ?? undefined
-  } while (after !== undefined)
-  t.deepEqual(found, users)
-  const { members: page, next, total } = server.presence('chat', { limit: 2, after: 'user-007' })
-  t.deepEqual(page, [
-    { userId: 'user-008', data: { n: 8 }, connections: 1 },
-    { userId: 'user-009', data: { n: 9 }, connections: 1 },
-  ])
-  t.deepEqual([next, total], ['user-009', 120])
-  t.deepEqual(Object.keys(server.presence('chat')), users)
+    const found: string[] = []
+    let after: string | undefined
+    do {
+      ben.send({ t: 'presence_request', p: { topic: 'chat', limit: 50, after }, cid: found.length })
+      const { p, cid } = await ben.next('presence_response')
+      t.deepEqual([cid, p.total], [found.length, 120])
+      for (const { user_id } of p.members as { user_id: string }[]) found.push(user_id)
+      after = (p.next as string | null) ?? undefined
+    } while (after !== undefined)
+    t.deepEqual(found, users)
+    const { members: page, next, total } = server.presence('chat', { limit: 2, after: 'user-007' })
+    t.deepEqual(page, [
+      { userId: 'user-008', data: { n: 8 }, connections: 1 },
+      { userId: 'user-009', data: { n: 9 }, connections: 1 },
+    ])
+    t.deepEqual([next, total], ['user-009', 120])
+    t.deepEqual(Object.keys(server.presence('chat')), users)
 
-  const stranger = await enter(t, server, 'dora')
-  stranger.send({ t: 'presence_request', p: { topic: 'chat' } })
-  t.like((await stranger.next('error')).p, { code: 'SUBSCRIPTION_FAILED', topics: ['chat'] })
-  for (const member of members.slice(0, 60)) member.socket.terminate()
-  await until('they are gone', () => server.presenceStats('chat').numUsers === 60)
-  for (const view of views) await view.agrees(server, 'chat')
-  ask(members[60] as Connection, ['chat'], { n: 'another' })
-  t.like((await ben.next('presence_update')).p, { user_id: 'user-060', data: { n: 'another' } })
-})
+    const stranger = await enter(t, service, 'dora')
+    stranger.send({ t: 'presence_request', p: { topic: 'chat' } })
+    t.like((await stranger.next('error')).p, { code: 'SUBSCRIPTION_FAILED', topics: ['chat'] })
+    for (const member of members.slice(0, 60)) member.socket.terminate()
+    await until('they are gone', () => server.presenceStats('chat').numUsers === 60)
+    for (const view of views) await view.agrees(server, 'chat')
+    ask(members[60] as Connection, ['chat'], { n: 'another' })
+    t.like((await ben.next('presence_update')).p, { user_id: 'user-060', data: { n: 'another' } })
+  })
+}
 
 test('agrees with every holder after lives on several threads', async (t) => {
   const server = await startServer(t, { ...options, shards: 3 })
