@@ -8,31 +8,23 @@ use crate::access::Held;
 use crate::command::Command;
 use crate::connection::{Connection, Socket};
 use crate::core::Core;
-use crate::delivery::Publication;
-use crate::frame::{EnvelopeInfo, FRAME_WEIGHT, Frame, Payload};
-use crate::id::message_id;
 use crate::inbound::Kind;
 use crate::metrics::count;
+use crate::news::News;
 use crate::presence::{
     Change, DEFAULT_PAGE, GATHER_MS, MAX_PAGE, Presence, PresenceLimits, Refused, SWEEP_MS, Tab, weight,
 };
 use crate::shard::Shard;
-use crate::topics::{Matching, Topic};
+use crate::topics::Topic;
 use parking_lot::MutexGuard;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, OnceLock};
-use uuid::Uuid;
 use wse_protocol::codes::Code;
-use wse_protocol::envelope::{Category, Dialect};
-use wse_protocol::frame::OpCode;
 use wse_protocol::glob::{is_glob, matches};
-use wse_protocol::message::{
-    Batch, Error, PresenceChange, PresenceDelta, PresenceKind, PresenceMember, PresenceResponse,
-    write_publication,
-};
-use wse_protocol::request::{MAX_BATCH, RequestError, correlation};
+use wse_protocol::message::{Error, PresenceKind, PresenceMember, PresenceResponse};
+use wse_protocol::request::{RequestError, correlation};
 use wse_protocol::scan::Inbound;
 
 /// Bytes of one delta, batch or page at most.
@@ -41,27 +33,6 @@ const MAX_BYTES: usize = 256 << 10;
 const MESSAGE_WEIGHT: usize = 1_024;
 /// Bytes of a page that count as one message against the rate of who asks.
 const BYTES_OF_A_MESSAGE: usize = 1_024;
-
-/// What the holders of a topic are told, in the words of each dialect: written by whichever shard needs them first.
-#[derive(Debug)]
-pub struct News {
-    topic: Arc<Topic>,
-    /// Who hears of it beside those who hold the topic.
-    matching: Option<Arc<Matching>>,
-    changes: Vec<Change>,
-    /// Whether they were gathered.
-    is_gathered: bool,
-    /// Members of the topic behind them.
-    total: usize,
-    native: OnceLock<Vec<Frame>>,
-    old: OnceLock<Vec<Frame>>,
-}
-
-impl News {
-    fn is_wanted(&self, shard: usize) -> bool {
-        self.topic.is_wanted(shard) || self.matching.as_ref().is_some_and(|globs| globs.is_wanted(shard))
-    }
-}
 
 /// Why a user who came is not tracked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,10 +224,8 @@ impl Core {
 
     /// Leaves a command with each shard where somebody holds the topic. The caller has the lock of its members.
     fn tell_holders(&self, topic: &Arc<Topic>, changes: Vec<Change>, total: usize, is_gathered: bool) {
-        let (native, old) = (OnceLock::new(), OnceLock::new());
         let matching = self.shared.topics.matching(topic.name());
-        let topic = Arc::clone(topic);
-        let news = Arc::new(News { topic, matching, changes, is_gathered, total, native, old });
+        let news = Arc::new(News::new(Arc::clone(topic), matching, changes, total, is_gathered));
         for (shard, desk) in self.shared.desks.iter().enumerate() {
             if news.is_wanted(shard) {
                 desk.mailbox.push(Command::Presence(Arc::clone(&news)));
@@ -305,7 +274,7 @@ impl Core {
         let limit = limit.unwrap_or(DEFAULT_PAGE);
         let topic = self.shared.topics.get(&name);
         let members = topic.as_ref().and_then(|topic| topic.present());
-        let page = members.map(|members| members.lock().page(after.as_deref(), limit, self.most()));
+        let page = members.map(|members| members.lock().page(after.as_deref(), limit, self.member_bytes()));
         let page = page.unwrap_or_default();
         let bytes = page.members.iter().map(|(user, data, _)| weight(user, data)).sum::<usize>();
         for _ in 0..bytes / BYTES_OF_A_MESSAGE {
@@ -327,118 +296,15 @@ impl Core {
     }
 
     /// Bytes of members that one message may name.
-    fn most(&self) -> usize {
+    pub(crate) fn member_bytes(&self) -> usize {
         match self.shared.config.frame.max_message_bytes {
             0 => MAX_BYTES,
             most => MAX_BYTES.min(most.saturating_sub(MESSAGE_WEIGHT)),
         }
     }
-
-    /// What those hear who speak `dialect`.
-    fn spoken_news<'a>(&mut self, news: &'a News, dialect: Dialect) -> &'a [Frame] {
-        match dialect {
-            Dialect::V2 => news.native.get_or_init(|| self.write_news(news, Dialect::V2)),
-            Dialect::V1 => news.old.get_or_init(|| self.write_news(news, Dialect::V1)),
-        }
-    }
-
-    fn write_news(&mut self, news: &News, dialect: Dialect) -> Vec<Frame> {
-        if !news.is_gathered {
-            let topic = (dialect == Dialect::V2).then(|| news.topic.name());
-            return news
-                .changes
-                .iter()
-                .map(|change| self.frame_of(change.kind.as_str(), &said(change, topic)))
-                .collect();
-        }
-        let mut frames = Vec::new();
-        let mut rest = &news.changes[..];
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let fits = |change: &&Change| {
-                bytes += change.weight();
-                bytes <= self.most()
-            };
-            let fitting = rest.iter().take(MAX_BATCH).take_while(fits).count().max(1);
-            let (now, later) = rest.split_at(fitting);
-            rest = later;
-            frames.push(match dialect {
-                Dialect::V2 => self.frame_of(PresenceDelta::TYPE, &delta(news, now)),
-                Dialect::V1 => {
-                    let messages = now.iter().map(|change| self.old_message(change)).collect();
-                    self.frame_of(Batch::TYPE, &Batch { messages })
-                }
-            });
-        }
-        frames
-    }
-
-    fn old_message(&mut self, change: &Change) -> Box<RawValue> {
-        let mut text = Vec::with_capacity(change.weight());
-        let id = self.message_id();
-        write_publication(change.kind.as_str(), &said(change, None), &id, self.timestamp(), &mut text);
-        let members = Dialect::V2.members(Category::Wse).len();
-        let rest = String::from_utf8_lossy(&text[1 + members..]);
-        let text = format!("{{{}{rest}", Dialect::V1.members(Category::Wse));
-        RawValue::from_string(text).expect("what was written as JSON is JSON")
-    }
-
-    fn frame_of(&mut self, kind: &str, payload: &impl Serialize) -> Frame {
-        let mut bytes = Payload::room(512);
-        write_publication(kind, payload, &self.message_id(), self.timestamp(), &mut bytes);
-        // Beyond the memory budget it leaves all the same: the change has happened. There is one for each.
-        let charge = self.shared.budget.charge(bytes.capacity() + FRAME_WEIGHT);
-        let envelope = Some(EnvelopeInfo { category: Category::Wse, has_seq: true });
-        Payload::new(OpCode::Text, bytes, envelope, charge).into_frame(None).0
-    }
-
-    fn message_id(&mut self) -> Uuid {
-        message_id(self.now.unix_ms, &mut self.random)
-    }
 }
 
 impl<S: Socket> Shard<S> {
-    /// Tells the connections of this shard that hold the topic; the bytes that it puts into the turn.
-    pub(crate) fn tell_news(&mut self, news: &News) -> usize {
-        let Self { slab, core, .. } = self;
-        let mut spoken: [Option<Vec<Publication>>; 2] = [None, None];
-        let mut bytes = 0;
-        let index = core.index;
-        let mut marks = std::mem::take(&mut core.marks);
-        let mut tell = |slot: u32| {
-            let Some(conn) = slab.get_mut(slot as usize) else { return };
-            let dialect = conn.speech.dialect();
-            let publications = spoken[dialect as usize].get_or_insert_with(|| {
-                let frames = core.spoken_news(news, dialect).iter();
-                frames
-                    .map(|frame| {
-                        bytes += frame.bytes().len();
-                        Publication::new(frame.clone(), Some(Arc::clone(&news.topic)))
-                    })
-                    .collect()
-            });
-            for publication in publications {
-                core.publish(conn, publication);
-            }
-        };
-        match &news.matching {
-            None => news.topic.for_each(index, tell),
-            Some(matching) => {
-                // Whoever holds it in several ways is told once.
-                marks.begin();
-                for held in std::iter::once(&news.topic).chain(&matching.globs) {
-                    held.for_each(index, |slot| {
-                        if marks.is_first(slot) {
-                            tell(slot);
-                        }
-                    });
-                }
-            }
-        }
-        core.marks = marks;
-        bytes
-    }
-
     /// Does what is due of presence.
     pub(crate) fn look_at_presence(&mut self) {
         self.core.tell_gathered();
@@ -466,24 +332,5 @@ impl<S: Socket> Shard<S> {
                 core.forget(&topic, &user, tab);
             }
         }
-    }
-}
-
-fn said<'a>(change: &'a Change, topic: Option<&'a str>) -> PresenceChange<'a> {
-    PresenceChange { user_id: &change.user, data: &change.data, topic }
-}
-
-fn delta<'a>(news: &'a News, changes: &'a [Change]) -> PresenceDelta<'a> {
-    let of = |kind| changes.iter().filter(move |change| change.kind == kind);
-    let members = |kind| {
-        let members = of(kind).map(|change| PresenceMember { user_id: &change.user, data: &change.data });
-        members.collect::<Vec<_>>()
-    };
-    PresenceDelta {
-        topic: news.topic.name(),
-        joined: members(PresenceKind::Join),
-        left: of(PresenceKind::Leave).map(|change| &*change.user).collect(),
-        updated: members(PresenceKind::Update),
-        total: news.total,
     }
 }

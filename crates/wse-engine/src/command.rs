@@ -4,7 +4,6 @@
 
 use crate::access::Source;
 use crate::answer::{Asker, Start};
-use crate::attendance::News;
 use crate::auth::Identity;
 use crate::connection::{Phase, Socket};
 use crate::delivery::Publication;
@@ -13,6 +12,7 @@ use crate::frame::Frame;
 use crate::handshake::Refusal;
 use crate::host::Reply;
 use crate::id::ConnectionKey;
+use crate::news::News;
 use crate::shard::Shard;
 use crate::topics::{Matching, Topic};
 use serde_json::value::RawValue;

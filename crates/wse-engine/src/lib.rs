@@ -46,6 +46,7 @@ pub mod keys;
 pub mod log;
 pub mod logs;
 pub mod metrics;
+pub mod news;
 pub mod outbound;
 pub mod policy;
 pub mod presence;
