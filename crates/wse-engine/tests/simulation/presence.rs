@@ -270,25 +270,28 @@ fn beside_a_log_who_comes_back_hears_of_itself_and_of_all_it_missed_before_the_r
 
 #[test]
 fn who_does_not_read_is_told_of_the_gap_and_asks_anew() {
-    let mut config = present();
-    config.outbound.max_messages = 10;
-    let mut world = World::new(config);
-    let slow = world.connect_to("news");
-    let users =
-        (0..40).map(|n| connect_to(&mut world, &format!("user-{n}"), "news", &json!({}))).collect::<Vec<_>>();
-    slow.stop_reading(30);
-    for client in &users[..30] {
-        client.kernel().reset();
+    for recovery in [None, Some(Recovery::default())] {
+        let mut config = Config { recovery, ..present() };
+        config.outbound.max_messages = 10;
+        let mut world = World::new(config);
+        let slow = world.connect_to("news");
+        let users = (0..40).map(|n| format!("user-{n}"));
+        let users = users.map(|user| connect_to(&mut world, &user, "news", &json!({}))).collect::<Vec<_>>();
+        slow.stop_reading(30);
+        for (n, client) in users[..30].iter().enumerate() {
+            client.kernel().reset();
+            assert!(world.publish_number("news", n as u64, 0));
+            world.settle();
+        }
+        slow.resume();
         world.settle();
+        assert_eq!(slow.told("gap")[0]["topic"], "news");
+        assert_ne!(view(&slow, "news"), there(&world, "news"));
+        let answer = page(&mut world, &slow, &json!({ "topic": "news" }));
+        let mut anew = BTreeMap::new();
+        hear(&mut anew, &answer, "news");
+        assert_eq!(anew, there(&world, "news"));
     }
-    slow.resume();
-    world.settle();
-    assert_eq!(slow.told("gap")[0]["topic"], "news");
-    assert_ne!(view(&slow, "news"), there(&world, "news"));
-    let answer = page(&mut world, &slow, &json!({ "topic": "news" }));
-    let mut anew = BTreeMap::new();
-    hear(&mut anew, &answer, "news");
-    assert_eq!(anew, there(&world, "news"));
 }
 
 #[test]
