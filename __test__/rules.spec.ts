@@ -1,6 +1,8 @@
 import test, { type ExecutionContext } from 'ava'
 import { type ServerOptions, WseServer } from 'wse-server'
-import { within } from './harness/arrivals.js'
+import { Authorizer } from '../lib/authorize.js'
+import { Log } from '../lib/log.js'
+import { gate, within } from './harness/arrivals.js'
 import { type Connection, connect } from './harness/connect.js'
 import { type RunningServer, startServer, warned } from './harness/server.js'
 import { secret, tokenOf } from './harness/tokens.js'
@@ -59,6 +61,38 @@ test('asks whether this user may join challenge 17', async (t) => {
   t.deepEqual(await reached(server, ben, ['challenge:17']), [])
 })
 
+test('remembers so many answers and no more, the newest, and none of a user whose claims have changed', async (t) => {
+  const limits = { authorizeTimeoutMs: 0, authorizeCacheMs: 60_000 }
+  const calls: string[][] = []
+  const hook: Hook = (_, topics) => {
+    calls.push(topics)
+    return topics.filter((topic) => topic !== 'no')
+  }
+  let settle: (granted: string[]) => void = () => {}
+  const authorizer = new Authorizer(hook, limits, new Log(undefined, 'info'), (_, granted) => settle(granted))
+  /** What is granted when a user wants these topics. */
+  const ask = (topics: string[], userId = 'anna') =>
+    new Promise<string[]>((resolve) => {
+      settle = resolve
+      authorizer.add({ place: 0, generation: 1, number: 1, connId: 'c', userId, claims: '{}', topics })
+      authorizer.ask()
+    })
+  t.deepEqual(await ask(['yes', 'no']), ['yes'])
+  t.deepEqual(await ask(['yes', 'no']), ['yes'])
+  t.is(calls.length, 1)
+  authorizer.forget('ann')
+  authorizer.forget('anna')
+  t.deepEqual(await ask(['yes', 'no']), ['yes'])
+  t.is(calls.length, 2, 'her claims have changed')
+  const many = Array.from({ length: 10_000 }, (_, n) => `t${n}`)
+  t.deepEqual(await ask(many, 'ben'), many)
+  t.deepEqual(await ask(many, 'ben'), many)
+  t.is(calls.length, 3, 'so many are remembered')
+  await ask(['yes'])
+  await ask(many, 'ben')
+  t.deepEqual(calls.slice(3), [['yes'], ['t0']], 'the oldest answers went')
+})
+
 test('tells the hook whose connection it is, and takes yes and no for all', async (t) => {
   const seen: unknown[] = []
   const { server } = await serverAsking(t, (connection) => {
@@ -76,10 +110,7 @@ test('tells the hook whose connection it is, and takes yes and no for all', asyn
 })
 
 test('asks once for what many connections of a user want at the same time, and then remembers', async (t) => {
-  let free = () => {}
-  const isFree = new Promise<void>((resolve) => {
-    free = resolve
-  })
+  const [isFree, free] = gate()
   const { server, calls } = await serverAsking(t, async (_, topics) => {
     await isFree
     return topics.filter((topic) => topic !== 'no')

@@ -15,10 +15,13 @@ use std::sync::Arc;
 use wse_protocol::glob::is_glob;
 use wse_protocol::message::{Action, SubscriptionUpdate};
 use wse_protocol::rules::{Grants, Verdict};
-use wse_protocol::topic::is_safe_id;
+use wse_protocol::topic::{MAX_LEN, is_safe_id};
 
 /// Where the option `subscribeOnConnect` has the user's id.
 const ID: &str = "{id}";
+
+/// Bytes of a glob that are as much work as a message.
+const GLOB_BYTES: usize = 32;
 
 /// By whose word a connection holds a topic, from the one that ends soonest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,10 +116,11 @@ impl Core {
         }
     }
 
-    /// Whether a name may be looked at now. To look at a glob is as much work as a message, and counts as one against the
-    /// connection's rate.
+    /// Whether a name may be looked at now. To compare a glob with the rules is work that grows with its length: each
+    /// [`GLOB_BYTES`] count as a message against the connection's rate.
     pub(crate) fn may_look<S: Socket>(&mut self, conn: &mut Connection<S>, name: &str) -> bool {
-        !is_glob(name) || self.is_within_rate(conn)
+        let is_compared = is_glob(name) && name.len() <= MAX_LEN;
+        !is_compared || (0..name.len().div_ceil(GLOB_BYTES)).all(|_| self.is_within_rate(conn))
     }
 
     /// Subscribes a connection by its own wish, without a word, where the rules or the hook's answer grant the topic;

@@ -62,6 +62,9 @@ pub fn matches(glob: &str, topic: &str) -> bool {
 /// which takes more as well, so no longer runs need to be tried. That is exact; a `glob` and a `rule` for which it would
 /// take over a thousand words (four `*`, and four `?` in the rule) are not covered.
 pub fn covers(rule: &str, glob: &str) -> bool {
+    if !is_glob(glob) {
+        return matches(rule, glob);
+    }
     let Some(other) = ('\u{e000}'..='\u{f8ff}').find(|other| !rule.contains(*other)) else { return false };
     let runs = rule.matches('?').count() + 2;
     let stars = glob.matches('*').count() as u32;
@@ -85,6 +88,9 @@ pub fn covers(rule: &str, glob: &str) -> bool {
 
 /// Whether there is a name that both globs match. Time is bounded by the product of their lengths.
 pub fn intersects(one: &str, other: &str) -> bool {
+    if !is_glob(other) {
+        return matches(one, other);
+    }
     let other = other.chars().collect::<Vec<_>>();
     // Whether what was read of `one` and the first so many characters of `other` match a common beginning.
     let mut common = vec![false; other.len() + 1];

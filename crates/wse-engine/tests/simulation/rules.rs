@@ -234,6 +234,10 @@ fn to_look_at_a_glob_counts_against_the_rate_of_who_asks() {
     let (got, refused) = ask(&mut world, &client, &globs.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(got.as_array().map(Vec::len), Some(9), "the message itself is one");
     assert_eq!(refused.as_array().map(Vec::len), Some(11));
+    world.pass(20_000);
+    let (long, longest) = (format!("{}*", "a".repeat(64)), format!("{}*", "a".repeat(254)));
+    let (got, _) = ask(&mut world, &client, &[&long, &longest, &format!("{}*", "a".repeat(300)), "a", "b*"]);
+    assert_eq!(got, json!([long, "a"]), "three for 65 bytes, and too few are left for 255");
 }
 
 #[test]
