@@ -134,7 +134,9 @@ for (const via of ['auto', 'stream'] as const) {
     const drained = first.wse.drainConnections({ waves: 1, deadlineMs: 1_000 })
     const ticket = (await left.next('server_draining')).p.ticket as string
     await within(drained, 'the end of the drain')
-    t.is((await refused(t, first)).status, 503)
+    for (const page of ['ready', 'health']) t.is((await get(first, `/wse/${page}`)).status, 503)
+    const { status, headers } = await refused(t, first)
+    t.deepEqual([status, headers['retry-after']], [503, '5'])
     t.is(asked.length, 1)
 
     const back = await connect(t, second, withTicket(ticket))

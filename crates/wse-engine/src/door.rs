@@ -1,7 +1,8 @@
 //! How many newcomers are let in (PROTOCOL §13): one bucket for all shards, without a lock.
 //!
 //! Counts on the clock of the day, which all shards share, those too whose own clock stands still with their host.
-//! Decides and never answers.
+//! Decides and never answers. Each of its two words is changed by one compare-and-swap, and they need not agree: no
+//! interleaving lets in more than the bucket holds.
 
 use crate::rate_limit::Rate;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -3,7 +3,7 @@
 //! Decides what a ticket says and what it gives. Never who gets in without one; and the key and the revocations are
 //! those of `tickets.rs`.
 
-use crate::auth::Identity;
+use crate::auth::{Auth, Identity};
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::handshake::Upgrade;
@@ -30,7 +30,10 @@ impl Shared {
     /// What the ticket of this request says, if that is good `now`.
     pub(crate) fn ticket_of(&self, upgrade: &Upgrade, now: Timestamp) -> Option<Ticket> {
         let ticket = upgrade.ticket.as_deref().filter(|_| self.config.resume)?;
-        self.config.tickets.verify(ticket, Kind::Resume, now).ok()
+        let ticket = self.config.tickets.verify(ticket, Kind::Resume, now).ok()?;
+        // Where somebody says who connects, nobody comes back as nobody; and the other way round.
+        let has_users = !matches!(self.config.auth, Auth::Anonymous);
+        (ticket.user_id.is_some() == has_users).then_some(ticket)
     }
 }
 

@@ -321,6 +321,25 @@ fn a_ticket_that_is_not_good_counts_for_nothing() {
 }
 
 #[test]
+fn nobody_comes_back_as_nobody_where_users_are_known() {
+    let open = || Config { auth: Auth::Anonymous, ..shared() };
+    let mut world = World::new(open());
+    let stranger = world.connect();
+    world.subscribe(stranger.key(), "room:1");
+    world.settle();
+    assert_eq!(ticket_of_hello(&mut world, &stranger), None, "it would say nothing");
+    let ticket = ticket_of_drain(&mut world, &stranger).expect("a ticket");
+    let mut other = World::new(open());
+    let back = come_back(&mut other, &ticket);
+    back.subscribe(&["room:1"]);
+    other.settle();
+    assert_eq!(back.told("subscription_update")[0]["success_topics"], json!(["room:1"]));
+    let mut strict = World::new(shared());
+    come_back(&mut strict, &ticket);
+    assert_eq!((asked(&strict), value(&strict.shared.metrics.resumed_total)), (1, 0));
+}
+
+#[test]
 fn a_ticket_ends_after_an_hour_whoever_comes_back_with_it_in_between() {
     let mut world = World::new(Config { heartbeat: quiet(), ..shared() });
     let ann = world.connect_as("ann");
