@@ -245,7 +245,11 @@ impl Outbound {
         if is_welcome && self.fits(length, terms.limits, 1)
             || self.make_room(&waiting, lane, terms, &mut outcome)
         {
-            self.insert(waiting, lane, None);
+            // What it would follow may have made room for it and comes from the log now: so does it.
+            outcome.is_queued = !outcome.fallen_back.iter().any(|(topic, _)| waiting.is_of(topic));
+            if outcome.is_queued {
+                self.insert(waiting, lane, None);
+            }
             return outcome;
         }
         self.full_since.get_or_insert(terms.now);
@@ -434,6 +438,9 @@ impl Outbound {
     }
 
     fn insert(&mut self, waiting: Waiting, lane: Priority, place: Option<usize>) {
+        if waiting.frame.standing().is_own {
+            self.keep(lane);
+        }
         self.account(&waiting, usize::wrapping_add);
         let queue = &mut self.lanes[lane as usize];
         match place {
@@ -446,6 +453,18 @@ impl Outbound {
         let waiting = self.lanes[lane].remove(place).expect("the place was found there");
         self.account(&waiting, usize::wrapping_sub);
         waiting
+    }
+
+    /// What is said in a lane may speak of what is before it, by its place in a log: that may not come later now.
+    fn keep(&mut self, lane: Priority) {
+        let queue = self.lanes[lane as usize].iter_mut().rev();
+        let unsaid = queue.take_while(|waiting| !waiting.frame.standing().is_own);
+        for waiting in unsaid.filter(|waiting| waiting.may_go && waiting.frame.index() != 0) {
+            waiting.may_go = false;
+            let spare = &mut self.spare[waiting.priority as usize];
+            spare.messages -= 1;
+            spare.bytes -= waiting.len();
+        }
     }
 
     fn account(&mut self, waiting: &Waiting, change: fn(usize, usize) -> usize) {
@@ -881,6 +900,36 @@ mod tests {
         assert_eq!(waiting(&queue), ["log", "x", "y"], "what follows in the log would overtake");
         assert_eq!(queue.push(&of_log(4), Some(&other), &terms(&LIMITS, 1)).fallen_back[0].1, 4);
         assert_eq!(waiting(&queue), ["log", "x", "y"], "what came before it stays");
+    }
+
+    #[test]
+    fn what_has_made_room_for_another_one_of_its_log_is_not_overtaken_by_it() {
+        let logged = topic(Policy::default());
+        let of_log = |index, priority| standing("log", Standing { index, priority, ..Standing::default() });
+        let mut queue = Outbound::default();
+        for n in 0..3 {
+            queue.push(&text(&n.to_string()), None, &terms(&LIMITS, 1));
+        }
+        queue.push(&of_log(3, Priority::Low), Some(&logged), &terms(&LIMITS, 1));
+        let outcome = queue.push(&of_log(4, Priority::High), Some(&logged), &terms(&LIMITS, 1));
+        assert_eq!((outcome.is_queued, outcome.lost, outcome.fallen_back[0].1), (false, 0, 3));
+        assert_eq!(waiting(&queue), ["0", "1", "2"]);
+    }
+
+    #[test]
+    fn what_the_engine_has_spoken_of_leaves_before_its_word() {
+        let logged = topic(Policy::default());
+        let of_log =
+            |index| standing("log", Standing { index, priority: Priority::Low, ..Standing::default() });
+        let mut queue = Outbound::default();
+        queue.push(&of_log(5), Some(&logged), &terms(&LIMITS, 1));
+        queue.tell(&Frame::own(b"answer", Priority::Normal, None), &terms(&LIMITS, 1));
+        queue.push(&of_log(6), Some(&logged), &terms(&LIMITS, 1));
+        for _ in 0..2 {
+            queue.push(&text("x"), None, &terms(&LIMITS, 1));
+        }
+        assert_eq!(waiting(&queue), ["log", "answer", "x", "x"], "only what came behind it may go");
+        assert!(!queue.push(&text("y"), None, &terms(&LIMITS, 1)).is_queued);
     }
 
     #[test]
