@@ -4,7 +4,7 @@
 //! The host asks the hook, and answers in time, also when the hook does not. Bounded: 16 requests of a connection, and
 //! their bytes count against the memory budget; what comes beyond is refused.
 
-use crate::access::Source;
+use crate::access::{Held, Source};
 use crate::budget::Charge;
 use crate::connection::{Connection, Socket};
 use crate::core::Core;
@@ -174,6 +174,14 @@ impl Core {
         }
         if let Some(user) = conn.user().cloned() {
             self.reply(Reply::ClaimsChanged { user });
+        }
+        let is_granted = |held: &Held| self.judge(conn, held.name()) == Verdict::Granted;
+        let granted = conn.topics.iter().map(is_granted).collect::<Vec<_>>();
+        for (held, is_granted) in conn.topics.iter_mut().zip(granted) {
+            // What the rules grant now is theirs to take.
+            if held.by == Source::Hook && is_granted {
+                held.by = Source::Rules;
+            }
         }
         let granted = conn.topics.iter().filter(|held| held.by == Source::Hook);
         let granted = granted.map(|held| held.name().to_owned()).collect::<Vec<_>>();

@@ -403,10 +403,10 @@ fn other_claims_are_looked_at_and_the_hook_is_asked_again() {
     );
     client.write(HEAD.replace("Host: a\r\n", &header).as_bytes());
     world.settle();
-    client.subscribe(&["news", "role:editor", "role:author", "user:ann", "b", "c", "d"]);
+    client.subscribe(&["news", "role:editor", "role:author", "user:ann", "b", "c", "d", "team:x"]);
     world.settle();
     let asked = questions(&world);
-    world.authorize(asked[0].0, asked[0].1, &["b", "c", "d"]);
+    world.authorize(asked[0].0, asked[0].1, &["b", "c", "d", "team:x"]);
     assert_eq!(client.told("subscription_update")[0]["failed_topics"], json!([]));
     world.subscribe(client.key(), "given");
     world.settle();
@@ -417,7 +417,10 @@ fn other_claims_are_looked_at_and_the_hook_is_asked_again() {
     let lost = || client.told("subscription_update").pop().expect("one")["success_topics"].clone();
     world.replies();
 
-    refresh(&mut world, json!({ "roles": "author", "wse_topics": { "deny": ["d", "given"] } }));
+    refresh(
+        &mut world,
+        json!({ "roles": "author", "teams": ["x"], "wse_topics": { "deny": ["d", "given"] } }),
+    );
     assert_eq!(client.told("auth_refreshed").len(), 1);
     let mut taken = lost()
         .as_array()
@@ -440,14 +443,19 @@ fn other_claims_are_looked_at_and_the_hook_is_asked_again() {
     assert_eq!(client.numbers("news"), [1], "it stays until the answer is there");
     world.authorize(*key, *number, &["b"]);
     assert_eq!(lost(), json!(["c"]));
+    refresh(&mut world, json!({ "roles": "author" }));
+    assert_eq!(lost(), json!(["team:x"]), "the hook's word was no longer needed");
+    let asked = questions(&world);
+    assert_eq!(asked[0].2, ["b"]);
+    world.authorize(asked[0].0, asked[0].1, &["b"]);
 
     refresh(&mut world, json!({ "wse_topics": "?" }));
-    assert_eq!(client.told("auth_refreshed").len(), 2);
+    assert_eq!(client.told("auth_refreshed").len(), 3);
     publish(&mut world, "user:ann", 2);
     publish(&mut world, "b", 3);
     assert_eq!(client.numbers("news"), [1], "claims that nobody understands leave nothing");
     refresh(&mut world, json!({}));
-    assert_eq!(ask(&mut world, &client, &["news", "user:ann"]).1, json!([]));
+    assert_eq!(ask(&mut world, &client, &["news", "user:ann"]).0, json!(["news", "user:ann"]));
     client.close(1000);
     world.settle();
     world.assert_nothing_is_left(&["ann"]);
