@@ -193,6 +193,50 @@ const meaning =
     }
   }
 
+const overflow: Field = (value = 'drop', path) => {
+  if (value === 'drop' || value === 'block' || value === 'disconnect') return value
+  const { ring, latest, ...others } = Object(value) as Record<string, unknown>
+  if (Object.keys(others).length === 0 && (ring === undefined || latest === undefined)) {
+    if (Number.isSafeInteger(ring) && Number(ring) >= 1) return { ring }
+    if (latest === true) return { latest: null }
+    if (typeof latest === 'string' && latest !== '') return { latest }
+  }
+  throw invalid(path, "'drop', 'block', 'disconnect', { ring: 1 or more } or { latest: true or a member of p }")
+}
+
+const policy = group({
+  topics: texts,
+  priority: (value = 5, path) => {
+    if ([10, 8, 5, 3, 1].includes(value as number)) return value
+    throw invalid(path, '10, 8, 5, 3 or 1')
+  },
+  overflow,
+  blockMs: whole(1_000, { min: 1, max: LONGEST_MS }),
+  deadlineMs: whole(0, { max: LONGEST_MS }),
+  recovery: optional(flag(false)),
+})
+
+/** Policies of topics at most: each topic looks for its own among them once. */
+const MOST_POLICIES = 256
+
+const policies = inCode((value = [], path) => {
+  if (!Array.isArray(value) || value.length > MOST_POLICIES) throw invalid(path, `a list of ${MOST_POLICIES} at most`)
+  return value.map((one, place) => {
+    const name = `${path}[${place}]`
+    const { blockMs, ...read } = policy(one, name) as Record<string, unknown>
+    const topics = read.topics as string[]
+    if (topics.length === 0) throw invalid(`${name}.topics`, 'a list of topics, as globs')
+    const isLossy = typeof read.overflow === 'object' ? 'overflow' : read.deadlineMs !== 0 && 'deadlineMs'
+    if (read.recovery && isLossy) {
+      const message = `options ${name}.recovery and ${name}.${isLossy}: a log has no holes that are meant to be`
+      throw new WseError('WSE_OPTION_INVALID', message)
+    }
+    if (read.overflow === 'block') read.overflow = { block: blockMs }
+    else if (one.blockMs !== undefined) throw invalid(`${name}.blockMs`, "none without overflow: 'block'")
+    return read
+  })
+})
+
 /** The keys that may be given, and the algorithms of each. */
 const KEYS = { secret: ['HS256'], publicKey: ['RS256', 'ES256'], jwks: ['RS256', 'ES256'] } as const
 
@@ -318,6 +362,7 @@ const schema: Schema = {
   maxSubscriptions: whole(1_024),
   maxGlobs: whole(32),
   presence,
+  topicPolicies: policies,
   envelope: flag(true),
   mode: oneOf('app', 'echo'),
   drainOnSigterm,

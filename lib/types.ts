@@ -284,6 +284,8 @@ export interface ServerOptions {
         /** Users of one topic; who comes then is subscribed, and not seen. Default: 0, any number. */
         maxMembers?: number
       }
+  /** How topics wait for readers that do not keep up; of several that match a topic the first counts. */
+  topicPolicies?: TopicPolicy[]
   /** Messages are v2 envelopes; false: plain WebSocket, nothing added, no messages of ours. Default: true. */
   envelope?: boolean
   /**
@@ -311,6 +313,30 @@ export interface DrainOptions {
   waves?: number
   /** How long all of it may take, in milliseconds. Default: 30 000. */
   deadlineMs?: number
+}
+
+/** How important a message is, from the least: telemetry, what the next one replaces, normal, state, critical. */
+export type Priority = 1 | 3 | 5 | 8 | 10
+
+/** What becomes of a topic's publications where a reader does not keep up with them. */
+export interface TopicPolicy {
+  /** The topics, as globs (`*` any run, `?` one character). */
+  topics: string[]
+  /** Their lane: while a connection has a backlog, a higher lane leaves first. Default: 5. */
+  priority?: Priority
+  /**
+   * What gives way when the queue of a connection is full. `drop`: what is least important, the newcomer among its
+   * equals. `block`: the publisher, until there is room or `blockMs` is over. `disconnect`: the connection (4503).
+   * `ring`: no more than so many of the topic wait, the oldest gives way. `latest`: of those with the same value in
+   * this member of `p` (`'symbol'`, `'order.id'`) only the newest waits; true: of the whole topic. Default: `drop`.
+   */
+  overflow?: 'drop' | 'block' | 'disconnect' | { ring: number } | { latest: string | true }
+  /** How long a full queue may hold publishers up before its connection is closed with 4503. Default: 1 000. */
+  blockMs?: number
+  /** How long a publication may wait before it is worth nothing, in milliseconds. Default: 0, for ever. */
+  deadlineMs?: number
+  /** Whether the topics have a log; `ring`, `latest` and deadlines exclude it. Default: as the option `recovery` says. */
+  recovery?: boolean
 }
 
 /** From all lines to none. */

@@ -2,6 +2,7 @@
 //!
 //! Looked up once, when a topic is made. Never queues anything and never counts: that is the outbound queue's.
 
+use crate::frame::Payload;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -72,8 +73,22 @@ impl Policies {
         Arc::clone(self.rules.iter().find(is_meant).map_or(&self.other, |(_, policy)| policy))
     }
 
+    /// The payload of a publication as it will wait; `deadline_ms` is its own, in place of the policy's.
+    pub fn stand(
+        &self,
+        policy: &Policy,
+        mut payload: Payload,
+        deadline_ms: Option<NonZeroU64>,
+        now: u64,
+    ) -> Payload {
+        payload.standing.key = self.key(policy, payload.bytes());
+        let deadline = deadline_ms.or(policy.deadline_ms);
+        payload.standing.expires = deadline.and_then(|ms| ms.checked_add(now));
+        payload
+    }
+
     /// What tells a publication from others of its topic; `None`: none takes the place of another.
-    pub fn key(&self, policy: &Policy, message: &[u8]) -> Option<NonZeroU64> {
+    fn key(&self, policy: &Policy, message: &[u8]) -> Option<NonZeroU64> {
         let Overflow::Latest(path) = &policy.overflow else { return None };
         let Some(path) = path else { return NonZeroU64::new(1) };
         let value = scan::payload_value(std::str::from_utf8(message).ok()?, path)?;

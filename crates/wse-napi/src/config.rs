@@ -1,8 +1,10 @@
 //! The settings of an engine as the facade sends them: validated there, one JSON text.
 
 use crate::error::coded;
+use crate::policies::{self, TopicPolicy};
 use napi::bindgen_prelude::Result;
 use serde::Deserialize;
+use std::sync::Arc;
 use wse_engine::auth::{Auth, Tokens};
 use wse_engine::config::{
     Compression, Config, ConnectionLimitPolicy, Deflate, InboundLimits, Mode, OutboundLimits, Recovery,
@@ -59,6 +61,7 @@ struct Options {
     subscribe_on_connect: Vec<String>,
     max_subscriptions: usize,
     max_globs: usize,
+    topic_policies: Vec<TopicPolicy>,
     envelope: bool,
     mode: EngineMode,
     shards: Option<usize>,
@@ -367,7 +370,7 @@ pub fn read(json: &str) -> Result<Config> {
         resume: options.tickets.resume,
         tickets: options.tickets.read()?,
         recovery: options.recovery.map(Into::into),
-        policies: std::sync::Arc::default(),
+        policies: Arc::new(policies::read(options.topic_policies)),
         presence: options.presence.map(|presence| PresenceLimits {
             max_data_bytes: presence.max_data_bytes,
             max_members: presence.max_members,

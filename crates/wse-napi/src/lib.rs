@@ -8,6 +8,7 @@ mod drain;
 mod error;
 mod instance;
 mod jwt;
+mod policies;
 mod router;
 mod server;
 mod sign;

@@ -195,6 +195,11 @@ pub fn numbered(topic: &str, n: u64, padding: usize) -> String {
     format!(r#"{{"t":"{topic}","p":{{"n":{n},"x":"{padding}"}}}}"#)
 }
 
+/// An envelope that says how important it is.
+pub fn urgent(envelope: &str, priority: u8) -> String {
+    envelope.replacen('{', &format!("{{\"pri\":{priority},"), 1)
+}
+
 fn read(batch: &Batch) -> Vec<Event> {
     let (mut text, mut bytes) = (0, 0);
     let event = |entry: &Entry| {

@@ -2,15 +2,19 @@
 //!
 //! `SIMULATION_SEEDS=10000` runs more of them, `SIMULATION_SEED=7` one alone; a run that fails says which.
 
-use crate::application::{Event, numbered};
+use crate::application::{Event, numbered, urgent};
 use crate::client::{BINARY, HEAD, TEXT, deflated, frame};
 use crate::ledger::Account;
 use crate::world::{World, settings};
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use wse_engine::auth::Auth;
 use wse_engine::config::{Compression, ConnectionLimitPolicy, Deflate, InboundLimits, OutboundLimits};
+use wse_engine::policy::{Overflow, Policies, Policy};
 use wse_engine::{Config, ConnectionKey, Reply};
 use wse_protocol::compress::Terms;
+use wse_protocol::priority::Priority;
 
 const SEEDS: u64 = 300;
 const STEPS: usize = 400;
@@ -52,6 +56,7 @@ struct Run {
 }
 
 fn config(random: &mut fastrand::Rng) -> Config {
+    let policies = Arc::new(Policies::new(TOPICS.map(|topic| (vec![topic.into()], policy(random)))));
     let mut one_of = |choices: &[usize]| choices[random.usize(..choices.len())];
     let outbound = OutboundLimits {
         max_messages: one_of(&[0, 8, 50, 1_000]),
@@ -71,6 +76,7 @@ fn config(random: &mut fastrand::Rng) -> Config {
         compression: Compression { threshold_bytes: one_of(&[0, 250]), level: 6 },
     };
     Config {
+        policies,
         deflate: Some(deflate).filter(|_| one_of(&[0, 1, 1]) == 1),
         outbound,
         inbound,
@@ -88,6 +94,19 @@ fn config(random: &mut fastrand::Rng) -> Config {
         compression: Some(Compression { threshold_bytes: one_of(&[0, 250]), level: 6 }),
         ..settings()
     }
+}
+
+/// How a topic waits. Not so that what a client misses is left out of its accounts on purpose.
+fn policy(random: &mut fastrand::Rng) -> Policy {
+    let overflow = match random.u8(..8) {
+        0 => Overflow::Ring(random.usize(1..5)),
+        1 => Overflow::Block(random.u64(1..2_000)),
+        2 => Overflow::Disconnect,
+        _ => Overflow::Drop,
+    };
+    let deadline_ms = NonZeroU64::new(random.u64(..4_000)).filter(|_| random.u8(..4) == 0);
+    let priority = Priority::nearest(random.u8(..11).into());
+    Policy { priority, overflow, deadline_ms, recovery: None }
 }
 
 impl Run {
@@ -212,7 +231,8 @@ impl Run {
         for _ in 0..self.random.usize(1..12) {
             self.published += 1;
             let padding = self.random.usize(..200);
-            if self.world.publish_number(topic, self.published, padding) {
+            let text = urgent(&numbered(topic, self.published, padding), self.random.u8(1..11));
+            if self.world.publish(topic, &text) {
                 let owed = self.accounts.iter_mut().filter(|one| one.topics.iter().any(|held| held == topic));
                 owed.for_each(|account| account.owe(topic, self.published));
             }
@@ -222,10 +242,12 @@ impl Run {
     fn unicast(&mut self) {
         self.published += 1;
         let n = self.published;
+        let priority = self.random.u8(1..11);
         let Some(account) = self.pick() else { return };
         let key = account.key;
-        if self.world.send(key, &numbered("one", n, 10)).is_some() {
-            self.account(key).owe("one", n);
+        let lane = format!("{:?}", Priority::nearest(priority.into()));
+        if self.world.send(key, &urgent(&numbered(&lane, n, 10), priority)).is_some() {
+            self.account(key).owe(&lane, n);
         }
     }
 
