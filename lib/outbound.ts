@@ -10,7 +10,7 @@ import { isUint8Array } from 'node:util/types'
 import { translated, WseError } from './errors.js'
 import type { Life } from './life.js'
 import { native } from './native.js'
-import type { OutboundEvent, Position, PublishOptions } from './types.js'
+import type { OutboundEvent, Position, PublishOptions, SendOptions } from './types.js'
 
 /** The longest key of a publication, in bytes. */
 const MAX_KEY = 255
@@ -30,8 +30,8 @@ export class Outbound {
     return this.#handOver(-1, () => native.send(this.#handle, connId, text))
   }
 
-  sendEvent(connId: string, event: OutboundEvent): number {
-    return this.send(connId, asJson(event))
+  sendEvent(connId: string, event: OutboundEvent, { priority }: SendOptions): number {
+    return this.send(connId, asJson(event, priority))
   }
 
   sendBytes(connId: string, bytes: Uint8Array): boolean {
@@ -84,12 +84,15 @@ export class Outbound {
 
 const asText = (event: OutboundEvent | string): string => (typeof event === 'string' ? event : asJson(event))
 
-function asJson(event: OutboundEvent): string {
+function asJson(event: OutboundEvent, priority?: number): string {
   if (typeof event !== 'object' || event === null) {
     throw new WseError('WSE_MESSAGE_INVALID', 'expected text, or an event: an object')
   }
+  if (priority !== undefined && !Number.isFinite(priority)) {
+    throw new WseError('WSE_OPTION_INVALID', 'priority: expected 10, 8, 5, 3 or 1')
+  }
   try {
-    return JSON.stringify(event)
+    return JSON.stringify(priority === undefined ? event : { ...event, pri: priority })
   } catch (cause) {
     throw new WseError('WSE_MESSAGE_INVALID', `an event that JSON cannot say: ${String(cause)}`, { cause })
   }

@@ -47,6 +47,7 @@ import type {
   PresenceStats,
   PublishOptions,
   RequestHandler,
+  SendOptions,
   ServerOptions,
   SubscribeResult,
   TlsOptions,
@@ -443,9 +444,13 @@ export class WseServer {
     return this.#outbound.sendBytes(connId, bytes)
   }
 
-  /** Sends an event to one connection; the bytes of JSON queued, 0 when it is gone or its queue is full. */
-  sendEvent(connId: string, event: OutboundEvent): number {
-    return Math.max(0, this.#outbound.sendEvent(connId, event))
+  /**
+   * Sends an event to one connection; the bytes of JSON queued, 0 when it is gone or its queue is full.
+   *
+   * Throws `WSE_MESSAGE_INVALID`, `WSE_RESERVED_MEMBER`, `WSE_MESSAGE_TOO_LARGE`, `WSE_OPTION_INVALID`.
+   */
+  sendEvent(connId: string, event: OutboundEvent, options: SendOptions = {}): number {
+    return Math.max(0, this.#outbound.sendEvent(connId, event, options))
   }
 
   /** Sends an event, or text, to each connection of a user; how many took it. */

@@ -318,6 +318,15 @@ export interface DrainOptions {
 /** How important a message is, from the least: telemetry, what the next one replaces, normal, state, critical. */
 export type Priority = 1 | 3 | 5 | 8 | 10
 
+/** How an event is sent to a connection. */
+export interface SendOptions {
+  /**
+   * How important it is, in place of its own `pri`: while there is a backlog what is more important leaves first, and
+   * is dropped last. Another number than these takes the nearest. Default: 5.
+   */
+  priority?: Priority
+}
+
 /** What becomes of a topic's publications where a reader does not keep up with them. */
 export interface TopicPolicy {
   /** The topics, as globs (`*` any run, `?` one character). */

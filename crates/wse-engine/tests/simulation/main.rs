@@ -21,6 +21,7 @@ mod heartbeats;
 mod inbound;
 mod ledger;
 mod limits;
+mod overload;
 mod partial_writes;
 mod presence;
 mod random;
