@@ -10,6 +10,7 @@ export const groups = [
       'fan-out-1000x16',
       'fan-out-5000',
       'latency',
+      'slow-readers',
       'inbound',
       'echo',
       'idle-memory',

@@ -26,7 +26,7 @@ import { Session } from './session.mjs'
 import { Tokens } from './tokens.mjs'
 
 /** Scenarios that take over twenty seconds for each peer and round. */
-const LONG = new Set(['latency', 'idle-memory', 'tls-idle-memory'])
+const LONG = new Set(['latency', 'slow-readers', 'idle-memory', 'tls-idle-memory'])
 const TOKENS = 10_000
 
 const { values: flags } = parseArgs({

@@ -3,6 +3,8 @@
  *
  * Owns the two processes and ends them with itself. Knows no scenario.
  */
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { LineProcess } from './line-process.mjs'
 import { difference } from './measure.mjs'
@@ -20,6 +22,7 @@ export class Session {
   #certificate
   #isPinned
   #target
+  #stalled = []
 
   /** `isPinned`: whether server and load keep to a core each; `certificate`: for peers that speak TLS. */
   constructor(peer, { loadProgram, timing, certificate, isPinned = true }) {
@@ -56,6 +59,21 @@ export class Session {
       if (live !== wanted) throw new Error(`${live} of ${wanted} connected: ${failure}`)
     }
     await this.agree(connections)
+  }
+
+  /** Opens connections that read nothing behind the answer to their upgrade. */
+  async stall(connections) {
+    const { port, path } = this.#target
+    const head = ['Host: 127.0.0.1', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13']
+    const key = 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=='
+    for (let number = 0; number < connections; number++) {
+      const socket = connect(port, '127.0.0.1')
+      // Being closed for it is no failure of the measurement.
+      socket.on('error', () => {})
+      socket.write(`GET ${path} HTTP/1.1\r\n${[...head, key].join('\r\n')}\r\n\r\n`)
+      await once(socket, 'readable')
+      this.#stalled.push(socket)
+    }
   }
 
   /** Closes all connections and waits until the server has noticed. */
@@ -120,6 +138,7 @@ export class Session {
 
   async close() {
     // The load first: to it, a server that goes away is a failure.
+    for (const socket of this.#stalled) socket.destroy()
     await this.load?.close()
     await this.server?.close()
   }
