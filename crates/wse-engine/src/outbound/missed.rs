@@ -1,0 +1,78 @@
+//! What a connection has missed and has not been told of.
+//!
+//! Bounded: topics beyond the first ones are counted together. Never says anything; that is the session's.
+
+use crate::topics::Topic;
+use std::sync::Arc;
+use wse_protocol::priority::Priority;
+
+/// Topics that are named one by one in a `gap`; misses of further topics are told without a name.
+pub(super) const NAMED_GAPS: usize = 32;
+
+/// Why a message did not reach its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The queue was full.
+    Slow,
+    /// It waited for longer than it was worth something.
+    Expired,
+    /// The memory of all queues was full.
+    Overload,
+    /// It could not be signed.
+    Unsigned,
+}
+
+impl Reason {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Expired => "expired",
+            Self::Overload => "overload",
+            Self::Unsigned => "unsigned",
+        }
+    }
+}
+
+/// What a connection did not get: so many messages of a topic, or of none (unicast, everyone).
+#[derive(Debug, Clone)]
+pub struct Missed {
+    /// The topic, if it was one.
+    pub topic: Option<Arc<Topic>>,
+    /// The lane that it is told in.
+    pub lane: Priority,
+    /// Why.
+    pub reason: Reason,
+    /// How many.
+    pub count: u64,
+}
+
+/// All that is to be told.
+#[derive(Debug, Default)]
+pub(super) struct Misses(Vec<Missed>);
+
+impl Misses {
+    /// Takes all.
+    pub fn take(&mut self) -> Vec<Missed> {
+        std::mem::take(&mut self.0)
+    }
+
+    /// Notes so many messages more.
+    pub fn note(&mut self, topic: Option<&Arc<Topic>>, lane: Priority, reason: Reason, count: u64) {
+        let is_same = |missed: &&mut Missed| {
+            let is_same_topic = match (&missed.topic, topic) {
+                (Some(a), Some(b)) => a.is_same(b),
+                (None, None) => true,
+                _ => false,
+            };
+            is_same_topic && (missed.lane, missed.reason) == (lane, reason)
+        };
+        if let Some(missed) = self.0.iter_mut().find(is_same) {
+            missed.count += count;
+        } else if self.0.len() < NAMED_GAPS || topic.is_none() {
+            self.0.push(Missed { topic: topic.cloned(), lane, reason, count });
+        } else {
+            self.note(None, lane, reason, count);
+        }
+    }
+}
