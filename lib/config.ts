@@ -342,7 +342,12 @@ const schema: Schema = {
   rateLimit,
   maxMessageBytes: whole(1 << 20, { max: 1 << 30 }),
   maxFragments: whole(65_537, { max: U32 }),
-  outbound: group({ maxMessages: whole(1_000), maxBytes: whole(16 << 20), slowTimeoutMs: whole(10_000) }),
+  outbound: group({
+    maxMessages: whole(1_000),
+    maxBytes: whole(16 << 20),
+    slowTimeoutMs: whole(10_000),
+    publishTimeoutMs: whole(10_000, { max: LONGEST_MS }),
+  }),
   inbound: group({ maxBytes: whole(64 << 20), maxBytesPerConnection: whole(256 << 10) }),
   memoryBudgetBytes: whole(512 << 20),
   compression,
@@ -454,6 +459,7 @@ export interface Settings {
   /** The options as the addon reads them: JSON, complete. */
   readonly json: string
   readonly path: string
+  readonly publishTimeoutMs: number
   readonly handshakeTimeoutMs: number
   readonly trustProxy: number
   readonly envelope: boolean
@@ -521,10 +527,12 @@ export function settings(options: ServerOptions): Settings {
   }
   // The engine keeps nothing that nobody will be told.
   const told = logger && logLevel !== 'silent' ? logLevel : undefined
+  const { publishTimeoutMs, ...outbound } = complete.outbound as Record<string, number>
   const verifier = tokens && { ...tokens, jwks: initialKeys(tokens.jwks) }
   return {
-    json: JSON.stringify({ ...complete, jwt: verifier, logLevel: told }),
+    json: JSON.stringify({ ...complete, outbound, jwt: verifier, logLevel: told }),
     path: complete.path as string,
+    publishTimeoutMs: publishTimeoutMs as number,
     handshakeTimeoutMs: complete.handshakeTimeoutMs as number,
     trustProxy: complete.trustProxy as number,
     envelope: complete.envelope as boolean,

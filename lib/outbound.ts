@@ -2,7 +2,8 @@
  * What an application sends and publishes, on its way to the shards.
  *
  * Calls hand bytes over and wait for nothing. What was handed over in one go leaves in one write, because the shards
- * learn of it when the calling code has finished its turn. Owns no queue: those are the engine's.
+ * learn of it when the calling code has finished its turn. What waits for room to be published is in publications.ts; all other
+ * queues are the engine's.
  *
  * @module
  */
@@ -10,6 +11,8 @@ import { isUint8Array } from 'node:util/types'
 import { translated, WseError } from './errors.js'
 import type { Life } from './life.js'
 import { native } from './native.js'
+import { Publications } from './publications.js'
+import { LONGEST_MS } from './timers.js'
 import type { OutboundEvent, Position, PublishOptions, SendOptions } from './types.js'
 
 /** The longest key of a publication, in bytes. */
@@ -18,11 +21,13 @@ const MAX_KEY = 255
 export class Outbound {
   readonly #handle: number
   readonly #life: Life
+  readonly #publications: Publications
   #isFlushing = false
 
-  constructor(handle: number, life: Life) {
+  constructor(handle: number, life: Life, publishTimeoutMs: number) {
     this.#handle = handle
     this.#life = life
+    this.#publications = new Publications(publishTimeoutMs)
   }
 
   /** The bytes queued; negative: nothing was. */
@@ -54,16 +59,35 @@ export class Outbound {
     return this.#handOver(false, () => native.broadcast(this.#handle, topic, asText(event)))
   }
 
-  /** Where it stands in the topic's log; null: that has none. Undefined: there was no room. */
-  publish(topic: string, event: OutboundEvent | string, options: PublishOptions): Position | null | undefined {
-    const key = options.idempotencyKey
+  /** See {@link Publications.publish}. Throws `WSE_OPTION_INVALID`, `WSE_MESSAGE_INVALID`. */
+  async publish(topic: string, event: OutboundEvent | string, options: PublishOptions): Promise<Position | null> {
+    const { idempotencyKey: key, deadlineMs, priority } = options
     if (key !== undefined && (typeof key !== 'string' || key === '' || Buffer.byteLength(key) > MAX_KEY)) {
       throw new WseError('WSE_OPTION_INVALID', `idempotencyKey: expected text of 1 to ${MAX_KEY} bytes`)
     }
-    const placed = this.#handOver(null, () => native.publish(this.#handle, topic, asText(event), key ?? null))
-    if (placed === null) return undefined
-    const [epoch = '', offset] = placed.split(' ')
-    return offset === undefined ? null : { epoch, offset: Number(offset) }
+    if (deadlineMs !== undefined && !(Number.isSafeInteger(deadlineMs) && deadlineMs > 0 && deadlineMs <= LONGEST_MS)) {
+      throw new WseError('WSE_OPTION_INVALID', `deadlineMs: expected a whole number from 1 to ${LONGEST_MS}`)
+    }
+    const text = asText(event, priority)
+    const ends = deadlineMs && performance.now() + deadlineMs
+    return this.#publications.publish(topic, text.length, () => {
+      // What waits for room uses up its own time.
+      const left = ends === undefined ? null : Math.max(1, Math.ceil(ends - performance.now()))
+      const placed = this.#handOver('', () => native.publish(this.#handle, topic, text, key ?? null, left))
+      if (placed === 'memory' || placed === 'reader') return placed
+      const [epoch = '', offset] = placed.split(' ')
+      return offset === undefined ? null : { epoch, offset: Number(offset) }
+    })
+  }
+
+  /** There is room for publications that wait. */
+  resume(): void {
+    this.#publications.resume()
+  }
+
+  /** Publications that wait are rejected. */
+  close(): void {
+    this.#publications.close()
   }
 
   /** Does `call`; a server that is gone does nothing and answers `none`. */
@@ -82,7 +106,11 @@ export class Outbound {
   }
 }
 
-const asText = (event: OutboundEvent | string): string => (typeof event === 'string' ? event : asJson(event))
+function asText(event: OutboundEvent | string, priority?: number): string {
+  if (typeof event !== 'string') return asJson(event, priority)
+  if (priority === undefined) return event
+  throw new WseError('WSE_OPTION_INVALID', 'priority: expected an event, text says it itself')
+}
 
 function asJson(event: OutboundEvent, priority?: number): string {
   if (typeof event !== 'object' || event === null) {

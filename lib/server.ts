@@ -94,6 +94,7 @@ type Reply =
   | Look
   | Unsigned
   | Updated
+  | 'room'
   | null
 
 /**
@@ -145,7 +146,7 @@ export class WseServer {
     this.#log = new Log(this.#settings.logger, this.#settings.logLevel)
     this.#authenticate = this.#settings.authenticate && authenticating(this.#settings.authenticate, this.#log)
     this.#handle = translated(() => native.start(this.#settings.json, () => this.#wake()))
-    this.#outbound = new Outbound(this.#handle, this.#life)
+    this.#outbound = new Outbound(this.#handle, this.#life, this.#settings.publishTimeoutMs)
     this.#presence = new Presence(this.#handle, this.#life, this.#settings.presence)
     this.#drain = new Drain(this.#handle, this.#settings.envelope)
     this.#handlers = new Handlers(this.#log, {
@@ -310,6 +311,7 @@ export class WseServer {
 
   async #close(): Promise<void> {
     this.#life.close()
+    this.#outbound.close()
     this.#router?.detach()
     this.#tls?.close()
     this.#keys?.close()
@@ -469,7 +471,8 @@ export class WseServer {
   }
 
   /**
-   * Publishes to everyone who holds `topic`. False: over the memory budget, nothing was queued.
+   * Publishes to everyone who holds `topic`. False: nothing was queued, because the memory budget is used up or a reader
+   * of a topic with `overflow: 'block'` is behind.
    *
    * Throws `WSE_TOPIC_INVALID`, `WSE_RESERVED_MEMBER`, `WSE_MESSAGE_TOO_LARGE`, also where nobody listens.
    */
@@ -479,17 +482,16 @@ export class WseServer {
 
   /**
    * Publishes to everyone who holds `topic`. Resolves when the event is logged and on its way: to its place in the log,
-   * or null when the topic has none (option `recovery`).
+   * or null when the topic has none (option `recovery`). Where there is no room for it, in the memory of all queues or
+   * for a reader of a topic with `overflow: 'block'`, it waits, in order with others to the topic.
    *
-   * Rejects with `WSE_SERVER_OVERLOADED` when there is no room for it, `WSE_TOPIC_UNLOGGED` for a key without a log,
-   * `WSE_OPTION_INVALID`, `WSE_TOPIC_INVALID`, `WSE_RESERVED_MEMBER`, `WSE_MESSAGE_TOO_LARGE`, `WSE_MESSAGE_INVALID`,
-   * `WSE_SERVER_CLOSED`.
+   * Rejects with `WSE_OVERLOADED` when there is no room within `outbound.publishTimeoutMs`, or 10 000 wait already,
+   * `WSE_TOPIC_UNLOGGED` for a key without a log, `WSE_TOPIC_LOGGED` for a deadline with one, `WSE_OPTION_INVALID`,
+   * `WSE_TOPIC_INVALID`, `WSE_RESERVED_MEMBER`, `WSE_MESSAGE_TOO_LARGE`, `WSE_MESSAGE_INVALID`, `WSE_SERVER_CLOSED`.
    */
   async publish(topic: string, event: OutboundEvent | string, options: PublishOptions = {}): Promise<Position | null> {
     this.#life.ensureOpen()
-    const position = this.#outbound.publish(topic, event, options)
-    if (position !== undefined) return position
-    throw new WseError('WSE_SERVER_OVERLOADED', 'there is no room for another message: see memory()')
+    return this.#outbound.publish(topic, event, options)
   }
 
   /** The same as {@link WseServer.broadcast}, on this instance only. */
@@ -721,6 +723,7 @@ export class WseServer {
       if (this.#shardsToClose <= 0) this.#onClosed?.()
     } else if (typeof reply === 'number') this.#subscriptions.answer(reply, [], {})
     else if (Array.isArray(reply)) this.#subscriptions.answer(...reply)
+    else if (reply === 'room') this.#outbound.resume()
     else if ('look' in reply) void this.#look(reply)
     else if ('updated' in reply) this.#presence.answer(reply.updated, reply.topics)
     else if ('claims' in reply) this.#authorizer?.add(reply)

@@ -155,7 +155,7 @@ export interface ServerOptions {
   maxMessageBytes?: number
   /** Most fragments of one message. Default: 65 537. */
   maxFragments?: number
-  /** One connection's outbound queue: what the kernel has refused. Newcomers are refused and told as `gap`. */
+  /** One connection's outbound queue: what the kernel has refused. What is least important is dropped and told as `gap`. */
   outbound?: {
     /** Messages. Default: 1 000. */
     maxMessages?: number
@@ -163,6 +163,8 @@ export interface ServerOptions {
     maxBytes?: number
     /** How long it may stay full before the connection is closed with 4503, in milliseconds. Default: 10 000. */
     slowTimeoutMs?: number
+    /** How long `publish` waits for room, in milliseconds; zero: without end. Default: 10 000. */
+    publishTimeoutMs?: number
   }
   /** What waits for the application; beyond, connections are not read until it has caught up. */
   inbound?: {
@@ -583,6 +585,10 @@ export interface PublishOptions {
    * position of the first and sends nothing. The last 5 000 keys of a topic are remembered. It needs a log.
    */
   idempotencyKey?: string
+  /** How important it is, in place of its own `pri`: what is less important is dropped first. Default: 5. */
+  priority?: Priority
+  /** How long it may wait for a reader before it is worth nothing, in milliseconds. It excludes a log. */
+  deadlineMs?: number
 }
 
 /** A user who is present in a topic. */

@@ -19,7 +19,7 @@ use crate::inbound::Batch;
 use crate::log::{Event, Line, Overload, Subject};
 use crate::metrics::count;
 use crate::presence::Page;
-use crate::publishing::Published;
+use crate::publishing::{Published, Publishing};
 use crate::seats::Caller;
 use crate::shared::{Desk, Shared};
 use crate::streams::Streams;
@@ -219,10 +219,11 @@ impl Engine {
         &self,
         topic: &str,
         content: Content<'_>,
-        key: Option<&str>,
+        publishing: Publishing<'_>,
     ) -> Result<Published, EngineError> {
         let now = self.clock.now();
-        self.shared.publish(topic, content, key, now, || message_id(now.unix_ms, &mut self.random.lock()))
+        self.shared
+            .publish(topic, content, publishing, now, || message_id(now.unix_ms, &mut self.random.lock()))
     }
 
     /// Sends to every connection; `false`: over the memory budget, nothing was queued.
@@ -265,7 +266,7 @@ impl Engine {
             desk.seats.refuse(key);
             None
         } else {
-            self.shared.charged(payload)
+            self.shared.charged(payload, false)
         };
         // Also what is refused takes a number, so that the client sees the hole.
         let Some(payload) = payload else {
@@ -603,7 +604,7 @@ impl Engine {
     }
 
     fn payload(&self, content: Content<'_>) -> Result<Option<Payload>, EngineError> {
-        Ok(self.shared.charged(self.make(content)?))
+        Ok(self.shared.charged(self.make(content)?, false))
     }
 
     fn timestamp(&self) -> Timestamp {

@@ -49,6 +49,8 @@ pub enum Reply {
         /// In how many topics the connection is present.
         topics: usize,
     },
+    /// There is room for those who were told that there was none, see [`crate::publishing::Publishing::waits`].
+    Room,
     /// Who is this? To be answered with [`crate::Engine::decide`] within the handshake time.
     Authenticate {
         /// The connection that waits.

@@ -2,7 +2,6 @@
 //!
 //! Holds flags and nothing else: who waits is the facade's to know, and in which order.
 
-use crate::budget::Budget;
 use crate::topics::Topic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -40,11 +39,10 @@ impl Pressure {
     }
 
     /// Whether those who wait should try again, once for each time that they wait: at the end of a turn, which is what
-    /// makes room. Below nine tenths of the budget, so that not every message wakes them.
-    pub fn take_room(&self, budget: &Budget) -> bool {
-        let has_memory = self.for_memory.load(SeqCst)
-            && budget.used() <= budget.limit() / 10 * 9
-            && self.for_memory.swap(false, SeqCst);
+    /// makes room. `used` of `limit` bytes are in queues: below nine tenths, so that not every message wakes them.
+    pub fn take_room(&self, used: impl FnOnce() -> usize, limit: usize) -> bool {
+        let has_memory =
+            self.for_memory.load(SeqCst) && used() <= limit / 10 * 9 && self.for_memory.swap(false, SeqCst);
         let has_reader = self.for_reader.load(SeqCst)
             && self.has_caught_up.swap(false, SeqCst)
             && self.for_reader.swap(false, SeqCst);
@@ -102,19 +100,18 @@ mod tests {
 
     #[test]
     fn who_waits_is_told_once_and_only_of_what_was_lacking() {
-        let (pressure, budget) = (Pressure::default(), Budget::new(100));
-        assert!(!pressure.take_room(&budget), "nobody waits");
+        let pressure = Pressure::default();
+        let has_room = |used| pressure.take_room(|| used, 100);
+        assert!(!has_room(0), "nobody waits");
         pressure.wait_for(Lacking::Memory);
-        let held = budget.charge(91);
         pressure.catch_up();
-        assert!(!pressure.take_room(&budget));
-        drop(held);
-        assert!(pressure.take_room(&budget) && !pressure.take_room(&budget));
+        assert!(!has_room(91));
+        assert!(has_room(90) && !has_room(90));
         pressure.wait_for(Lacking::Reader);
-        assert!(pressure.take_room(&budget), "a reader caught up before it was asked");
+        assert!(has_room(100), "a reader caught up before it was asked");
         pressure.wait_for(Lacking::Reader);
-        assert!(!pressure.take_room(&budget));
+        assert!(!has_room(0));
         pressure.catch_up();
-        assert!(pressure.take_room(&budget));
+        assert!(has_room(0));
     }
 }

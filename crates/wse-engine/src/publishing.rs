@@ -8,10 +8,12 @@ use crate::error::EngineError;
 use crate::frame::{FRAME_WEIGHT, Frame, Payload};
 use crate::log::{Event, Overload, Subject};
 use crate::metrics::count;
+use crate::pressure::Lacking;
 use crate::recovery::{Log, Position};
 use crate::shard::Now;
 use crate::shared::Shared;
 use crate::topics::{Matching, Topic};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use uuid::Uuid;
 use wse_protocol::envelope::Timestamp;
@@ -23,7 +25,18 @@ pub enum Published {
     /// It is on its way, and where it stands in the log of its topic, if it has one.
     Queued(Option<Position>),
     /// There was no room for it: nothing was queued.
-    Refused,
+    Refused(Lacking),
+}
+
+/// How something is published.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Publishing<'a> {
+    /// Its own key: a publication that its topic has had is not published again. Needs a log.
+    pub key: Option<&'a str>,
+    /// How long it may wait for a reader, in milliseconds, in place of what the policy of its topic says. Excludes a log.
+    pub deadline_ms: Option<NonZeroU64>,
+    /// Whether the publisher waits where there is no room, and is told when it should try again.
+    pub waits: bool,
 }
 
 /// Whether anyone on `shard` holds the topic, or a glob that matches it.
@@ -32,17 +45,18 @@ fn is_wanted(topic: &Topic, matching: Option<&Arc<Matching>>, shard: usize) -> b
 }
 
 impl Shared {
-    /// Publishes to everyone who holds the topic `name`. With a `key` that a publication to the topic had before, it
+    /// Publishes to everyone who holds the topic `name`. With a key that a publication to the topic had before, it
     /// is that one: nothing is published. Shards learn of it when they are woken.
     pub fn publish(
         &self,
         name: &str,
         content: Content<'_>,
-        key: Option<&str>,
+        publishing: Publishing<'_>,
         now: Now,
         id: impl Fn() -> Uuid,
     ) -> Result<Published, EngineError> {
         let at = Timestamp(now.unix_ms);
+        let Publishing { key, deadline_ms, waits } = publishing;
         loop {
             let matching = self.topics.matching(name);
             let Some(topic) = self.topics.target(name, matching.as_deref()) else {
@@ -50,20 +64,33 @@ impl Shared {
                 content.payload(&self.config, at, id)?;
                 return key.map_or(Ok(Published::Queued(None)), |_| Err(EngineError::Unlogged));
             };
+            if self.is_held_up(&topic, waits) {
+                // A mistake is an error whatever there is room for.
+                content.payload(&self.config, at, id)?;
+                return Ok(Published::Refused(Lacking::Reader));
+            }
             let Some(log) = topic.log() else {
                 if key.is_some() {
                     return Err(EngineError::Unlogged);
                 }
                 let payload = content.payload(&self.config, at, id)?;
-                let Some(payload) = self.charged(payload) else { return Ok(Published::Refused) };
+                let Some(payload) = self.charged(payload, waits) else {
+                    return Ok(Published::Refused(Lacking::Memory));
+                };
+                let payload = self.config.policies.stand(topic.policy(), payload, deadline_ms, now.millis);
                 self.hand_out(&topic, &payload.into_frame(None).0, matching.as_ref());
                 return Ok(Published::Queued(None));
             };
+            if deadline_ms.is_some() {
+                return Err(EngineError::Logged);
+            }
             let payload = content.logged_payload(log.stamp_room(), &self.config, at, &id)?;
             if payload.is_envelope() {
                 self.vouch(&payload)?;
             }
-            let Some(payload) = self.charged(payload) else { return Ok(Published::Refused) };
+            let Some(payload) = self.charged(payload, waits) else {
+                return Ok(Published::Refused(Lacking::Memory));
+            };
             if let Some(published) = self.log((&topic, matching.as_ref()), log, payload, key, now) {
                 return Ok(published);
             }
@@ -131,9 +158,23 @@ impl Shared {
         signing.sign(text, Timestamp(0)).map(drop).map_err(EngineError::Unsigned)
     }
 
-    /// The payload, held against the memory budget; `None`: there is no room.
-    pub fn charged(&self, payload: Payload) -> Option<Payload> {
-        let charge = self.charge(payload.capacity() + FRAME_WEIGHT);
+    /// Whether publishers of `topic` wait for a reader. What is looked at before somebody `waits` is looked at once more,
+    /// because room that was made in between is told to nobody.
+    fn is_held_up(&self, topic: &Topic, waits: bool) -> bool {
+        if waits && topic.brake().is_on() {
+            self.pressure.wait_for(Lacking::Reader);
+        }
+        topic.brake().is_on()
+    }
+
+    /// The payload, held against the memory budget; `None`: there is no room, and who `waits` is told when there is.
+    pub fn charged(&self, payload: Payload, waits: bool) -> Option<Payload> {
+        let bytes = payload.capacity() + FRAME_WEIGHT;
+        let mut charge = self.charge(bytes);
+        if charge.is_none() && waits {
+            self.pressure.wait_for(Lacking::Memory);
+            charge = self.charge(bytes);
+        }
         if charge.is_none() {
             count(&self.metrics.budget_refused_total, 1);
             self.note(Event::Overload(Overload::Memory), Subject::default);

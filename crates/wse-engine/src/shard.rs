@@ -10,6 +10,7 @@ use crate::core::{COSTLY_READS, Core};
 use crate::drain::Drain;
 use crate::expiry::Expiry;
 use crate::farewell::ABNORMAL;
+use crate::host::Reply;
 use crate::id::ConnectionKey;
 use crate::log::{Event, Overload};
 use crate::metrics::count;
@@ -249,6 +250,12 @@ impl<S: Socket> Shard<S> {
         count(&shared.metrics.messages_received_total, std::mem::take(&mut core.heard));
         if core.arrivals.deliver(&shared.desks[core.index].inbound) {
             shared.wake_for_events();
+        }
+        let queued =
+            || shared.budget.used().saturating_sub(shared.topics.logs().map_or(0, |logs| logs.bytes()));
+        if shared.pressure.take_room(queued, shared.budget.limit()) {
+            shared.reply(Reply::Room);
+            core.has_replies = true;
         }
         if std::mem::take(&mut core.has_replies) {
             shared.wake_for_replies();

@@ -129,6 +129,7 @@ pub fn replies(handle: u32) -> Result<String> {
             }),
             Reply::ClaimsChanged { user } => serde_json::json!({ "claimsOf": &*user }),
             Reply::UnknownKey { look } => serde_json::json!({ "look": look }),
+            Reply::Room => "room".into(),
             Reply::Unsigned(error) => serde_json::json!({ "unsigned": error.to_string() }),
             Reply::Drained => true.into(),
             Reply::Closed => serde_json::Value::Null,

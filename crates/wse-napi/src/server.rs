@@ -8,13 +8,15 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{JsString, Status, Unknown};
 use napi_derive::napi;
 use serde_json::value::RawValue;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use uuid::Uuid;
 use wse_engine::answer::Start;
 use wse_engine::auth::Identity;
 use wse_engine::content::Content;
 use wse_engine::drain::Pace;
-use wse_engine::publishing::Published;
+use wse_engine::pressure::Lacking;
+use wse_engine::publishing::{Published, Publishing};
 use wse_engine::recovery::Position;
 use wse_engine::{ConnectionId, ConnectionKey, Engine, Host};
 
@@ -108,32 +110,39 @@ pub fn flush(handle: u32) -> Result<()> {
 pub fn broadcast(handle: u32, topic: JsString<'_>, text: JsString<'_>) -> Result<bool> {
     instance::with(handle, |it| {
         let topic = Name::read(&topic);
-        let queued = |published| published != Published::Refused;
+        let queued = |published| matches!(published, Published::Queued(_));
         with_text(&text, |text| {
-            it.engine.publish(topic.as_str(), Content::Text(text), None).map(queued).map_err(from_engine)
+            let publishing = Publishing::default();
+            it.engine
+                .publish(topic.as_str(), Content::Text(text), publishing)
+                .map(queued)
+                .map_err(from_engine)
         })
     })
 }
 
-/// Publishes text to a topic, once for each key; its epoch, a space and its offset, `""` when the topic has no log, or
-/// null: over the budget.
+/// Publishes text to a topic, once for each key; its epoch, a space and its offset, or `""` when the topic has no log.
+/// Otherwise what there is no room in, `memory` or `reader`: a reply says when there is.
 #[napi]
 pub fn publish(
     handle: u32,
     topic: JsString<'_>,
     text: JsString<'_>,
     key: Option<String>,
-) -> Result<Option<String>> {
+    deadline_ms: Option<u32>,
+) -> Result<String> {
     instance::with(handle, |it| {
         let topic = Name::read(&topic);
         let published = with_text(&text, |text| {
-            let published = it.engine.publish(topic.as_str(), Content::Text(text), key.as_deref());
-            published.map_err(from_engine)
+            let deadline_ms = deadline_ms.and_then(|ms| NonZeroU64::new(ms.into()));
+            let publishing = Publishing { key: key.as_deref(), deadline_ms, waits: true };
+            it.engine.publish(topic.as_str(), Content::Text(text), publishing).map_err(from_engine)
         })?;
         Ok(match published {
-            Published::Refused => None,
-            Published::Queued(None) => Some(String::new()),
-            Published::Queued(Some(Position { epoch, offset })) => Some(format!("{epoch:08x} {offset}")),
+            Published::Refused(Lacking::Memory) => "memory".into(),
+            Published::Refused(Lacking::Reader) => "reader".into(),
+            Published::Queued(None) => String::new(),
+            Published::Queued(Some(Position { epoch, offset })) => format!("{epoch:08x} {offset}"),
         })
     })
 }

@@ -13,7 +13,7 @@ use wse_engine::content::Content;
 use wse_engine::drain::Pace;
 use wse_engine::frame::Payload;
 use wse_engine::inbound::{Batch, Entry, Kind};
-use wse_engine::publishing::Published;
+use wse_engine::publishing::{Published, Publishing};
 use wse_engine::{ConnectionKey, Reply};
 use wse_protocol::envelope::Timestamp;
 
@@ -46,12 +46,17 @@ impl World {
 
     /// Publishes text or bytes; `false`: over the memory budget.
     pub fn publish_content(&self, topic: &str, content: Content<'_>) -> bool {
-        self.publish_keyed(topic, content, None) != Published::Refused
+        matches!(self.publish_as(topic, content, Publishing::default()), Published::Queued(_))
     }
 
     /// The same with a key; what became of it.
     pub fn publish_keyed(&self, topic: &str, content: Content<'_>, key: Option<&str>) -> Published {
-        let published = self.shared.publish(topic, content, key, self.now(), || Uuid::from_u128(1));
+        self.publish_as(topic, content, Publishing { key, ..Publishing::default() })
+    }
+
+    /// The same in some way; what became of it.
+    pub fn publish_as(&self, topic: &str, content: Content<'_>, publishing: Publishing<'_>) -> Published {
+        let published = self.shared.publish(topic, content, publishing, self.now(), || Uuid::from_u128(1));
         self.shared.desks[0].mailbox.wake();
         published.expect("it is good")
     }
