@@ -148,10 +148,10 @@ export declare function presence(handle: number, topic: string, after: string | 
 export declare function presenceStats(handle: number, topic: string): Array<number>
 
 /**
- * Publishes text to a topic, once for each key; its epoch, a space and its offset, `""` when the topic has no log, or
- * null: over the budget.
+ * Publishes text to a topic, once for each key; its epoch, a space and its offset, or `""` when the topic has no log.
+ * Otherwise what there is no room in, `memory` or `reader`: a reply says when there is.
  */
-export declare function publish(handle: number, topic: string, text: string, key?: string | undefined | null): string | null
+export declare function publish(handle: number, topic: string, text: string, key?: string | undefined | null, deadlineMs?: number | undefined | null): string
 
 /** Forgets a closed engine. */
 export declare function release(handle: number): void

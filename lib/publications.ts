@@ -48,7 +48,7 @@ export class Publications {
   /**
    * Places a publication of `length` characters, now or when there is room, behind those of its topic that wait.
    *
-   * Rejects with `WSE_OVERLOADED`, `WSE_SERVER_CLOSED` and what `place` throws.
+   * Rejects with `WSE_SERVER_OVERLOADED`, `WSE_SERVER_CLOSED` and what `place` throws.
    */
   async publish(topic: string, length: number, place: Place): Promise<Position | null> {
     if (!this.#topics.has(topic)) {
@@ -132,4 +132,4 @@ export class Publications {
   }
 }
 
-const overloaded = (reason: string) => new WseError('WSE_OVERLOADED', `${reason}: see memory()`)
+const overloaded = (reason: string) => new WseError('WSE_SERVER_OVERLOADED', `${reason}: see memory()`)

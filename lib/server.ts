@@ -485,7 +485,7 @@ export class WseServer {
    * or null when the topic has none (option `recovery`). Where there is no room for it, in the memory of all queues or
    * for a reader of a topic with `overflow: 'block'`, it waits, in order with others to the topic.
    *
-   * Rejects with `WSE_OVERLOADED` when there is no room within `outbound.publishTimeoutMs`, or 10 000 wait already,
+   * Rejects with `WSE_SERVER_OVERLOADED` when there is no room within `outbound.publishTimeoutMs`, or 10 000 wait already,
    * `WSE_TOPIC_UNLOGGED` for a key without a log, `WSE_TOPIC_LOGGED` for a deadline with one, `WSE_OPTION_INVALID`,
    * `WSE_TOPIC_INVALID`, `WSE_RESERVED_MEMBER`, `WSE_MESSAGE_TOO_LARGE`, `WSE_MESSAGE_INVALID`, `WSE_SERVER_CLOSED`.
    */

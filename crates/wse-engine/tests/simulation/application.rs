@@ -49,11 +49,6 @@ impl World {
         matches!(self.publish_as(topic, content, Publishing::default()), Published::Queued(_))
     }
 
-    /// The same with a key; what became of it.
-    pub fn publish_keyed(&self, topic: &str, content: Content<'_>, key: Option<&str>) -> Published {
-        self.publish_as(topic, content, Publishing { key, ..Publishing::default() })
-    }
-
     /// The same in some way; what became of it.
     pub fn publish_as(&self, topic: &str, content: Content<'_>, publishing: Publishing<'_>) -> Published {
         let published = self.shared.publish(topic, content, publishing, self.now(), || Uuid::from_u128(1));
