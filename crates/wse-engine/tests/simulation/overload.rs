@@ -6,9 +6,12 @@ use crate::client::Client;
 use crate::world::{World, settings, value};
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use wse_engine::Config;
 use wse_engine::config::OutboundLimits;
+use wse_engine::content::Content;
 use wse_engine::policy::{Overflow, Policies, Policy};
+use wse_engine::pressure::Lacking;
+use wse_engine::publishing::{Published, Publishing};
+use wse_engine::{Config, Reply};
 use wse_protocol::priority::Priority;
 
 /// A queue of ten messages, and what topics want.
@@ -154,15 +157,45 @@ fn a_reader_that_blocks_is_waited_for_and_then_closed_and_nobody_else_misses_any
 fn a_reader_that_catches_up_lets_its_publishers_go_on_and_has_missed_nothing() {
     let mut world = World::new(policies([("orders", overflowing(Overflow::Block(1_000)))]));
     let (slow, _) = readers(&mut world, &["orders"]);
-    publish(&mut world, "orders", 0..15);
-    let topic = world.shared.topics.get("orders").expect("it is held");
-    assert!(topic.brake().is_on());
+    publish(&mut world, "orders", 0..11);
+    let refused = |world: &World, waits| {
+        let publishing = Publishing { waits, ..Publishing::default() };
+        let published = world.publish_as("orders", Content::Text("{}"), publishing);
+        assert_eq!(published, Published::Refused(Lacking::Reader));
+    };
+    refused(&world, false);
+    world.settle();
+    assert_eq!(world.replies(), [], "nobody waits");
+    refused(&world, true);
     slow.resume();
     world.settle();
-    assert!(!topic.brake().is_on());
+    assert_eq!(world.replies(), [Reply::Room]);
+    publish(&mut world, "orders", 11..15);
     assert_eq!(slow.numbers("orders"), (0..15).collect::<Vec<_>>());
     world.pass(2_000);
     assert_eq!(world.open(), 2);
+}
+
+#[test]
+fn who_waits_for_memory_is_told_when_there_is_some_again() {
+    let mut config = policies([]);
+    config.outbound.max_messages = 0;
+    let mut world = World::new(Config { memory_budget_bytes: 40_000, ..config });
+    let (slow, _) = readers(&mut world, &["news"]);
+    let publishing = Publishing { waits: true, ..Publishing::default() };
+    let text = numbered("news", 1, 3_000);
+    let publish = |world: &mut World| {
+        let published = world.publish_as("news", Content::Text(&text), publishing);
+        world.settle();
+        published
+    };
+    while publish(&mut world) == Published::Queued(None) {}
+    assert_eq!(publish(&mut world), Published::Refused(Lacking::Memory));
+    assert_eq!(world.replies(), []);
+    slow.resume();
+    world.settle();
+    assert_eq!(world.replies(), [Reply::Room]);
+    assert_eq!(publish(&mut world), Published::Queued(None));
 }
 
 #[test]
