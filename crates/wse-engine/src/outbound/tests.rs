@@ -296,8 +296,7 @@ fn what_has_made_room_for_another_one_of_its_log_is_not_overtaken_by_it() {
 #[test]
 fn what_the_engine_has_spoken_of_leaves_before_its_word() {
     let logged = topic(Policy::default());
-    let of_log =
-        |index| standing("log", Standing { index, priority: Priority::Low, ..Standing::default() });
+    let of_log = |index| standing("log", Standing { index, priority: Priority::Low, ..Standing::default() });
     let mut queue = Outbound::default();
     queue.push(&of_log(5), Some(&logged), &terms(&LIMITS, 1));
     queue.tell(&Frame::own(b"answer", Priority::Normal, None), &terms(&LIMITS, 1));
