@@ -2,6 +2,7 @@
 //! to who asks; and that nobody stays who is gone.
 
 use crate::client::Client;
+use crate::random::for_each_seed;
 use crate::world::{World, settings, value};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -591,5 +592,5 @@ fn live(seed: u64) {
 
 #[test]
 fn whatever_lives_they_lead_everybody_knows_who_is_there() {
-    (0..24).for_each(live);
+    for_each_seed(24, "presence", live);
 }
