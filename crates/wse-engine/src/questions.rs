@@ -30,6 +30,8 @@ struct Wish {
 pub struct Question {
     number: u32,
     purpose: Purpose,
+    /// What the hook was asked about; nothing: it waits behind another one.
+    topics: Vec<String>,
     /// What the hook has granted, sorted; `None`: it has not answered.
     granted: Option<Vec<String>>,
     _charge: Charge,
@@ -43,7 +45,7 @@ pub(crate) enum Purpose {
     /// The topics of the upgrade's query: refused in silence.
     Query,
     /// Topics that the hook has granted to other claims.
-    Review(Vec<String>),
+    Review,
 }
 
 impl Core {
@@ -93,35 +95,45 @@ impl Core {
     pub(crate) fn wait<S>(&mut self, conn: &mut Connection<S>, purpose: Purpose, open: Vec<String>) {
         let bytes = match &purpose {
             Purpose::Request(payload) => payload.as_ref().map_or(0, |payload| payload.len()),
-            Purpose::Query => 0,
-            Purpose::Review(topics) => topics.iter().map(String::len).sum(),
+            Purpose::Query | Purpose::Review => 0,
         };
         let bytes = bytes + size_of::<Question>() + open.iter().map(|topic| topic.len() + 24).sum::<usize>();
         let access = conn.access.get_or_insert_default();
         // A review is the server's own, and comes with a token, of which there are few in a second.
-        let has_room = access.questions.len() < MOST_WAITING || matches!(purpose, Purpose::Review(_));
+        let has_room = access.questions.len() < MOST_WAITING || matches!(purpose, Purpose::Review);
         let charge = self.shared.budget.charge(bytes).filter(|_| has_room);
-        let Some(charge) = charge else { return self.turn_down(conn, purpose) };
+        let Some(charge) = charge else { return self.turn_down(conn, purpose, open) };
+        let question = Question { number: 0, purpose, topics: open, granted: None, _charge: charge };
+        access.questions.push_back(question);
+        let last = access.questions.len() - 1;
+        self.put_to_hook(conn, last);
+    }
+
+    /// Puts the question at this place to the hook, under a new number: an answer to an earlier one counts no more.
+    fn put_to_hook<S>(&mut self, conn: &mut Connection<S>, place: usize) {
+        let (key, user) = (conn.key, conn.user().cloned());
+        let id = self.shared.ids.id(conn.high, key);
+        let Some(access) = &mut conn.access else { return };
         access.asked = access.asked.wrapping_add(1);
         let number = access.asked;
-        let granted = open.is_empty().then(Vec::new);
-        access.questions.push_back(Question { number, purpose, granted, _charge: charge });
-        let claims = access.claims.clone().unwrap_or_else(|| "{}".into());
-        if !open.is_empty() {
-            let user = conn.user().cloned();
-            let id = self.shared.ids.id(conn.high, conn.key);
-            self.reply(Reply::Authorize { key: conn.key, id, number, user, claims, topics: open });
+        let question = &mut access.questions[place];
+        question.number = number;
+        question.granted = question.topics.is_empty().then(Vec::new);
+        if !question.topics.is_empty() {
+            let topics = question.topics.clone();
+            let claims = access.claims.clone().unwrap_or_else(|| "{}".into());
+            self.reply(Reply::Authorize { key, id, number, user, claims, topics });
         }
     }
 
     /// There is no room for a request to wait.
-    fn turn_down<S>(&mut self, conn: &mut Connection<S>, purpose: Purpose) {
+    fn turn_down<S>(&mut self, conn: &mut Connection<S>, purpose: Purpose, topics: Vec<String>) {
         match purpose {
             Purpose::Request(_) => {
                 self.say_error(conn, Code::RateLimited, "too many requests for topics wait")
             }
             Purpose::Query => {}
-            Purpose::Review(topics) => self.take_away(conn, topics),
+            Purpose::Review => self.take_away(conn, topics),
         }
     }
 
@@ -147,7 +159,7 @@ impl Core {
             let Some(granted) = access.questions.front_mut().and_then(|first| first.granted.take()) else {
                 return;
             };
-            let Some(Question { purpose, .. }) = access.questions.pop_front() else { return };
+            let Some(Question { purpose, mut topics, .. }) = access.questions.pop_front() else { return };
             match purpose {
                 Purpose::Request(payload) => self.carry_out(conn, payload.as_deref(), &granted),
                 Purpose::Query => {
@@ -155,7 +167,7 @@ impl Core {
                         self.subscribe(conn, name, &granted);
                     }
                 }
-                Purpose::Review(mut topics) => {
+                Purpose::Review => {
                     topics.retain(|topic| granted.binary_search(topic).is_err());
                     // What somebody else has granted meanwhile is not the hook's to take.
                     topics.retain(|name| {
@@ -185,8 +197,19 @@ impl Core {
         }
         let granted = conn.topics.iter().filter(|held| held.by == Source::Hook);
         let granted = granted.map(|held| held.name().to_owned()).collect::<Vec<_>>();
-        if !granted.is_empty() {
-            self.wait(conn, Purpose::Review(granted.clone()), granted);
+        // What waits was asked of the claims before.
+        let mut waiting =
+            conn.access.as_mut().map(|access| std::mem::take(&mut access.questions)).unwrap_or_default();
+        waiting.retain(|question| !matches!(question.purpose, Purpose::Review));
+        for question in &mut waiting {
+            question.topics.retain(|name| self.judge(conn, name) == Verdict::Open);
         }
+        let places = waiting.len();
+        conn.access.get_or_insert_default().questions = waiting;
+        (0..places).for_each(|place| self.put_to_hook(conn, place));
+        if !granted.is_empty() {
+            self.wait(conn, Purpose::Review, granted);
+        }
+        self.go_on(conn);
     }
 }

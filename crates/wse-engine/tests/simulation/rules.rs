@@ -445,15 +445,30 @@ fn other_claims_are_looked_at_and_the_hook_is_asked_again() {
     assert_eq!(lost(), json!(["c"]));
     refresh(&mut world, json!({ "roles": "author" }));
     assert_eq!(lost(), json!(["team:x"]), "the hook's word was no longer needed");
+    client.subscribe(&["e", "f", "news"]);
+    world.settle();
     let asked = questions(&world);
-    assert_eq!(asked[0].2, ["b"]);
-    world.authorize(asked[0].0, asked[0].1, &["b"]);
+    assert_eq!(asked.iter().map(|it| &it.2[..]).collect::<Vec<_>>(), [&["b"][..], &["e", "f"]]);
+    refresh(&mut world, json!({ "wse_topics": { "deny": ["f"] } }));
+    let again = questions(&world);
+    assert_eq!(again.iter().map(|it| &it.2[..]).collect::<Vec<_>>(), [&["e"][..], &["b"]]);
+    for (key, number, _) in asked {
+        world.authorize(key, number, &["b", "e", "f"]);
+    }
+    assert_eq!(lost(), json!(["role:author"]), "an answer about other claims is none");
+    for (key, number, _) in again {
+        world.authorize(key, number, &["b"]);
+    }
+    let reply = client.told("subscription_update").pop().expect("one");
+    assert_eq!((&reply["success_topics"], &reply["failed_topics"]), (&json!(["news"]), &json!(["e", "f"])));
 
     refresh(&mut world, json!({ "wse_topics": "?" }));
-    assert_eq!(client.told("auth_refreshed").len(), 3);
+    assert_eq!(client.told("auth_refreshed").len(), 4);
     publish(&mut world, "user:ann", 2);
     publish(&mut world, "b", 3);
     assert_eq!(client.numbers("news"), [1], "claims that nobody understands leave nothing");
+    // No more than four in a second are looked at.
+    world.pass(1_000);
     refresh(&mut world, json!({}));
     assert_eq!(ask(&mut world, &client, &["news", "user:ann"]).0, json!(["news", "user:ann"]));
     client.close(1000);
