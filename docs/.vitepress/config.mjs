@@ -39,6 +39,7 @@ export default defineConfig({
           'authentication',
           'authorization',
           'topics',
+          'recovery',
           'presence',
           'callbacks',
           'handlers',
