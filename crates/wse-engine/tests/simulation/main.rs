@@ -25,6 +25,7 @@ mod overload;
 mod partial_writes;
 mod presence;
 mod random;
+mod reconnects;
 mod requests;
 mod rules;
 mod secrecy;

@@ -102,6 +102,12 @@ impl World {
         self.is_busy = mailbox.take_call() || mailbox.has_mail() || self.has_more;
     }
 
+    /// A whole round of the driver's loop.
+    pub fn turn_and_sleep(&mut self) {
+        self.turn();
+        self.fall_asleep();
+    }
+
     fn is_roused(&mut self) -> bool {
         let is_due = self.shard.next_due().is_some_and(|due| due <= self.now.millis);
         let is_ready = self.lines.iter().any(|(_, kernel)| kernel.borrow().edges.any());
