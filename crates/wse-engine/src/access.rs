@@ -38,14 +38,26 @@ pub enum Source {
 #[derive(Debug, Clone)]
 pub struct Held {
     topic: Arc<Topic>,
+    /// The lower half of [`Held::since`], so that it takes no more room.
+    since: u32,
     /// By whose word.
     pub by: Source,
 }
 
 impl Held {
-    /// `topic`, held by the word of `by`.
-    pub fn new(topic: Arc<Topic>, by: Source) -> Self {
-        Self { topic, by }
+    /// `topic`, held by the word of `by`; the next publication that its shard carries out is the first.
+    pub fn new(topic: Arc<Topic>, by: Source, seen: u64) -> Self {
+        Self { topic, since: (seen + 1) as u32, by }
+    }
+
+    /// The number of the publication from which on the connection was sent all, up to `reached`, or will be.
+    pub fn since(&self, reached: u64) -> u64 {
+        (reached + 1).saturating_sub(((reached + 1) as u32).wrapping_sub(self.since).into())
+    }
+
+    /// From the publication `next` on the connection is sent all, whatever it was sent before.
+    pub fn begin(&mut self, next: u64) {
+        self.since = next as u32;
     }
 }
 

@@ -82,6 +82,8 @@ pub struct Answer {
     asker: Asker,
     /// The lane that the answer leaves in, behind what it speaks of.
     lane: Priority,
+    /// It speaks of topics where something is gone of what was asked for.
+    is_lost: bool,
     taken: Vec<Taken>,
     failed: Vec<String>,
     /// It waits until the shard has carried out what was left for it before, by this number; zero: it does not.
@@ -132,12 +134,12 @@ impl Answer {
 }
 
 /// The part of a request whose answer leaves in `lane`: a client gets one for each, so that none overtakes what it
-/// speaks of.
-fn part(answers: &mut Vec<Answer>, asker: Asker, lane: Priority) -> &mut Answer {
+/// speaks of, and another for what `is_lost`, which goes on with what comes and must not wait for replays.
+fn part(answers: &mut Vec<Answer>, asker: Asker, lane: Priority, is_lost: bool) -> &mut Answer {
     let is_one = matches!(asker, Asker::Application(_));
-    let place = answers.iter().position(|answer| is_one || answer.lane == lane);
-    let place = place.unwrap_or_else(|| {
-        answers.push(Answer { asker, lane, taken: Vec::new(), failed: Vec::new(), visit: 0 });
+    let is_it = |answer: &Answer| is_one || answer.lane == lane && answer.is_lost == is_lost;
+    let place = answers.iter().position(is_it).unwrap_or_else(|| {
+        answers.push(Answer { asker, lane, is_lost, taken: Vec::new(), failed: Vec::new(), visit: 0 });
         answers.len() - 1
     });
     &mut answers[place]
@@ -156,16 +158,20 @@ impl Core {
         let mut answers = Vec::<Answer>::new();
         for (topic, start, by) in topics {
             let lane = topic.policy().priority;
-            let answer = part(&mut answers, asker, lane);
-            if self.hold(conn, &topic, by) {
-                let fate = self.begin(conn, &topic, start);
-                answer.taken.push(Taken { topic, is_last: matches!(start, Start::Last(_)), fate });
-            } else {
-                answer.failed.push(topic.name().into());
+            if !self.hold(conn, &topic, by) {
+                part(&mut answers, asker, lane, false).failed.push(topic.name().into());
+                continue;
             }
+            let fate = self.begin(conn, &topic, start);
+            let is_lost = fate == Fate::Lost;
+            if is_lost {
+                self.jump(conn, &topic);
+            }
+            let taken = Taken { topic, is_last: matches!(start, Start::Last(_)), fate };
+            part(&mut answers, asker, lane, is_lost).taken.push(taken);
         }
         if !failed.is_empty() || answers.is_empty() {
-            part(&mut answers, asker, Priority::default()).failed.extend(failed);
+            part(&mut answers, asker, Priority::default(), false).failed.extend(failed);
         }
         let held = answers.iter().flat_map(|answer| &answer.taken).map(|taken| Arc::clone(&taken.topic));
         if let Some(presence) = presence
@@ -209,7 +215,11 @@ impl Core {
             return if start == Start::Now { Fate::Live } else { Fate::Lost };
         };
         let (now, limits) = (self.now.millis, logs.limits());
-        let started = conn.replay.as_ref().and_then(|replay| replay.started(topic));
+        let reached = self.reached(conn, topic);
+        let is_running = conn.replay.as_ref().is_some_and(|replay| replay.has(topic));
+        let Some(held) = conn.topics.iter_mut().find(|held| Arc::ptr_eq(held, topic)) else {
+            return Fate::Lost;
+        };
         let mut ring = log.lock();
         let wanted = match start {
             Start::Now => return Fate::Live,
@@ -217,18 +227,23 @@ impl Core {
             Start::Last(most) => Some(ring.last(most, topic.seen(self.index), now, limits)),
         };
         let Some(next) = wanted else { return Fate::Lost };
-        if started.is_some_and(|started| next >= started) {
-            // The cursor that runs brings it, or has brought it.
-            return Fate::Running { from: next };
-        }
-        let is_there = ring.reaches(next, now, limits);
-        drop(ring);
-        if !is_there {
+        if next >= held.since(reached) {
+            // It was sent what followed, or the cursor that runs will bring it.
+            if is_running {
+                return Fate::Running { from: next };
+            }
+            if next <= reached + 1 {
+                return if matches!(start, Start::Last(_)) {
+                    Fate::Sent { count: 0 }
+                } else {
+                    Fate::Recovered { count: 0 }
+                };
+            }
+        } else if !ring.reaches(next, now, limits) {
             return Fate::Lost;
         }
-        if started.is_none() && next == topic.seen(self.index) + 1 {
-            return Fate::Recovered { count: 0 };
-        }
+        held.begin(next);
+        drop(ring);
         self.read_from(conn, topic, next);
         Fate::Running { from: next }
     }
@@ -252,7 +267,7 @@ impl Core {
             Fate::Sent { count } => (None, Some(count)),
             Fate::Lost => (Some(false), Some(0)),
         };
-        let position = taken.topic.log().map(|log| log.lock().position(self.reached(conn, &taken.topic)));
+        let position = self.place(conn, &taken.topic);
         let is_told = position.is_some() || recovered.is_some();
         is_told.then(|| Stand { topic: taken.topic.name().into(), position, recovered, count })
     }
@@ -265,7 +280,7 @@ impl Core {
             positions.extend(failed.iter().map(|topic| TopicPosition::none(topic)));
         }
         let update = SubscriptionUpdate::new(Action::Subscribe, &succeeded, &failed);
-        self.say_in(conn, answer.lane, &update.with_positions(&positions));
+        self.say_place(conn, answer.lane, &update.with_positions(&positions));
         if !failed.is_empty() {
             self.tell_refused(conn, &failed);
         }

@@ -318,7 +318,7 @@ impl Core {
         if conn.topics.capacity() == 0 {
             conn.topics.reserve_exact(1);
         }
-        conn.topics.push(Held::new(Arc::clone(topic), by));
+        conn.topics.push(Held::new(Arc::clone(topic), by, topic.seen_here(self.index)));
         match topic.group() {
             Some(group) => {
                 group.join(conn.key);

@@ -8,6 +8,7 @@ use crate::answer::{Answer, Fate};
 use crate::connection::{Connection, Socket};
 use crate::core::Core;
 use crate::delivery::Publication;
+use crate::recovery::Position;
 use crate::topics::Topic;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,22 +33,17 @@ pub struct Replay {
 #[derive(Debug)]
 struct Cursor {
     topic: Arc<Topic>,
-    /// The number of the publication that comes next, and of that with which it began.
+    /// The number of the publication that comes next.
     next: u64,
-    started: u64,
-    /// The number behind which the epoch began that the client is in.
+    /// The number behind which the epoch began that the client is in, and that epoch.
     base: u64,
+    epoch: u32,
 }
 
 impl Replay {
     /// Whether a cursor is on `topic`: it sees to the publications.
     pub fn has(&self, topic: &Arc<Topic>) -> bool {
         self.place(topic).is_some()
-    }
-
-    /// The number with which the cursor on `topic` began, if there is one.
-    pub fn started(&self, topic: &Arc<Topic>) -> Option<u64> {
-        self.place(topic).map(|place| self.cursors[place].started)
     }
 
     fn place(&self, topic: &Arc<Topic>) -> Option<usize> {
@@ -78,6 +74,33 @@ impl Core {
         cursor.map_or_else(|| topic.seen(self.index), |cursor| cursor.next - 1)
     }
 
+    /// Where that is in the log.
+    pub(crate) fn place<S>(&self, conn: &Connection<S>, topic: &Arc<Topic>) -> Option<Position> {
+        let replay = conn.replay.as_ref();
+        let cursor = replay.and_then(|replay| Some(&replay.cursors[replay.place(topic)?]));
+        let log = topic.log()?;
+        Some(match cursor {
+            Some(Cursor { next, base, epoch, .. }) => {
+                Position { epoch: *epoch, offset: (next - 1).saturating_sub(*base) }
+            }
+            None => log.lock().position(topic.seen(self.index)),
+        })
+    }
+
+    /// Leaves what a connection is behind with in `topic`, and goes on with what comes: it starts anew.
+    pub(crate) fn jump<S>(&mut self, conn: &mut Connection<S>, topic: &Arc<Topic>) {
+        let Some(replay) = &mut conn.replay else { return };
+        let Some(place) = replay.place(topic) else { return };
+        replay.cursors.remove(place);
+        for answer in &mut replay.answers {
+            answer.settle(topic, |_| Fate::Lost);
+        }
+        if let Some(held) = conn.topics.iter_mut().find(|held| Arc::ptr_eq(held, topic)) {
+            held.begin(topic.seen(self.index) + 1);
+        }
+        self.answer_settled(conn);
+    }
+
     /// Makes a connection read `topic` from the publication `next` on, or from there again.
     pub(crate) fn read_from<S>(&mut self, conn: &mut Connection<S>, topic: &Arc<Topic>, next: u64) {
         let Some(log) = topic.log() else { return };
@@ -85,11 +108,14 @@ impl Core {
         match replay.place(topic) {
             Some(place) => {
                 let cursor = &mut replay.cursors[place];
-                (cursor.next, cursor.started) = (next, next);
+                if next < cursor.next {
+                    cursor.next = next;
+                    (cursor.base, cursor.epoch) = log.lock().epoch_of(next);
+                }
             }
             None => {
-                let base = log.lock().base();
-                replay.cursors.push(Cursor { topic: Arc::clone(topic), next, started: next, base });
+                let (base, epoch) = log.lock().epoch_of(next);
+                replay.cursors.push(Cursor { topic: Arc::clone(topic), next, base, epoch });
             }
         }
         self.pull_soon(conn);
@@ -98,7 +124,7 @@ impl Core {
     /// A connection that is behind pulls in its next turn, unless it is still taking what it was given.
     pub(crate) fn pull_soon<S>(&mut self, conn: &mut Connection<S>) {
         if conn.backlog.is_none()
-            && let Some(replay) = &mut conn.replay
+            && let Some(replay) = conn.replay.as_mut().filter(|replay| !replay.cursors.is_empty())
             && !std::mem::replace(&mut replay.is_listed, true)
         {
             self.pulling.push(conn.key);
@@ -132,6 +158,9 @@ impl Core {
                 continue;
             };
             for frame in read {
+                if conn.backlog.is_some() {
+                    break;
+                }
                 frames -= 1;
                 bytes = bytes.saturating_sub(frame.bytes().len());
                 if let Some(replay) = &mut conn.replay {
@@ -139,6 +168,9 @@ impl Core {
                 }
                 self.publish(conn, &mut Publication::new(frame, Some(Arc::clone(&topic))));
             }
+        }
+        if conn.replay.as_ref().is_some_and(|replay| replay.is_empty()) {
+            conn.replay = None;
         }
         self.pull_soon(conn);
     }
@@ -148,7 +180,7 @@ impl Core {
         let Some(replay) = &mut conn.replay else { return };
         let cursor = replay.cursors.remove(place);
         for answer in &mut replay.answers {
-            answer.settle(&cursor.topic, |from| Fate::Recovered { count: cursor.next - from });
+            answer.settle(&cursor.topic, |from| Fate::Recovered { count: cursor.next.saturating_sub(from) });
         }
         self.answer_settled(conn);
     }
@@ -164,14 +196,18 @@ impl Core {
         let cursor = &mut replay.cursors[place];
         let topic = Arc::clone(&cursor.topic);
         let seen = topic.seen(self.index);
-        let base = topic.log().map_or(cursor.base, |log| log.lock().base());
+        let (base, epoch) =
+            topic.log().map_or((cursor.base, cursor.epoch), |log| log.lock().epoch_of(u64::MAX));
         // When the log was lost the rest of its epoch is missing, and the next epoch may be there.
         let last = if base == cursor.base { seen } else { seen.min(base) };
-        let (from, to) = (cursor.next - cursor.base, last.saturating_sub(cursor.base));
+        let (from, to) = (cursor.next.saturating_sub(cursor.base), last.saturating_sub(cursor.base));
+        if let Some(held) = conn.topics.iter_mut().find(|held| Arc::ptr_eq(held, &topic)) {
+            held.begin(last + 1);
+        }
         if last == seen {
             replay.cursors.remove(place);
         } else {
-            (cursor.next, cursor.started, cursor.base) = (base + 1, base + 1, base);
+            (cursor.next, cursor.base, cursor.epoch) = (base + 1, base, epoch);
         }
         if !is_asked && from <= to {
             self.lose(conn, to + 1 - from);

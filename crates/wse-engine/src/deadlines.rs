@@ -94,8 +94,7 @@ impl Core {
                 }
                 let slow = conn.backlog.as_ref().and_then(|backlog| backlog.closes_at(&config.outbound));
                 if slow.is_some_and(|at| now >= at) {
-                    count(&shared.metrics.slow_closed_total, 1);
-                    return self.close(conn, close::SLOW, "too slow: the outbound queue stayed full");
+                    return self.close_slow(conn);
                 }
                 let secrecy =
                     conn.secrecy.as_ref().filter(|secrecy| secrecy.deadline().is_some_and(|at| now >= at));
@@ -126,5 +125,11 @@ impl Core {
             }
         }
         self.schedule(conn);
+    }
+
+    /// Ends a connection that did not take what was sent.
+    pub(crate) fn close_slow<S: Socket>(&mut self, conn: &mut Connection<S>) {
+        count(&self.shared.metrics.slow_closed_total, 1);
+        self.close(conn, close::SLOW, "too slow: the outbound queue stayed full");
     }
 }

@@ -234,6 +234,16 @@ impl Outbound {
         true
     }
 
+    /// Whether its connection is about to be closed.
+    pub fn is_doomed(&self) -> bool {
+        self.doomed.is_some()
+    }
+
+    /// Its client was not told what it must know: the connection is closed.
+    pub fn doom(&mut self, now: u64) {
+        self.doomed.get_or_insert(now);
+    }
+
     /// Everything that waits, with its topic, in order, and what was missed: for another queue.
     pub fn into_parts(mut self) -> (Vec<Addressed>, Vec<Missed>) {
         let frames = std::iter::from_fn(|| self.lanes.pop()).map(|waiting| (waiting.frame, waiting.topic));
@@ -332,7 +342,7 @@ impl Outbound {
             topic => {
                 let overflow = topic.as_ref().map(|topic| &topic.policy().overflow);
                 if matches!(overflow, Some(Overflow::Disconnect | Overflow::Block(_))) {
-                    self.doomed.get_or_insert(terms.now);
+                    self.doom(terms.now);
                 }
                 self.miss(topic.as_ref(), lane, Reason::Slow, 1);
                 outcome.lost += 1;

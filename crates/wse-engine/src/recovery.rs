@@ -40,6 +40,8 @@ pub struct Ring {
     /// The number behind which the epoch began.
     base: u64,
     epoch: u32,
+    /// The same of the epoch before, of which publications may still be under way.
+    before: (u64, u32),
     /// How an envelope of this epoch begins.
     opening: String,
     /// Shards that get each publication.
@@ -86,6 +88,7 @@ impl Log {
             head: 0,
             base: 0,
             epoch,
+            before: (0, epoch),
             opening,
             fed: vec![false; shards].into(),
             used: 0,
@@ -140,14 +143,20 @@ impl Ring {
         self.head + 1 - self.entries.len() as u64
     }
 
-    /// Where the publication `index` stands for a client; one of an earlier epoch: before the first.
+    /// Where the publication `index` stands for a client.
     pub fn position(&self, index: u64) -> Position {
-        Position { epoch: self.epoch, offset: index.saturating_sub(self.base) }
+        let (base, epoch) = if index < self.base { self.before } else { (self.base, self.epoch) };
+        Position { epoch, offset: index.saturating_sub(base) }
     }
 
     /// The number before which the epoch began.
     pub fn base(&self) -> u64 {
         self.base
+    }
+
+    /// The epoch of the publication `index`, and the number before which it began.
+    pub fn epoch_of(&self, index: u64) -> (u64, u32) {
+        if index > self.base { (self.base, self.epoch) } else { self.before }
     }
 
     /// Stamps an envelope as the next publication and keeps it. What is beyond the bounds of the log goes.
@@ -200,6 +209,7 @@ impl Ring {
         self.entries = VecDeque::new();
         self.keys = None;
         self.free(self.bytes - LOG_WEIGHT);
+        self.before = (self.base, self.epoch);
         self.base = self.head;
         self.epoch = epoch;
         self.opening = opening(topic, epoch);

@@ -200,7 +200,7 @@ impl Core {
             // It may have left the topic while it waited.
             let is_held = |topic: &Arc<Topic>| conn.topics.iter().any(|held| Arc::ptr_eq(held, topic));
             if topic.as_ref().is_none_or(is_held) {
-                self.publish(conn, &mut Publication::new(frame, topic));
+                self.offer(conn, &mut Publication::new(frame, topic));
             }
         }
         for missed in missed {

@@ -345,6 +345,23 @@ impl Core {
         self.word(conn, lane, message, None)
     }
 
+    /// Says where a client stands in a topic. One that reads so little that it cannot even be told that is closed.
+    pub(crate) fn say_place<S>(
+        &mut self,
+        conn: &mut Connection<S>,
+        lane: Priority,
+        message: &impl ServerMessage,
+    ) {
+        // What follows would make no sense without what was not said.
+        if conn.backlog.as_ref().is_some_and(|backlog| backlog.is_doomed()) {
+            return;
+        }
+        if !self.say_in(conn, lane, message) && self.shared.config.envelope {
+            conn.backlog.get_or_insert_default().doom(self.now.millis);
+            self.schedule(conn);
+        }
+    }
+
     /// Says a message that answers the request with this `cid` (JSON).
     pub(crate) fn respond<S>(
         &mut self,
