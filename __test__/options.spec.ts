@@ -64,6 +64,11 @@ const invalid: [path: string, options: object][] = [
   ['topicPolicies[0].overflow', { topicPolicies: [{ topics: ['*'], overflow: { ring: 1, latest: true } }] }],
   ['topicPolicies[0].overflow', { topicPolicies: [{ topics: ['*'], overflow: { latest: '' } }] }],
   ['topicPolicies[0].overflow', { topicPolicies: [{ topics: ['*'], overflow: 'wait' }] }],
+  [
+    'topicPolicies[0]',
+    { recovery: { topics: ['prices:*'] }, topicPolicies: [{ topics: ['*:fx'], overflow: { latest: true } }] },
+  ],
+  ['recovery.topics', { recovery: { topics: ['a'] }, topicPolicies: [{ topics: ['?'], deadlineMs: 5 }] }],
   ['topicPolicies[0].blockMs', { topicPolicies: [{ topics: ['*'], blockMs: 5 }] }],
   ['topicPolicies[0].deadlineMs', { topicPolicies: [{ topics: ['*'], deadlineMs: -1 }] }],
   ['topicPolicies[0].recovery', { topicPolicies: [{ topics: ['*'], recovery: true, deadlineMs: 5 }] }],

@@ -660,6 +660,8 @@ export interface Memory {
   readonly totalBytes: number
   /** Publications and unicasts that wait, each counted once however many wait for it. */
   readonly outboundBytes: number
+  /** Logs of topics, with the publications in them whether they wait or not. Where memory is short these give way first. */
+  readonly logBytes: number
   /** Who is present in topics. */
   readonly presenceBytes: number
   /** What waits for the application, and messages whose end has not come. */

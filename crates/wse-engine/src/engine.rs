@@ -53,6 +53,8 @@ pub struct Memory {
     pub outbound_bytes: usize,
     /// Who is present in topics.
     pub presence_bytes: usize,
+    /// What is kept of topics: logs, and publications in them whether they wait or not.
+    pub log_bytes: usize,
     /// What waits for the application, and messages whose end has not come.
     pub inbound_bytes: usize,
     /// Commands that no shard has looked at yet.
@@ -551,9 +553,11 @@ impl Engine {
     pub fn memory(&self) -> Memory {
         let desks = &self.shared.desks;
         let presence_bytes = self.shared.presence.bytes.load(Relaxed);
+        let log_bytes = self.shared.topics.logs().map_or(0, |logs| logs.bytes());
         Memory {
             budget_bytes: self.shared.budget.limit(),
-            outbound_bytes: self.shared.budget.used().saturating_sub(presence_bytes),
+            outbound_bytes: self.shared.budget.used().saturating_sub(presence_bytes + log_bytes),
+            log_bytes,
             presence_bytes,
             inbound_bytes: self.shared.partial_bytes()
                 + desks.iter().map(|desk| desk.inbound.bytes()).sum::<usize>(),

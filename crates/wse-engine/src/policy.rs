@@ -73,6 +73,18 @@ impl Policies {
         Arc::clone(self.rules.iter().find(is_meant).map_or(&self.other, |(_, policy)| policy))
     }
 
+    /// The first policy that excludes a log, of topics that are `kept` by their names, as globs; none that an earlier
+    /// policy has already. `None`: there is none.
+    pub fn contradicting(&self, kept: &[String]) -> Option<usize> {
+        let is_before = |place: usize, kept: &str| {
+            self.rules[..place].iter().flat_map(|(globs, _)| globs).any(|before| glob::covers(before, kept))
+        };
+        self.rules.iter().enumerate().position(|(place, (globs, policy))| {
+            let meets = |kept: &&String| globs.iter().any(|rule| glob::intersects(rule, kept));
+            !policy.allows_log() && kept.iter().filter(meets).any(|kept| !is_before(place, kept))
+        })
+    }
+
     /// The payload of a publication as it will wait; `deadline_ms` is its own, in place of the policy's.
     pub fn stand(
         &self,
@@ -116,5 +128,8 @@ mod tests {
         assert_ne!(key(r#"{"p":{"symbol":"A"}}"#), key(r#"{"p":{"symbol":"B"}}"#));
         assert_eq!((key(r#"{"p":{}}"#), key("text")), (None, None));
         assert_eq!(policies.key(&policies.of("news"), br#"{"p":{}}"#), None);
+        let contradicting = |kept: &str| policies.contradicting(&[kept.to_owned()]);
+        assert_eq!([contradicting("prices:f?"), contradicting("*:fx")], [Some(1); 2]);
+        assert_eq!([contradicting("news*"), contradicting("prices:slow"), contradicting("x")], [None; 3]);
     }
 }

@@ -316,6 +316,15 @@ pub fn read(json: &str) -> Result<Config> {
     };
     let compression =
         options.compression.map(|it| Compression { threshold_bytes: it.threshold_bytes, level: it.level });
+    let policies = policies::read(options.topic_policies);
+    let recovery = options.recovery.map(Recovery::from);
+    // Every topic is the default, which nobody has named.
+    let kept = recovery.as_ref().filter(|recovery| recovery.topics != ["*"]);
+    if let Some(place) = kept.and_then(|recovery| policies.contradicting(&recovery.topics)) {
+        let message =
+            format!("options recovery.topics and topicPolicies[{place}]: what it leaves out has no log");
+        return Err(coded("WSE_OPTION_INVALID", &message));
+    }
     Ok(Config {
         path: options.path,
         auth,
@@ -369,8 +378,8 @@ pub fn read(json: &str) -> Result<Config> {
         signing: options.signing.map(Signatures::read).transpose()?,
         resume: options.tickets.resume,
         tickets: options.tickets.read()?,
-        recovery: options.recovery.map(Into::into),
-        policies: Arc::new(policies::read(options.topic_policies)),
+        recovery,
+        policies: Arc::new(policies),
         presence: options.presence.map(|presence| PresenceLimits {
             max_data_bytes: presence.max_data_bytes,
             max_members: presence.max_members,

@@ -405,8 +405,12 @@ pub fn memory(handle: u32) -> Result<String> {
         let memory = it.engine.memory();
         Ok(serde_json::json!({
             "budgetBytes": memory.budget_bytes,
-            "totalBytes": memory.outbound_bytes + memory.presence_bytes + memory.inbound_bytes,
+            "totalBytes": memory.outbound_bytes
+                + memory.log_bytes
+                + memory.presence_bytes
+                + memory.inbound_bytes,
             "outboundBytes": memory.outbound_bytes,
+            "logBytes": memory.log_bytes,
             "presenceBytes": memory.presence_bytes,
             "inboundBytes": memory.inbound_bytes,
             "waitingCommands": memory.waiting_commands,
