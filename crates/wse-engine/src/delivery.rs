@@ -172,15 +172,16 @@ impl Core {
         };
         let (topic, priority) = (publication.topic.as_ref(), publication.frame.standing().priority);
         let lane = topic.map_or(priority, |topic| topic.policy().priority);
+        let offsets = publication.frame.offset().map(|offset| (offset, offset));
+        let missed = Missed { topic: topic.cloned(), lane, reason, count: 1, offsets };
         if let Some(backlog) = &mut conn.backlog {
-            backlog.miss(topic, lane, reason, 1);
+            backlog.miss(missed);
             return false;
         }
         let dialect = conn.speech.dialect();
         let number = match publication.gaps[dialect as usize] {
             Some(number) => number,
             None => {
-                let missed = Missed { topic: topic.cloned(), lane, reason, count: 1 };
                 let frame = self.gap(dialect, &missed);
                 let number = self.turn.add(frame, None, dialect as usize);
                 *publication.gaps[dialect as usize].insert(number)
@@ -374,7 +375,8 @@ impl Core {
             seats.set_refuses(conn.key, None);
             let refused = seats.take_refused(conn.key);
             if refused > 0 {
-                backlog.miss(None, Priority::default(), Reason::Slow, refused);
+                let (lane, reason) = (Priority::default(), Reason::Slow);
+                backlog.miss(Missed { topic: None, lane, reason, count: refused, offsets: None });
             }
         }
         let news = backlog.take_missed();

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use wse_protocol::envelope::Category;
 use wse_protocol::frame::{MAX_HEADER, OpCode, encode, encode_header, mark_compressed};
 use wse_protocol::priority::Priority;
+use wse_protocol::scan;
 
 /// What a frame weighs beside its bytes: its record, and the command that carries it.
 pub const FRAME_WEIGHT: usize = size_of::<Encoded>() + size_of::<crate::command::Command>();
@@ -309,6 +310,19 @@ impl Frame {
         self.0.standing.index
     }
 
+    /// The offset of a publication that is in a log.
+    pub fn offset(&self) -> Option<u64> {
+        let envelope = self.envelope().filter(|_| self.index() != 0)?;
+        let mut offset = None;
+        scan::members(envelope.text, &mut |member| {
+            if member.key == "o" && offset.is_none() {
+                offset = member.value.parse().ok();
+            }
+        })
+        .ok()?;
+        offset
+    }
+
     /// How it waits.
     pub fn standing(&self) -> Standing {
         self.0.standing
@@ -372,7 +386,7 @@ mod tests {
             let expected = format!(r#"{opening}{offset},"seq":{offset},"t":"x"}}"#);
             assert_eq!(frame.payload(), expected.as_bytes());
             assert_eq!(frame.bytes()[..2], [0x81, expected.len() as u8]);
-            assert_eq!(frame.index(), 7);
+            assert_eq!((frame.index(), frame.offset()), (7, Some(offset)));
             let envelope = frame.envelope().expect("it is one");
             assert_eq!(&envelope.text[envelope.at..], r#""t":"x"}"#);
         }

@@ -285,7 +285,7 @@ impl Outbound {
         let place = self.lanes.lane(lane).iter().position(|waiting| waiting.is_of(topic));
         if let Some(place) = place {
             self.lanes.remove(lane, place);
-            self.miss(Some(topic), lane, Reason::Slow, 1);
+            self.miss_one(Some(topic), lane, Reason::Slow);
         }
         place.is_some()
     }
@@ -344,7 +344,7 @@ impl Outbound {
                 if matches!(overflow, Some(Overflow::Disconnect | Overflow::Block(_))) {
                     self.doom(terms.now);
                 }
-                self.miss(topic.as_ref(), lane, Reason::Slow, 1);
+                self.miss_one(topic.as_ref(), lane, Reason::Slow);
                 outcome.lost += 1;
             }
         }
@@ -365,7 +365,7 @@ impl Outbound {
                     continue;
                 }
                 let expired = self.lanes.remove(lane, place);
-                self.miss(expired.topic.as_ref(), lane, Reason::Expired, 1);
+                self.miss_one(expired.topic.as_ref(), lane, Reason::Expired);
                 lost += 1;
             }
         }
@@ -458,9 +458,13 @@ impl Outbound {
         if self.full_since.is_some() { Vec::new() } else { self.missed.take() }
     }
 
-    /// Notes so many messages that do not reach the client, in the lane that they had.
-    pub fn miss(&mut self, topic: Option<&Arc<Topic>>, lane: Priority, reason: Reason, count: u64) {
-        self.missed.note(topic, lane, reason, count);
+    /// Notes messages that do not reach the client.
+    pub fn miss(&mut self, missed: Missed) {
+        self.missed.note(missed);
+    }
+
+    fn miss_one(&mut self, topic: Option<&Arc<Topic>>, lane: Priority, reason: Reason) {
+        self.miss(Missed { topic: topic.cloned(), lane, reason, count: 1, offsets: None });
     }
 }
 

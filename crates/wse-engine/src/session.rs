@@ -22,8 +22,8 @@ use wse_protocol::codes::{Code, close};
 use wse_protocol::envelope::Dialect;
 use wse_protocol::frame::{Message, OpCode};
 use wse_protocol::message::{
-    Available, Error, Gap, Ping, Pong, RateLimitWarning, ServerHello, ServerMessage, ServerReady, correlate,
-    write,
+    Available, Error, Gap, Hole, Ping, Pong, RateLimitWarning, ServerHello, ServerMessage, ServerReady,
+    correlate, write,
 };
 use wse_protocol::priority::Priority;
 use wse_protocol::scan;
@@ -317,8 +317,11 @@ impl Core {
 
     /// What tells of messages that are missing. It passes the memory budget: a hole that nobody knows of is worse.
     pub(crate) fn gap(&mut self, dialect: Dialect, missed: &Missed) -> Frame {
-        let topic = missed.topic.as_ref().map(|topic| topic.name());
-        let text = self.text(dialect, &Gap { topic, count: missed.count, reason: missed.reason.as_str() });
+        let (topic, reason) = (missed.topic.as_ref().map(|topic| topic.name()), missed.reason.as_str());
+        let text = match (topic, missed.offsets) {
+            (Some(topic), Some((from, to))) => self.text(dialect, &Hole { topic, from, to, reason }),
+            _ => self.text(dialect, &Gap { topic, count: missed.count, reason }),
+        };
         let charge = self.shared.budget.charge(text.len() + FRAME_WEIGHT);
         Frame::own(&text, missed.lane, charge)
     }

@@ -45,6 +45,8 @@ pub struct Missed {
     pub reason: Reason,
     /// How many.
     pub count: u64,
+    /// Of a topic with a log: the first and the last offset, none of those between having reached the client.
+    pub offsets: Option<(u64, u64)>,
 }
 
 /// All that is to be told.
@@ -58,21 +60,27 @@ impl Misses {
     }
 
     /// Notes so many messages more.
-    pub fn note(&mut self, topic: Option<&Arc<Topic>>, lane: Priority, reason: Reason, count: u64) {
+    pub fn note(&mut self, news: Missed) {
         let is_same = |missed: &&mut Missed| {
-            let is_same_topic = match (&missed.topic, topic) {
+            let is_same_topic = match (&missed.topic, &news.topic) {
                 (Some(a), Some(b)) => a.is_same(b),
                 (None, None) => true,
                 _ => false,
             };
-            is_same_topic && (missed.lane, missed.reason) == (lane, reason)
+            let follows = match (missed.offsets, news.offsets) {
+                (Some((_, last)), Some((first, _))) => first == last + 1,
+                (None, None) => true,
+                _ => false,
+            };
+            is_same_topic && follows && (missed.lane, missed.reason) == (news.lane, news.reason)
         };
         if let Some(missed) = self.0.iter_mut().find(is_same) {
-            missed.count += count;
-        } else if self.0.len() < NAMED_GAPS || topic.is_none() {
-            self.0.push(Missed { topic: topic.cloned(), lane, reason, count });
+            missed.count += news.count;
+            missed.offsets = missed.offsets.zip(news.offsets).map(|((first, _), (_, last))| (first, last));
+        } else if self.0.len() < NAMED_GAPS || news.topic.is_none() {
+            self.0.push(news);
         } else {
-            self.note(None, lane, reason, count);
+            self.note(Missed { topic: None, offsets: None, ..news });
         }
     }
 }

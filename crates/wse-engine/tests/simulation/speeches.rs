@@ -6,7 +6,7 @@ use crate::listener::{Carrier, Listener};
 use crate::world::{World, settings, value};
 use serde_json::{Value, json};
 use wse_engine::Config;
-use wse_engine::config::{Compression, OutboundLimits};
+use wse_engine::config::{Compression, OutboundLimits, Recovery};
 use wse_engine::content::Content;
 use wse_protocol::frame::FrameLimits;
 
@@ -280,6 +280,18 @@ fn those_who_speak_alike_share_one_copy_of_what_waits() {
     held[0].client.resume();
     world.settle();
     assert_eq!((held[0].numbers("news"), world.shared.budget.used()), (vec![0], 0));
+}
+
+#[test]
+fn a_form_of_a_logged_publication_for_which_there_is_no_room_is_told_by_its_offset() {
+    let recovery = Some(Recovery::default());
+    let mut world = World::new(Config { memory_budget_bytes: 6_500, recovery, ..settings() });
+    let [mut plain, other] = of_kinds(&mut world, ["", "protocol_version=1"]);
+    assert!(world.publish_number("news", 0, 4_800));
+    world.settle();
+    assert_eq!(plain.numbers("news"), [0]);
+    let gap = json!({ "topic": "news", "from": 1, "to": 1, "reason": "overload" });
+    assert_eq!(other.client.told("gap"), [gap]);
 }
 
 #[test]
