@@ -172,17 +172,19 @@ impl Core {
         };
         let (topic, priority) = (publication.topic.as_ref(), publication.frame.standing().priority);
         let lane = topic.map_or(priority, |topic| topic.policy().priority);
-        let offsets = publication.frame.offset().map(|offset| (offset, offset));
-        let missed = Missed { topic: topic.cloned(), lane, reason, count: 1, offsets };
+        let missed = || {
+            let offsets = publication.frame.offset().map(|offset| (offset, offset));
+            Missed { topic: topic.cloned(), lane, reason, count: 1, offsets }
+        };
         if let Some(backlog) = &mut conn.backlog {
-            backlog.miss(missed);
+            backlog.miss(missed());
             return false;
         }
         let dialect = conn.speech.dialect();
         let number = match publication.gaps[dialect as usize] {
             Some(number) => number,
             None => {
-                let frame = self.gap(dialect, &missed);
+                let frame = self.gap(dialect, &missed());
                 let number = self.turn.add(frame, None, dialect as usize);
                 *publication.gaps[dialect as usize].insert(number)
             }
@@ -193,13 +195,14 @@ impl Core {
 
     /// Queues a message of this turn for a connection, behind what waits.
     pub fn queue<S>(&mut self, conn: &mut Connection<S>, number: u32) {
-        let is_single = conn.is_sealed();
-        let Some(backlog) = &mut conn.backlog else {
+        if conn.backlog.is_none() {
             if conn.pending.is_none() {
                 self.dirty.push(conn.key.slot() as u32);
             }
             return self.turn.queue(&mut conn.pending, number);
-        };
+        }
+        let is_single = conn.is_sealed();
+        let Some(backlog) = &mut conn.backlog else { return };
         let (frame, topic) = self.turn.frame(number);
         let limits = &self.shared.config.outbound;
         let terms = Terms { limits, now: self.now.millis, is_single, may_block: true };
