@@ -212,7 +212,7 @@ impl Core {
     fn begin<S>(&mut self, conn: &mut Connection<S>, topic: &Arc<Topic>, start: Start) -> Fate {
         let shared = Arc::clone(&self.shared);
         let (Some(log), Some(logs)) = (topic.log(), shared.topics.logs()) else {
-            return if start == Start::Now { Fate::Live } else { Fate::Lost };
+            return if matches!(start, Start::Behind(_)) { Fate::Lost } else { Fate::Live };
         };
         let (now, limits) = (self.now.millis, logs.limits());
         let reached = self.reached(conn, topic);
