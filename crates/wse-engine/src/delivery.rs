@@ -345,12 +345,11 @@ impl Core {
     fn drain_backlog<S: Socket>(&mut self, conn: &mut Connection<S>, joined: &mut Vec<u8>) {
         let shared = Arc::clone(&self.shared);
         let limits = &shared.config.outbound;
-        let is_open = conn.is_open();
-        let Some(backlog) = &mut conn.backlog else { return };
-        if backlog.is_doomed() && is_open {
+        if conn.is_open() && conn.backlog.as_ref().is_some_and(|backlog| backlog.is_doomed()) {
             // That the queue drains now does not bring back what was lost.
-            return self.close_slow(conn);
+            self.close_slow(conn);
         }
+        let Some(backlog) = &mut conn.backlog else { return };
         let was_full = backlog.full_since().is_some();
         let mut has_completed = false;
         let expired = backlog.expire(self.now.millis, limits);
