@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 /// What a log weighs beside its publications, in bytes: itself, its topic, and its place in the order of use.
 const LOG_WEIGHT: usize = 512 + size_of::<Log>();
 
+/// Epochs that a log remembers beside its own: one that is further behind is taken for one of the oldest.
+const EPOCHS: usize = 8;
+
 /// A place in a log, as clients know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
@@ -40,8 +43,8 @@ pub struct Ring {
     /// The number behind which the epoch began.
     base: u64,
     epoch: u32,
-    /// The same of the epoch before, of which publications may still be under way.
-    before: (u64, u32),
+    /// The same of the epochs before, of which somebody may still be under way; the last [`EPOCHS`] of them.
+    before: Vec<(u64, u32)>,
     /// How an envelope of this epoch begins.
     opening: String,
     /// Shards that get each publication.
@@ -88,7 +91,7 @@ impl Log {
             head: 0,
             base: 0,
             epoch,
-            before: (0, epoch),
+            before: Vec::new(),
             opening,
             fed: vec![false; shards].into(),
             used: 0,
@@ -145,7 +148,7 @@ impl Ring {
 
     /// Where the publication `index` stands for a client.
     pub fn position(&self, index: u64) -> Position {
-        let (base, epoch) = if index < self.base { self.before } else { (self.base, self.epoch) };
+        let (base, epoch) = self.epoch_from(|base| base <= index);
         Position { epoch, offset: index.saturating_sub(base) }
     }
 
@@ -154,9 +157,16 @@ impl Ring {
         self.base
     }
 
+    /// The newest epoch with a good beginning, or the oldest one.
+    fn epoch_from(&self, is_good: impl Fn(u64) -> bool) -> (u64, u32) {
+        let own = (self.base, self.epoch);
+        let newest = self.before.iter().chain([&own]).rev().find(|(base, _)| is_good(*base));
+        newest.or(self.before.first()).copied().unwrap_or(own)
+    }
+
     /// The epoch of the publication `index`, and the number before which it began.
     pub fn epoch_of(&self, index: u64) -> (u64, u32) {
-        if index > self.base { (self.base, self.epoch) } else { self.before }
+        self.epoch_from(|base| base < index)
     }
 
     /// Stamps an envelope as the next publication and keeps it. What is beyond the bounds of the log goes.
@@ -209,7 +219,10 @@ impl Ring {
         self.entries = VecDeque::new();
         self.keys = None;
         self.free(self.bytes - LOG_WEIGHT);
-        self.before = (self.base, self.epoch);
+        if self.before.len() == EPOCHS {
+            self.before.remove(0);
+        }
+        self.before.push((self.base, self.epoch));
         self.base = self.head;
         self.epoch = epoch;
         self.opening = opening(topic, epoch);

@@ -19,6 +19,7 @@ mod groups;
 mod handshakes;
 mod heartbeats;
 mod inbound;
+mod journeys;
 mod ledger;
 mod limits;
 mod overload;
