@@ -10,6 +10,8 @@ const library = defineConfig({
   entry: 'index.ts',
   format: 'cjs',
   dts: true,
+  // The types have the documentation; the code is left readable for stack traces, without its comments.
+  minify: { compress: false, mangle: false, codegen: { removeWhitespace: false } },
   external: ['#binding'],
   plugins: [
     {
