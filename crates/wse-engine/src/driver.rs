@@ -11,6 +11,7 @@ use crate::log::{Event, Overload, Subject};
 use crate::metrics::count;
 use crate::shard::{Now, Shard};
 use crate::shared::Shared;
+use crate::streams::Stream;
 use crate::tls::TlsSocket;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -79,14 +80,17 @@ pub enum Transport {
     Plain(TcpStream),
     /// TLS over one; in a box, so that a plain connection stays small.
     Tls(Box<TlsSocket<TcpStream>>),
+    /// A stream of the host: no shard with a thread has one. Here, so that there is one shard's code and not two.
+    Carried(Stream),
 }
 
 impl Transport {
     /// What the system knows of it.
-    fn source(&mut self) -> &mut TcpStream {
+    fn source(&mut self) -> Option<&mut TcpStream> {
         match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(socket) => socket.inner(),
+            Self::Plain(socket) => Some(socket),
+            Self::Tls(socket) => Some(socket.inner()),
+            Self::Carried(_) => None,
         }
     }
 }
@@ -96,6 +100,7 @@ impl Socket for Transport {
         match self {
             Self::Plain(socket) => Socket::read(socket, buffer),
             Self::Tls(socket) => socket.read(buffer),
+            Self::Carried(stream) => stream.read(buffer),
         }
     }
 
@@ -103,6 +108,7 @@ impl Socket for Transport {
         match self {
             Self::Plain(socket) => Socket::write(socket, bytes),
             Self::Tls(socket) => socket.write(bytes),
+            Self::Carried(stream) => stream.write(bytes),
         }
     }
 
@@ -110,6 +116,7 @@ impl Socket for Transport {
         match self {
             Self::Plain(socket) => Socket::shutdown(socket),
             Self::Tls(socket) => socket.shutdown(),
+            Self::Carried(stream) => stream.shutdown(),
         }
     }
 
@@ -117,6 +124,7 @@ impl Socket for Transport {
         match self {
             Self::Plain(socket) => socket.is_drained(),
             Self::Tls(socket) => socket.is_drained(),
+            Self::Carried(stream) => stream.is_drained(),
         }
     }
 
@@ -124,6 +132,7 @@ impl Socket for Transport {
         match self {
             Self::Plain(socket) => socket.is_costly(),
             Self::Tls(socket) => socket.is_costly(),
+            Self::Carried(stream) => stream.is_costly(),
         }
     }
 
@@ -131,6 +140,7 @@ impl Socket for Transport {
         match self {
             Self::Plain(socket) => socket.has_unsent(),
             Self::Tls(socket) => socket.has_unsent(),
+            Self::Carried(stream) => stream.has_unsent(),
         }
     }
 
@@ -138,6 +148,7 @@ impl Socket for Transport {
         match self {
             Self::Plain(socket) => Socket::flush(socket),
             Self::Tls(socket) => socket.flush(),
+            Self::Carried(stream) => stream.flush(),
         }
     }
 }
@@ -370,7 +381,10 @@ impl Driver {
         // Without a place, dropping the socket closes it.
         let Some((key, socket)) = self.shard.accept(socket, peer.ip(), head, decision) else { return };
         let token = Token(key.place as usize | (key.generation as usize) << 32);
-        if registry.register(socket.source(), token, Interest::READABLE | Interest::WRITABLE).is_err() {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let is_known =
+            socket.source().is_some_and(|source| registry.register(source, token, interest).is_ok());
+        if !is_known {
             self.shard.ready(key, true, false, true);
         }
     }

@@ -5,17 +5,16 @@
 
 use crate::auth::Decision;
 use crate::connection::Socket;
-use crate::driver::Clock;
+use crate::driver::{Clock, Transport};
 use crate::host::Reply;
 use crate::id::ConnectionKey;
 use crate::shard::{Now, Shard};
 use crate::shared::Shared;
 use hashbrown::HashMap;
-use std::cell::RefCell;
+use parking_lot::Mutex;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 use std::sync::Arc;
 
 /// What one stream may write in one turn; what the host has not passed on is its to keep, so this bounds it.
@@ -133,16 +132,16 @@ impl Exchange {
     }
 }
 
-/// A stream as its connection sees it.
+/// A stream as its connection sees it. One thread has both ends of it, so its lock is always free.
 #[derive(Debug)]
-struct Stream {
+pub struct Stream {
     number: u32,
-    exchange: Rc<RefCell<Exchange>>,
+    exchange: Arc<Mutex<Exchange>>,
 }
 
 impl Socket for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut exchange = self.exchange.borrow_mut();
+        let mut exchange = self.exchange.lock();
         let Some(line) = exchange.lines.get_mut(&self.number) else { return Ok(0) };
         let unread = &line.unread[line.read..];
         if unread.is_empty() {
@@ -163,7 +162,7 @@ impl Socket for Stream {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut exchange = self.exchange.borrow_mut();
+        let mut exchange = self.exchange.lock();
         let exchange = &mut *exchange;
         let turn = exchange.turn;
         let Some(line) = exchange.lines.get_mut(&self.number).filter(|line| !line.is_gone) else {
@@ -188,14 +187,14 @@ impl Socket for Stream {
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
-        self.exchange.borrow_mut().step(self.number, Next::End);
+        self.exchange.lock().step(self.number, Next::End);
         Ok(())
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let mut exchange = self.exchange.borrow_mut();
+        let mut exchange = self.exchange.lock();
         exchange.lines.remove(&self.number);
         exchange.step(self.number, Next::Close);
     }
@@ -234,8 +233,8 @@ pub struct Streams {
     shared: Arc<Shared>,
     clock: HostClock,
     /// Until it has ended, or failed.
-    shard: Option<Shard<Stream>>,
-    exchange: Rc<RefCell<Exchange>>,
+    shard: Option<Shard<Transport>>,
+    exchange: Arc<Mutex<Exchange>>,
     last: u32,
 }
 
@@ -253,7 +252,7 @@ impl Streams {
         }));
         let shard = Shard::new(index, Arc::clone(&shared), fastrand::Rng::new(), clock.now());
         let clock = HostClock { clock, lost_ms: 0, last_ms: 0 };
-        Self { index, shared, clock, shard: Some(shard), exchange: Rc::default(), last: 0 }
+        Self { index, shared, clock, shard: Some(shard), exchange: Arc::default(), last: 0 }
     }
 
     /// A stream whose opening request the host has read: the number that it goes by from now on.
@@ -263,11 +262,11 @@ impl Streams {
         let shard = self.shard.as_mut().filter(|_| !self.shared.is_closing())?;
         self.last = self.last.wrapping_add(1);
         let number = self.last;
-        self.exchange.borrow_mut().lines.insert(number, Line::default());
-        let stream = Stream { number, exchange: Rc::clone(&self.exchange) };
+        self.exchange.lock().lines.insert(number, Line::default());
+        let stream = Stream { number, exchange: Arc::clone(&self.exchange) };
         shard.set_now(self.clock.now(shard.next_due()));
-        let key = shard.accept(stream, peer, head, decision).map(|(key, _)| key)?;
-        if let Some(line) = self.exchange.borrow_mut().lines.get_mut(&number) {
+        let key = shard.accept(Transport::Carried(stream), peer, head, decision).map(|(key, _)| key)?;
+        if let Some(line) = self.exchange.lock().lines.get_mut(&number) {
             line.key = Some(key);
         }
         Some(number)
@@ -283,7 +282,7 @@ impl Streams {
             line.unread.extend_from_slice(bytes);
         });
         self.ready(stream, true, false, false);
-        let mut exchange = self.exchange.borrow_mut();
+        let mut exchange = self.exchange.lock();
         let Some(line) = exchange.lines.get_mut(&stream) else { return true };
         let is_over = line.unread.len() - line.read >= UNREAD_BYTES;
         if is_over && !std::mem::replace(&mut line.is_paused, true) {
@@ -325,7 +324,7 @@ impl Streams {
         let mailbox = &shared.desks[self.index].mailbox;
         mailbox.stay_awake();
         let now = self.clock.now(self.shard.as_ref().and_then(Shard::next_due));
-        let waiting = std::mem::take(&mut self.exchange.borrow_mut().waiting);
+        let waiting = std::mem::take(&mut self.exchange.lock().waiting);
         if let Some(shard) = &mut self.shard {
             shard.set_now(now);
         }
@@ -346,8 +345,7 @@ impl Streams {
             shared.wake_for_replies();
         }
         let mut outcome = self.take_outcome();
-        let is_busy =
-            has_more || is_called || mailbox.has_mail() || !self.exchange.borrow().waiting.is_empty();
+        let is_busy = has_more || is_called || mailbox.has_mail() || !self.exchange.lock().waiting.is_empty();
         let due = self.shard.as_ref().and_then(Shard::next_due);
         outcome.due_ms = match self.shard {
             None => None,
@@ -359,7 +357,7 @@ impl Streams {
     }
 
     fn take_outcome(&mut self) -> Outcome {
-        let mut exchange = self.exchange.borrow_mut();
+        let mut exchange = self.exchange.lock();
         let exchange = &mut *exchange;
         let mut resumed = Vec::new();
         exchange.paused.retain(|stream| {
@@ -378,13 +376,13 @@ impl Streams {
     }
 
     fn with_line(&mut self, stream: u32, change: impl FnOnce(&mut Line)) {
-        if let Some(line) = self.exchange.borrow_mut().lines.get_mut(&stream) {
+        if let Some(line) = self.exchange.lock().lines.get_mut(&stream) {
             change(line);
         }
     }
 
     fn ready(&mut self, stream: u32, is_readable: bool, is_writable: bool, is_read_closed: bool) {
-        let key = self.exchange.borrow().lines.get(&stream).and_then(|line| line.key);
+        let key = self.exchange.lock().lines.get(&stream).and_then(|line| line.key);
         if let (Some(key), Some(shard)) = (key, &mut self.shard) {
             shard.ready(key, is_readable, is_writable, is_read_closed);
         }
