@@ -2,7 +2,8 @@
 import test from 'ava'
 import { until } from './harness/arrivals.js'
 import { type Connection, connect } from './harness/connect.js'
-import { startServer } from './harness/server.js'
+import { Reader } from './harness/reader.js'
+import { Application, startServer } from './harness/server.js'
 
 const numbersOf = (connection: Connection) =>
   connection.waiting
@@ -102,4 +103,43 @@ test('ends a membership with the rule that denies its topic', async (t) => {
     t.deepEqual(numbersOf(connection), [0])
   }
   t.is(server.getTopicSubscriberCount('jobs'), 0)
+})
+
+test('gives no job to two workers, however often these are cut, and loses none that was not on its way', async (t) => {
+  const server = await startServer(t, { shards: 3 })
+  const application = new Application(server)
+  const counts = new Map<number, number>()
+  const onMessage = (payload: Buffer) => {
+    const { t: type, p } = JSON.parse(payload.toString())
+    if (type === 'job') counts.set(p.n, (counts.get(p.n) ?? 0) + 1)
+  }
+  const workers = new Set<Reader>()
+  t.teardown(() => workers.forEach((worker) => void worker.tcp.destroy()))
+  const hire = async () => {
+    workers.add(new Reader(server.port, { onMessage }))
+    const { connId } = await application.next('connect')
+    t.true((await server.joinQueueGroup(connId, 'jobs', 'workers')).success)
+  }
+  for (const _ of upTo(6)) await hire()
+  let published = 0
+  const publish = (count: number) => {
+    for (const _ of upTo(count)) server.broadcast('jobs', { t: 'job', p: { n: published++ } })
+  }
+  for (const round of upTo(60)) {
+    publish(100)
+    const worker = [...workers][round % 6] as Reader
+    workers.delete(worker)
+    worker.cut()
+    publish(100)
+    await hire()
+  }
+  await until('the ends', () => server.getConnectionCount() === 6)
+  const before = published
+  publish(1_000)
+  await until('what nobody was cut for', () => upTo(1_000).every((n) => counts.has(before + n)))
+  t.true(
+    [...counts.values()].every((count) => count === 1),
+    'each came once',
+  )
+  t.log(`${before + 1_000 - counts.size} of ${before + 1_000} were on their way to a worker that was cut`)
 })

@@ -264,7 +264,11 @@ impl Core {
         let Some(PresenceRequest { topic: name, limit, after }) = request else {
             return self.refuse_request(conn, RequestError::NoPresence, message);
         };
-        let covers = |held: &Held| held.name() == name || is_glob(held.name()) && matches(held.name(), &name);
+        let covers = |held: &Held| match held.group() {
+            // A member of a group is not told of changes either.
+            Some(_) => false,
+            None => held.name() == name || is_glob(held.name()) && matches(held.name(), &name),
+        };
         if !conn.topics.iter().any(covers) {
             let message = "members are told to those who hold the topic";
             let error = Error::new(Code::SubscriptionFailed, message, self.timestamp());

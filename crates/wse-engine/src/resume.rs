@@ -81,8 +81,8 @@ impl Core {
         let user = conn.user().map(|user| user.to_string());
         let mut topics = Vec::new();
         if leaving {
-            // What everyone may have needs no ticket.
-            let held = conn.topics.iter().map(|topic| topic.name());
+            // What everyone may have needs no ticket; a share of a topic is no word for all of it.
+            let held = conn.topics.iter().filter(|topic| topic.group().is_none()).map(|topic| topic.name());
             let is_special = |name: &&str| self.judge(conn, name) != Verdict::Granted;
             topics.extend(held.filter(is_special).map(str::to_owned));
         }

@@ -8,8 +8,12 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use wse_engine::config::OutboundLimits;
 use wse_engine::frame::{Payload, Standing};
+use wse_engine::presence::PresenceLimits;
 use wse_engine::{Config, Reply};
+use wse_protocol::envelope::Timestamp;
 use wse_protocol::frame::OpCode;
+use wse_protocol::rules::Rules;
+use wse_protocol::ticket::Kind;
 
 fn member(world: &mut World, group: &str) -> Client {
     let client = world.connect();
@@ -250,6 +254,26 @@ fn a_membership_counts_as_a_subscription() {
     client.kernel().reset();
     world.settle();
     world.assert_nothing_is_left(&[]);
+}
+
+#[test]
+fn a_share_of_a_topic_is_no_word_for_all_of_it() {
+    let topics = Rules::default();
+    let presence = Some(PresenceLimits::default());
+    let mut world = World::new(Config { topics, presence, ..settings() });
+    let worker = world.connect_as("ann");
+    world.join_group(worker.key(), "jobs", "workers");
+    world.subscribe(worker.key(), "news");
+    world.settle();
+    worker.subscribe(&["jobs"]);
+    worker.text(r#"{"t":"presence_request","p":{"topic":"jobs"}}"#);
+    world.settle();
+    assert_eq!(worker.errors(), ["SUBSCRIPTION_FAILED", "SUBSCRIPTION_FAILED"]);
+    world.drain(1, 1_000);
+    world.settle();
+    let ticket = worker.told("server_draining")[0]["ticket"].as_str().expect("a ticket").to_owned();
+    let ticket = world.shared.config.tickets.verify(&ticket, Kind::Resume, Timestamp(world.now().unix_ms));
+    assert_eq!(ticket.expect("it is good").topics, ["news"]);
 }
 
 #[test]
