@@ -29,6 +29,12 @@ await script(async () => {
   announce('Rust tests')
   tally.add(countCargo(await observe('cargo', ['test', '--workspace', '--locked', '--no-fail-fast'])))
 
+  announce('Models of what threads share')
+  // Everything below the engine is built anew for the model checker, in a folder of its own.
+  const models = ['--package', 'wse-engine', '--test', 'models', '--profile', 'models', '--target-dir', 'target/models']
+  const loom = { RUSTFLAGS: '--cfg loom', LOOM_MAX_PREEMPTIONS: '3' }
+  tally.add(countCargo(await observe('cargo', ['test', ...models, '--locked'], { env: loom })))
+
   announce('Tests of what users touch')
   const env = { ...(chromium && { CHROMIUM: chromium }), ...(nginx && { NGINX_PATH: nginx }) }
   tally.add(countTap(await observe('ava', ['--tap', ...process.argv.slice(2)], { env })))

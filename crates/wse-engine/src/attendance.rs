@@ -15,8 +15,8 @@ use crate::presence::{
     Change, DEFAULT_PAGE, GATHER_MS, MAX_PAGE, Presence, PresenceLimits, Refused, SWEEP_MS, Tab, weight,
 };
 use crate::shard::Shard;
+use crate::sync::MutexGuard;
 use crate::topics::Topic;
-use parking_lot::MutexGuard;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;

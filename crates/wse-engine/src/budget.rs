@@ -2,10 +2,14 @@
 //!
 //! Counts bytes, never allocates them: whoever holds bytes holds a [`Charge`], and dropping it pays back.
 
+use crate::sync::AtomicUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::SeqCst;
 
 /// Bytes held against a limit. A limit of zero is no limit.
+///
+/// Sequentially consistent with the flags of [`crate::pressure::Pressure`]: who announces that it waits and then finds no
+/// room is told by whoever makes some.
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicUsize,
@@ -20,7 +24,7 @@ impl Budget {
 
     /// Bytes held now.
     pub fn used(&self) -> usize {
-        self.used.load(Relaxed)
+        self.used.load(SeqCst)
     }
 
     /// The limit in bytes; zero: none.
@@ -30,11 +34,9 @@ impl Budget {
 
     /// Holds `bytes`, or `None` when they would not fit: the newcomer gives way.
     pub fn charge(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
-        let before = self.used.fetch_add(bytes, Relaxed);
-        if self.limit != 0 && before + bytes > self.limit {
-            self.used.fetch_sub(bytes, Relaxed);
-            return None;
-        }
+        // What does not fit is never added: who looks meanwhile whether there is room must not be misled.
+        let fits = |used| Some(used + bytes).filter(|sum| self.limit == 0 || *sum <= self.limit);
+        self.used.fetch_update(SeqCst, SeqCst, fits).ok()?;
         Some(Charge { budget: Arc::clone(self), bytes })
     }
 }
@@ -48,7 +50,7 @@ pub struct Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Relaxed);
+        self.budget.used.fetch_sub(self.bytes, SeqCst);
     }
 }
 

@@ -251,9 +251,7 @@ impl Driver {
         let _end = End(Arc::clone(&shared));
         let mailbox = &shared.desks[self.index].mailbox;
         while !self.shard.is_done() {
-            mailbox.fall_asleep();
-            let is_called = mailbox.take_call();
-            let is_busy = has_more || self.has_accepts || is_called || mailbox.has_mail();
+            let is_busy = mailbox.fall_asleep() || has_more || self.has_accepts;
             let timeout = if is_busy { Some(Duration::ZERO) } else { self.until_due() };
             let polled = self.poll.poll(&mut events, timeout);
             mailbox.stay_awake();

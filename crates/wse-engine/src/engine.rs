@@ -518,8 +518,7 @@ impl Engine {
 
     /// Asks to be woken for the next batch; `true`: one waits already, and nobody will be woken for it.
     pub fn wait(&self) -> bool {
-        self.shared.wait_for_events();
-        self.inbound_depth() > 0
+        self.shared.wait_for_events()
     }
 
     /// Says whether somebody takes inbound events. Without a consumer they are kept as far as the budget goes.
@@ -541,7 +540,7 @@ impl Engine {
 
     /// Events that wait for the application.
     pub fn inbound_depth(&self) -> u64 {
-        self.shared.desks.iter().map(|desk| desk.inbound.depth()).sum()
+        self.shared.inbound_depth()
     }
 
     /// The health snapshot as JSON.

@@ -14,11 +14,11 @@ use crate::id::ConnectionKey;
 use crate::log::{Event, Overload, Subject};
 use crate::metrics::count;
 use crate::shared::{Desk, Shared};
+use crate::sync::{AtomicUsize, Mutex};
 use crate::topics::Topic;
-use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What waits for a group and leaves by one member in one turn: messages, and bytes.
 const SLICE: (usize, usize) = (64, 64 << 10);

@@ -5,9 +5,9 @@
 //! of a connection's credit is used, and the shard stops reading.
 
 use crate::id::ConnectionKey;
-use parking_lot::Mutex;
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst};
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -69,6 +69,7 @@ pub mod slab;
 pub mod speech;
 pub mod streams;
 pub mod subscription;
+pub mod sync;
 pub mod tickets;
 pub mod tls;
 pub mod topics;

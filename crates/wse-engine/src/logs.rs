@@ -6,11 +6,11 @@
 
 use crate::config::Recovery;
 use crate::recovery::Log;
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex};
 use crate::topics::{Topic, Topics};
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use wse_protocol::glob::matches;
 
 /// A log that holds more than one in so many bytes of the budget gives way to others itself.
@@ -114,7 +114,8 @@ impl Logs {
         let mut order = self.order.lock();
         let Some(log) = topic.log() else { return };
         let mut ring = log.lock();
-        if ring.listed.is_none() && !ring.is_gone() {
+        // It may have been lost again since.
+        if ring.listed.is_none() && !ring.is_blank() {
             let key = (ring.used, order.next);
             order.next += 1;
             order.topics.insert(key, Arc::clone(topic));

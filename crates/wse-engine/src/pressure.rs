@@ -2,9 +2,10 @@
 //!
 //! Holds flags and nothing else: who waits is the facade's to know, and in which order.
 
+use crate::sync::{AtomicBool, AtomicUsize};
 use crate::topics::Topic;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 
 /// What a publication has no room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,10 +6,10 @@
 use crate::config::Recovery;
 use crate::frame::{Frame, Payload, Stamp};
 use crate::idempotency::Keys;
-use parking_lot::{Mutex, MutexGuard};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What a log weighs beside its publications, in bytes: itself, its topic, and its place in the order of use.
 const LOG_WEIGHT: usize = 512 + size_of::<Log>();

@@ -16,13 +16,13 @@ use crate::presence::PresenceTotals;
 use crate::pressure::Pressure;
 use crate::seats::Seats;
 use crate::shard::Now;
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Mutex};
 use crate::tls::Certificate;
 use crate::topics::Topics;
 use crate::users::Users;
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst};
 use wse_protocol::codes::{Code, close};
 use wse_protocol::rules::Rules;
 use wse_protocol::sign::SignError;
@@ -68,11 +68,6 @@ impl Mailbox {
         !self.commands.lock().is_empty()
     }
 
-    /// Whether somebody has woken the shard since it last asked.
-    pub fn take_call(&self) -> bool {
-        self.is_called.swap(false, SeqCst)
-    }
-
     /// Commands that wait.
     pub fn len(&self) -> usize {
         self.commands.lock().len()
@@ -89,15 +84,18 @@ impl Mailbox {
         debug_assert!(is_first, "a mailbox has one shard");
     }
 
-    /// The shard is about to sleep. It must look for mail and calls once more afterwards.
-    pub fn fall_asleep(&self) {
+    /// The shard is about to sleep. `true`: there is mail, or somebody called, and nobody will wake it for that.
+    pub fn fall_asleep(&self) -> bool {
         self.is_asleep.store(true, SeqCst);
+        // Looked for after the announcement: what comes behind this wakes.
+        self.is_called.swap(false, SeqCst) || self.has_mail()
     }
 
     /// The shard is awake: its next turn sees everything that happened before, calls included.
     pub fn stay_awake(&self) {
         self.is_asleep.store(false, SeqCst);
-        self.is_called.store(false, SeqCst);
+        // Not a store: a call that is overwritten must not be forgotten without what it was about.
+        self.is_called.swap(false, SeqCst);
     }
 
     /// Wakes the shard if it sleeps.
@@ -250,9 +248,17 @@ impl Shared {
         }
     }
 
-    /// The host found no events and wants to be woken for the next ones. It must look once more afterwards.
-    pub fn wait_for_events(&self) {
+    /// The host found no events and wants to be woken for the next ones; `true`: some wait already, and nobody will wake
+    /// it for them.
+    pub fn wait_for_events(&self) -> bool {
         self.is_host_waiting.store(true, SeqCst);
+        // Looked for after the announcement: what comes behind this wakes.
+        self.inbound_depth() > 0
+    }
+
+    /// Events that wait for the application.
+    pub fn inbound_depth(&self) -> u64 {
+        self.desks.iter().map(|desk| desk.inbound.depth()).sum()
     }
 
     /// Wakes the host for the turn of a shard that it drives.
@@ -466,10 +472,9 @@ impl Shared {
     /// The health snapshot as JSON, in the spelling of the reference: twenty fields, those of parts that are
     /// not there are zero or false.
     pub fn health(&self, now: Now) -> String {
-        let depth = self.desks.iter().map(|desk| desk.inbound.depth()).sum::<u64>();
         serde_json::json!({
             "connections": self.metrics.connections.load(Relaxed),
-            "inbound_queue_depth": depth,
+            "inbound_queue_depth": self.inbound_depth(),
             "inbound_dropped": self.metrics.inbound_dropped_total.load(Relaxed),
             "uptime_secs": now.millis as f64 / 1_000.0,
             "recovery_enabled": self.topics.logs().is_some(),

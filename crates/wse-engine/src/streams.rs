@@ -335,8 +335,7 @@ impl Streams {
             let has_more = catch_unwind(AssertUnwindSafe(|| shard.turn()));
             (has_more.as_ref().is_ok_and(|has_more| *has_more), has_more.is_err() || shard.is_done())
         });
-        mailbox.fall_asleep();
-        let is_called = mailbox.take_call();
+        let has_mail = mailbox.fall_asleep();
         let (has_more, is_over) = turned.unwrap_or_default();
         if is_over {
             // Dropping it closes every stream that it still has.
@@ -345,7 +344,7 @@ impl Streams {
             shared.wake_for_replies();
         }
         let mut outcome = self.take_outcome();
-        let is_busy = has_more || is_called || mailbox.has_mail() || !self.exchange.lock().waiting.is_empty();
+        let is_busy = has_more || has_mail || !self.exchange.lock().waiting.is_empty();
         let due = self.shard.as_ref().and_then(Shard::next_due);
         outcome.due_ms = match self.shard {
             None => None,

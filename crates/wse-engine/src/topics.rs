@@ -13,13 +13,13 @@ use crate::policy::{Policies, Policy};
 use crate::presence::Presence;
 use crate::pressure::{Brake, Pressure};
 use crate::recovery::{Log, Ring};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, RwLock};
 use globs::Globs;
 pub use globs::{Marks, Matching};
 use hashbrown::HashSet;
-use parking_lot::{Mutex, RwLock};
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use wse_protocol::glob::is_glob;
 use wse_protocol::topic;
@@ -178,7 +178,7 @@ pub struct Topics {
     logs: Option<Logs>,
     shards: usize,
     /// Messages for groups that nobody got: too many waited, or for too long, or the last member had left.
-    pub groups_dropped_total: AtomicU64,
+    pub groups_dropped_total: std::sync::atomic::AtomicU64,
 }
 
 impl Topics {
@@ -191,7 +191,7 @@ impl Topics {
             policies,
             pressure,
             shards,
-            groups_dropped_total: AtomicU64::new(0),
+            groups_dropped_total: Default::default(),
         }
     }
 

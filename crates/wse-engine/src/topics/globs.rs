@@ -5,10 +5,10 @@
 //! looked at one by one, once for each name and change of the globs.
 
 use super::{Members, Topic, Topics};
+use crate::sync::{AtomicUsize, RwLock};
 use hashbrown::HashMap;
-use parking_lot::RwLock;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use wse_protocol::glob::{is_glob, matches, prefix};
 use wse_protocol::topic::validate;
 

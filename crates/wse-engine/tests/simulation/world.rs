@@ -98,8 +98,7 @@ impl World {
     /// The rest of the round: looks for mail once more, as the driver does before it sleeps.
     pub fn fall_asleep(&mut self) {
         let mailbox = &self.shared.desks[0].mailbox;
-        mailbox.fall_asleep();
-        self.is_busy = mailbox.take_call() || mailbox.has_mail() || self.has_more;
+        self.is_busy = mailbox.fall_asleep() || self.has_more;
     }
 
     /// A whole round of the driver's loop.
