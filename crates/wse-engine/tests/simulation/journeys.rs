@@ -24,7 +24,14 @@ const TRAVELLERS: usize = 5;
 /// Topics with a log; the first one is more urgent than the others.
 const TOPICS: [&str; 3] = ["alpha", "beta", "gamma"];
 /// How travellers ask for each way of speaking.
-const KINDS: [&str; 4] = ["", "compression=true", "format=msgpack", "encryption=true"];
+const KINDS: [&str; 6] = [
+    "",
+    "protocol_version=1",
+    "compression=true",
+    "format=msgpack",
+    "encryption=true",
+    "encryption=true&protocol_version=1",
+];
 
 /// Where a publication stands: epoch and offset. Epochs grow.
 type Position = (u32, u64);
