@@ -46,6 +46,11 @@ impl Replay {
         self.place(topic).is_some()
     }
 
+    /// Whether a cursor brings the publication `index` of `topic`.
+    pub fn brings(&self, topic: &Arc<Topic>, index: u64) -> bool {
+        self.place(topic).is_some_and(|place| self.cursors[place].next <= index)
+    }
+
     fn place(&self, topic: &Arc<Topic>) -> Option<usize> {
         self.cursors.iter().position(|cursor| Arc::ptr_eq(&cursor.topic, topic))
     }
@@ -53,6 +58,11 @@ impl Replay {
     fn is_empty(&self) -> bool {
         self.cursors.is_empty() && self.answers.is_empty()
     }
+}
+
+/// The first publication of `topic` that waits for the client's key: what is said of the topic leaves before it.
+fn first_held<S>(conn: &Connection<S>, topic: &Arc<Topic>) -> Option<u64> {
+    conn.secrecy.as_ref()?.first_held(topic)
 }
 
 impl Core {
@@ -69,6 +79,9 @@ impl Core {
 
     /// The number of the publication up to which a connection that holds `topic` has got all that it will get.
     pub(crate) fn reached<S>(&self, conn: &Connection<S>, topic: &Arc<Topic>) -> u64 {
+        if let Some(first) = first_held(conn, topic) {
+            return first - 1;
+        }
         let replay = conn.replay.as_ref();
         let cursor = replay.and_then(|replay| Some(&replay.cursors[replay.place(topic)?]));
         cursor.map_or_else(|| topic.seen(self.index), |cursor| cursor.next - 1)
@@ -79,6 +92,9 @@ impl Core {
         let replay = conn.replay.as_ref();
         let cursor = replay.and_then(|replay| Some(&replay.cursors[replay.place(topic)?]));
         let log = topic.log()?;
+        if let Some(first) = first_held(conn, topic) {
+            return Some(log.lock().position(first - 1));
+        }
         Some(match cursor {
             Some(Cursor { next, base, epoch, .. }) => {
                 Position { epoch: *epoch, offset: (next - 1).saturating_sub(*base) }

@@ -244,6 +244,13 @@ impl Outbound {
         self.doomed.get_or_insert(now);
     }
 
+    /// The first publication of `topic` that waits, by its place in the log.
+    pub fn first_of(&self, topic: &Arc<Topic>) -> Option<u64> {
+        let mut waiting = Priority::ALL.into_iter().flat_map(|lane| self.lanes.lane(lane));
+        let first = waiting.find(|waiting| waiting.frame.index() != 0 && waiting.is_of(topic));
+        first.map(|waiting| waiting.frame.index())
+    }
+
     /// Everything that waits, with its topic, in order, and what was missed: for another queue.
     pub fn into_parts(mut self) -> (Vec<Addressed>, Vec<Missed>) {
         let frames = std::iter::from_fn(|| self.lanes.pop()).map(|waiting| (waiting.frame, waiting.topic));

@@ -75,6 +75,11 @@ impl Secrecy {
         self.held.is_some()
     }
 
+    /// The first publication of `topic` that waits for the client's key, by its place in the log.
+    pub fn first_held(&self, topic: &Arc<Topic>) -> Option<u64> {
+        self.held.as_ref()?.first_of(topic)
+    }
+
     /// Whether publications leave as they are.
     pub fn is_off(&self) -> bool {
         self.held.is_none() && self.keys.is_none()
@@ -197,10 +202,14 @@ impl Core {
         self.lose(conn, expired);
         let (frames, missed) = queue.into_parts();
         for (frame, topic) in frames {
-            // It may have left the topic while it waited.
-            let is_held = |topic: &Arc<Topic>| conn.topics.iter().any(|held| Arc::ptr_eq(held, topic));
-            if topic.as_ref().is_none_or(is_held) {
-                self.offer(conn, &mut Publication::new(frame, topic));
+            // It may have left the topic while it waited, or asked for what it has missed of it.
+            let is_due = |topic: &Arc<Topic>| {
+                let replay = conn.replay.as_ref().filter(|_| frame.index() != 0);
+                conn.topics.iter().any(|held| Arc::ptr_eq(held, topic))
+                    && !replay.is_some_and(|replay| replay.brings(topic, frame.index()))
+            };
+            if topic.as_ref().is_none_or(is_due) {
+                self.publish(conn, &mut Publication::new(frame, topic));
             }
         }
         for missed in missed {

@@ -73,6 +73,8 @@ struct Traveller {
     heard: usize,
     accounts: BTreeMap<&'static str, Account>,
     announced: u64,
+    /// It wants encryption, and has not said with which key.
+    owes_hello: bool,
     /// How its last connection was closed.
     close_code: Option<u16>,
 }
@@ -80,7 +82,7 @@ struct Traveller {
 impl Traveller {
     fn new() -> Self {
         let accounts = TOPICS.iter().map(|topic| (*topic, Account::default())).collect();
-        Self { listener: None, heard: 0, accounts, announced: 0, close_code: None }
+        Self { listener: None, heard: 0, accounts, announced: 0, owes_hello: false, close_code: None }
     }
 
     fn client(&self) -> Option<&Client> {
@@ -89,17 +91,23 @@ impl Traveller {
 
     /// Connects, and asks for what it wants from where it was.
     fn come(&mut self, world: &mut World, kind: &str) {
-        let mut listener = Listener::knock(world, kind);
-        if kind.contains("encryption") {
-            listener.hello();
-        }
+        let listener = Listener::knock(world, kind);
         (self.listener, self.heard) = (Some(listener), 0);
+        self.owes_hello = kind.contains("encryption");
         for account in self.accounts.values_mut() {
             (account.is_answered, account.has_asked_again, account.beyond) = (false, false, None);
         }
         let wanted = self.accounts.iter().filter(|(_, account)| account.is_wanted);
         let wanted = wanted.map(|(topic, _)| *topic).collect::<Vec<_>>();
         self.ask(&wanted);
+    }
+
+    /// Says with which key it reads, where that is owed.
+    fn greet(&mut self) {
+        if let Some(listener) = self.listener.as_mut().filter(|_| self.owes_hello) {
+            listener.hello();
+            self.owes_hello = false;
+        }
     }
 
     fn ask(&self, topics: &[&str]) {
@@ -262,6 +270,9 @@ impl Run {
         let index = self.random.usize(..TRAVELLERS);
         let traveller = &mut self.travellers[index];
         traveller.hear(&self.truth);
+        if self.random.u8(..3) == 0 {
+            traveller.greet();
+        }
         match (self.random.u8(..100), traveller.client()) {
             (0..10, None) | (10..100, None) if self.random.bool() => {
                 let kind = KINDS[self.random.usize(..KINDS.len())];
@@ -320,6 +331,7 @@ impl Run {
             self.world.pass(20);
             for traveller in &mut self.travellers {
                 traveller.hear(&self.truth);
+                traveller.greet();
                 match traveller.client() {
                     Some(client) => client.resume(),
                     None => traveller.come(&mut self.world, ""),
