@@ -34,6 +34,8 @@ export const gates = {
   'handshakes-express': { gate: times(1, 'ws'), goal: times(1.3, 'ws') },
   'event-loop-delay': { gate: times(0.1, 'ws'), goal: fixed(5, 'ms') },
   'broadcast-call': { gate: fixed(1.5, 'µs'), goal: fixed(0.5, 'µs') },
+  'recovery-fan-out': { peer: 'wse-recovery', gate: times(0.9, 'wse-envelope') },
+  'recovery-fan-out-x16': { peer: 'wse-recovery', gate: times(0.9, 'wse-envelope') },
   'package-size': {
     peer: 'wse-root',
     gate: fixed(100_000, 'bytes'),

@@ -18,7 +18,8 @@ export const peers = [
   wse('wse', 'wse-server'),
   { ...wse('wse-ahead', 'wse-server, 64 turns ahead', { aheadTurns: 64 }), isCharted: false, isBackground: true },
   { ...wse('wse-envelope', 'wse-server, envelopes', { envelope: true }), isBackground: true },
-  wse('wse-presence', 'wse-server, presence', { envelope: true, presence: true }),
+  wse('wse-recovery', 'wse-server, recovery', { envelope: true, settings: { recovery: true } }),
+  wse('wse-presence', 'wse-server, presence', { envelope: true, settings: { presence: true } }),
   wse('wse-descriptor', 'wse-server, descriptor', { host: 'node' }),
   wse('wse-stream', 'wse-server, stream', { host: 'node', via: 'stream' }),
   wse('wse-http', 'wse-server on node:http', { host: 'node' }),
@@ -42,6 +43,13 @@ export const peers = [
   { name: 'ws', label: 'ws', command: node('ws.mjs'), options: {} },
   { name: 'ws-https', label: 'ws on node:https', command: node('ws.mjs'), options: {}, isSecure: true },
   { name: 'socketio', label: 'Socket.IO', command: node('socketio.mjs'), options: {}, isBackground: true },
+  {
+    name: 'socketio-recovery',
+    label: 'Socket.IO, connection state recovery',
+    command: node('socketio.mjs'),
+    options: { connectionStateRecovery: {} },
+    isBackground: true,
+  },
   { name: 'bun', label: 'Bun', command: [bunProgram(), path('servers/bun.mjs')], options: {} },
   { name: 'tokio', label: 'tokio-tungstenite', command: [rustProgram('peer-tokio')], options: {}, isBackground: true },
 ]

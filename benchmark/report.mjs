@@ -95,6 +95,7 @@ function row({ rounds }, wanted) {
     left &&
       `${figure(left.median)} MB left after the close, of which code ${figure(of('codeLeftMb').median)} MB; ${figure(of('addedBySecondMb').median)} MB more after a second cycle`,
     p50 && `median ${figure(p50.median)} ms`,
+    of('countedBytes') && `${figure(of('countedBytes').median)} by the server's own count`,
     of('idleP99') && `idle ${figure(of('idleP99').median)} ms`,
   ]
   return {

@@ -104,6 +104,11 @@ export class Session {
     return this.#target.engineIo ? `42${JSON.stringify(['m', text])}` : text
   }
 
+  /** Every client sends `text` once, `{i}` in it its number; resolves when so many messages have come behind it. */
+  say(text, answers) {
+    return this.load.call('say', { text, answers })
+  }
+
   async mark() {
     const load = await this.load.call('mark')
     return { load, serverCpu: cpuTime(this.server.pid), loadCpu: cpuTime(this.load.pid) }

@@ -8,7 +8,7 @@ const USERS = 1000
 
 export default {
   name: 'presence-joins',
-  title: 'Users who leave a topic of 1,000 and enter it again',
+  title: 'Users who leave a topic of 1 000 and enter it again',
   unit: 'joins/s',
   isHigherBetter: true,
   peers: ['wse-presence'],

@@ -10,6 +10,7 @@
  * - `backlog(perTurn)`: how far behind the server is; 1 or more and the sender waits
  * - `now()`: the kernel's monotonic clock in nanoseconds, for payloads that tell their time
  * - `collect()`: a full garbage collection
+ * - `log(options)`, `logBytes()`, of those with logs: publishes to topics of their own; what the server counts for all logs
  * - `rejoin(ms)`, of those with presence: lets users leave a topic and enter it again; resolves to the number of joins
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -48,6 +49,8 @@ export class Application {
       publish: (options) => this.#publish(options),
       tick: (options) => this.#tick(options),
       burst: (options) => this.#burst(options),
+      log: async (options) => ({ epochs: await this.#peer.log(options) }),
+      logged: () => ({ bytes: this.#peer.logBytes() }),
       rejoin: async ({ ms }) => ({ joins: await this.#peer.rejoin(ms) }),
       watch: () => this.#watch(),
       watched: () => this.#watched(),
@@ -93,13 +96,15 @@ export class Application {
     return { messages }
   }
 
-  /** Times bursts of calls; resolves to the mean of each burst in nanoseconds a call. */
+  /** Times bursts of calls, until the last has been answered; resolves to the mean of each in nanoseconds a call. */
   async #burst({ calls, bursts, bytes }) {
     const texts = Array.from({ length: calls }, (_, number) => numbered(number, bytes))
     const means = []
     for (let burst = 0; burst < bursts; burst++) {
       const start = performance.now()
-      for (const text of texts) this.#peer.publish(text)
+      let last
+      for (const text of texts) last = this.#peer.publish(text)
+      await last
       means.push(((performance.now() - start) * 1e6) / calls)
       await pause(20)
     }

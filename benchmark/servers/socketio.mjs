@@ -24,9 +24,9 @@ await new Application({
   collect: () => globalThis.gc(),
 }).run()
 
-async function open({ mode }, application) {
+async function open({ mode, connectionStateRecovery }, application) {
   const http = createServer()
-  io = new Server(http, { transports: ['websocket'], serveClient: false })
+  io = new Server(http, { transports: ['websocket'], serveClient: false, connectionStateRecovery })
   io.on('connection', (socket) => {
     socket.data.user = socket.handshake.query.user
     if (mode !== 'churn') {
@@ -46,6 +46,8 @@ async function open({ mode }, application) {
     path: '/socket.io/?EIO=4&transport=websocket&user={i}',
     engineIo: true,
     versions: versionsOf('socket.io'),
-    options: 'transports: websocket only, no compression, default in-memory adapter',
+    options:
+      'transports: websocket only, no compression, default in-memory adapter' +
+      (connectionStateRecovery ? ', connectionStateRecovery' : ''),
   }
 }

@@ -1,21 +1,25 @@
 /**
  * The benchmark's application on wse-server: its own port, or with `host` the port of an HTTP server.
  */
+import { inspect } from 'node:util'
 import { WseServer } from 'wse-server'
 import { versionsOf } from '../versions.mjs'
 import { Application } from './application.mjs'
 import { hostOf, listenOn } from './hosts.mjs'
+import { numbered } from './message.mjs'
 
 /** Messages that one connection's queue may hold before the sender waits, as for the other servers. */
 const MAX_QUEUED = 64
 let wse
 /** Turns that the sender may be ahead of the engine's threads. */
 let ahead
+/** The method that publishes. */
+let method
 
 await new Application({
   open,
   subscribers: () => wse.getTopicSubscriberCount('bench'),
-  publish: (text) => wse.broadcast('bench', text),
+  publish: (text) => wse[method]('bench', text),
   backlog(perTurn) {
     const { waitingCommands, longestOutboundMessages } = wse.memory()
     return Math.max(waitingCommands / (ahead * perTurn), longestOutboundMessages / MAX_QUEUED)
@@ -23,15 +27,22 @@ await new Application({
   now: () => process.hrtime.bigint(),
   collect: () => globalThis.gc(),
   rejoin,
+  log,
+  logBytes: () => wse.memory().logBytes,
 }).run()
 
-async function open({ mode, envelope, presence = false, jwt, host, via, tls, aheadTurns = 1 }, application) {
+/** `call`: the method that publishes; `settings`: options of the server beside those of all rows. */
+async function open(
+  { mode, envelope, settings, call = 'broadcast', jwt, host, via, tls, aheadTurns = 1 },
+  application,
+) {
   ahead = aheadTurns
+  method = call
   wse = new WseServer({
     envelope,
-    presence,
     rateLimit: false,
     maxConnections: 20_000,
+    ...settings,
     ...(jwt && { jwt }),
   })
   const { port, versions } = host ? await attach(host, via, tls) : await listen(tls)
@@ -41,7 +52,7 @@ async function open({ mode, envelope, presence = false, jwt, host, via, tls, ahe
     path: '/wse',
     greeting: envelope ? 1 : 0,
     versions: { ...versions, ...versionsOf('wse-server') },
-    options: `envelope: ${envelope}, rateLimit: false, maxConnections: 20000${via ? `, via: ${via}` : ''}`,
+    options: `envelope: ${envelope}, rateLimit: false, maxConnections: 20000${via ? `, via: ${via}` : ''}${settings ? `, ${inspect(settings)}` : ''}`,
   }
 }
 
@@ -69,6 +80,18 @@ async function rejoin(ms) {
     )
   }
   return joins
+}
+
+/** Publishes `each` messages to so many topics, `log-0` and on; resolves to their epochs. */
+async function log({ topics, each, bytes }) {
+  const epochs = {}
+  for (let number = 0; number < topics; number++) {
+    const topic = `log-${number}`
+    for (let message = 0; message < each; message++) {
+      epochs[topic] = (await wse.publish(topic, numbered(message, bytes))).epoch
+    }
+  }
+  return epochs
 }
 
 async function serve(mode, application) {

@@ -8,7 +8,7 @@ use crate::frame::{self, FrameReader};
 use crate::latency::Latency;
 use crate::target::{self, Target};
 use crate::transport::{Arrival, Transport};
-use crate::work::{Batch, Work};
+use crate::work::{Batch, Work, single};
 use mio::net::TcpStream;
 use std::io::{self, ErrorKind};
 
@@ -106,6 +106,12 @@ impl Connection {
             self.unsent.extend_from_slice(message);
             shared.counters.sent += 1;
         }
+    }
+
+    /// Sends `text` once.
+    pub fn say(&mut self, text: &str, shared: &mut Shared) {
+        self.unsent.extend_from_slice(&single(text));
+        shared.counters.sent += 1;
     }
 
     /// Reads all that the socket has, to its end when that `is_last`; an error when the connection is over.

@@ -31,6 +31,8 @@ enum Wait {
     Opened,
     Closed,
     Quiet,
+    /// So many messages in all.
+    Received(u64),
 }
 
 /// What an event says about the receiving half of a socket.
@@ -165,6 +167,17 @@ impl Generator {
             "echo" => {
                 self.order(Work::Echo(single(command.text("text"))));
                 control::answer(id, json!({}));
+            }
+            "say" => {
+                let text = command.text("text");
+                for slot in 0..self.connections.len() {
+                    if let Some(connection) = &mut self.connections[slot] {
+                        connection.say(&text.replace("{i}", &slot.to_string()), &mut self.shared);
+                        self.eager.push_back(slot);
+                    }
+                }
+                let frames = self.shared.counters.frames + command.number("answers", 0);
+                self.waiting = Some((id, Wait::Received(frames)));
             }
             "stop" => {
                 // A churn ends by closing what it has opened, so its order stands until all are closed.
@@ -306,12 +319,19 @@ impl Generator {
             Some((_, Wait::Opened)) => self.opening == 0 && self.live == self.wanted,
             Some((_, Wait::Closed)) => self.live == 0,
             Some((_, Wait::Quiet)) => self.connections.iter().flatten().all(Connection::is_quiet),
+            Some((_, Wait::Received(frames))) => self.shared.counters.frames >= *frames,
         };
         if is_done && let Some((id, _)) = self.waiting.take() {
             let counters = &self.shared.counters;
             control::answer(
                 id,
-                json!({ "live": self.live, "sent": counters.sent, "errors": counters.errors, "failure": self.failure }),
+                json!({
+                    "now": clock::now(),
+                    "live": self.live,
+                    "sent": counters.sent,
+                    "errors": counters.errors,
+                    "failure": self.failure,
+                }),
             );
         }
     }

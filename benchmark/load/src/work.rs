@@ -50,7 +50,7 @@ fn mask(number: u32) -> [u8; 4] {
     number.wrapping_add(1).wrapping_mul(0x9e37_79b9).to_be_bytes()
 }
 
-/// One text frame for [`Work::Echo`].
+/// One text frame.
 pub fn single(text: &str) -> Rc<[u8]> {
     masked(TEXT, text.as_bytes(), mask(0)).into()
 }
