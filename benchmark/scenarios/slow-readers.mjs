@@ -14,7 +14,8 @@ export default {
   title: 'Delivery time to 90 readers beside 10 that have stopped, 50 messages/s of 16 KiB, p99',
   unit: 'ms',
   isHigherBetter: false,
-  peers: ['wse', 'ws', 'bun', 'tokio'],
+  // Not tokio: a full channel holds that sender up, so one reader that has stopped stops all.
+  peers: ['wse', 'ws', 'bun'],
   async run(session) {
     await session.listen()
     await session.connect(HEALTHY)
