@@ -427,6 +427,14 @@ export const topicRules = (value: unknown) => rules(value, 'topics') as { allow:
 /** Validates the options of `drainConnections`. Throws like {@link settings}. */
 export const draining = (options: unknown) => pace(options, 'drain') as Pace
 
+/** Refuses what is no option of a call: a misspelt one would be left out without a word. Throws like {@link settings}. */
+export function ensureKnown(options: unknown, call: string, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null) throw invalid(call, 'an object')
+  const unknown = Object.keys(options).find((name) => !known.includes(name))
+  if (unknown === undefined) return
+  throw new WseError('WSE_OPTION_UNKNOWN', `option ${unknown} of ${call} is unknown; known are ${known.join(', ')}`)
+}
+
 /** An option that text can give, in the environment or on a command line. */
 export interface Setting {
   /** Its name behind those of the options around it, with dots: `jwt.secret`. */
@@ -513,6 +521,14 @@ export function settings(options: ServerOptions): Settings {
   }
   if (complete.signing && !complete.envelope) {
     throw new WseError('WSE_OPTION_INVALID', 'options signing and envelope: only envelopes are signed')
+  }
+  if (complete.recovery && !complete.envelope) {
+    throw new WseError('WSE_OPTION_INVALID', 'options recovery and envelope: only envelopes have a place in a log')
+  }
+  const logged = (complete.topicPolicies as { recovery: boolean | null }[]).findIndex(({ recovery }) => recovery)
+  if (logged >= 0 && !complete.recovery) {
+    const message = `options topicPolicies[${logged}].recovery and recovery: there are no logs without the option recovery`
+    throw new WseError('WSE_OPTION_INVALID', message)
   }
   const { maxDataBytes } = (complete.presence ?? {}) as { maxDataBytes?: number }
   if (maxDataBytes !== undefined && !complete.envelope) {

@@ -8,6 +8,7 @@
  * @module
  */
 import { isUint8Array } from 'node:util/types'
+import { ensureKnown } from './config.js'
 import { translated, WseError } from './errors.js'
 import type { Life } from './life.js'
 import { native } from './native.js'
@@ -59,8 +60,9 @@ export class Outbound {
     return this.#handOver(false, () => native.broadcast(this.#handle, topic, asText(event)))
   }
 
-  /** See {@link Publications.publish}. Throws `WSE_OPTION_INVALID`, `WSE_MESSAGE_INVALID`. */
+  /** See {@link Publications.publish}. Throws `WSE_OPTION_INVALID`, `WSE_OPTION_UNKNOWN`, `WSE_MESSAGE_INVALID`. */
   async publish(topic: string, event: OutboundEvent | string, options: PublishOptions): Promise<Position | null> {
+    ensureKnown(options, 'publish', ['priority', 'idempotencyKey', 'deadlineMs'])
     const { idempotencyKey: key, deadlineMs, priority } = options
     if (key !== undefined && (typeof key !== 'string' || key === '' || Buffer.byteLength(key) > MAX_KEY)) {
       throw new WseError('WSE_OPTION_INVALID', `idempotencyKey: expected text of 1 to ${MAX_KEY} bytes`)

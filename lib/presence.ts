@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { ensureKnown } from './config.js'
 import { translated, WseError } from './errors.js'
 import type { Life } from './life.js'
 import { native } from './native.js'
@@ -59,7 +60,9 @@ export class Presence {
   }
 
   /** See `presence` of the server. */
-  page(topic: string, { after, limit = SOME }: PresencePageOptions): PresencePage {
+  page(topic: string, options: PresencePageOptions): PresencePage {
+    ensureKnown(options, 'presence', ['after', 'limit'])
+    const { after, limit = SOME } = options
     if (!Number.isSafeInteger(limit) || limit < 1 || limit > MOST) {
       throw new WseError('WSE_OPTION_INVALID', `limit: expected a whole number from 1 to ${MOST}`)
     }

@@ -13,7 +13,7 @@ import { Dispatcher } from './callbacks.js'
 import { certificateOf, type Pem, TlsPort } from './certificate.js'
 import { closeCode, NOT_ALLOWED } from './closing.js'
 import { warnInCluster } from './cluster.js'
-import { certificate, draining, listening, type Settings, settings, topicRules } from './config.js'
+import { certificate, draining, ensureKnown, listening, type Settings, settings, topicRules } from './config.js'
 import { Drain } from './drain.js'
 import { Draining, endHost } from './draining.js'
 import { translated, WseError } from './errors.js'
@@ -618,10 +618,7 @@ export class WseServer {
    */
   issueToken(connId: string, options: { topics?: readonly string[] } = {}): string | null {
     // A token of the other type by mistake would be good for more than was meant.
-    const unknown = Object.keys(options).find((name) => name !== 'topics')
-    if (unknown !== undefined) {
-      throw new WseError('WSE_OPTION_UNKNOWN', `option ${unknown} of a token is unknown; known is topics`)
-    }
+    ensureKnown(options, 'issueToken', ['topics'])
     const granted = 'topics' in options ? topicsOf(options.topics) : undefined
     return this.#isGone ? null : translated(() => native.issueToken(this.#handle, connId, granted))
   }

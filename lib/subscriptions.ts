@@ -54,7 +54,10 @@ export function positionsOf(positions: Readonly<Record<string, Position>>): {
   epochs: number[]
   offsets: number[]
 } {
-  const given = Object.entries(Object(positions) as Record<string, Position>)
+  if (typeof positions !== 'object' || positions === null) {
+    throw new WseError('WSE_OPTION_INVALID', 'positions: expected an object, { topic: { epoch, offset } }')
+  }
+  const given = Object.entries(positions)
   for (const [topic, position] of given) {
     if (/^[0-9a-f]{8}$/.test(position?.epoch) && Number.isSafeInteger(position.offset) && position.offset >= 0) continue
     throw new WseError('WSE_OPTION_INVALID', `positions: expected { epoch: eight hex digits, offset } for ${topic}`)

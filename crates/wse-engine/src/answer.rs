@@ -145,6 +145,17 @@ fn part(answers: &mut Vec<Answer>, asker: Asker, lane: Priority, is_lost: bool) 
     &mut answers[place]
 }
 
+/// What was refused waits for nothing: where the rest does, it is a part of its own.
+fn part_refused(answers: &mut Vec<Answer>, asker: Asker) {
+    let has_to_wait = |answer: &Answer| asker == Asker::Client && !answer.is_settled();
+    let refused = answers.iter_mut().filter(|answer| has_to_wait(answer));
+    let failed = refused.flat_map(|answer| std::mem::take(&mut answer.failed)).collect::<Vec<_>>();
+    if !failed.is_empty() {
+        let lane = Priority::default();
+        answers.push(Answer { asker, lane, is_lost: true, taken: Vec::new(), failed, visit: 0 });
+    }
+}
+
 impl Core {
     /// Makes a connection hold announced topics from where it wants to begin, and answers, now or when it has caught up.
     pub(crate) fn take_up<S: Socket>(
@@ -173,6 +184,7 @@ impl Core {
         if !failed.is_empty() || answers.is_empty() {
             part(&mut answers, asker, Priority::default(), false).failed.extend(failed);
         }
+        part_refused(&mut answers, asker);
         let held = answers.iter().flat_map(|answer| &answer.taken).map(|taken| Arc::clone(&taken.topic));
         if let Some(presence) = presence
             && self.attend(conn, &held.collect::<Vec<_>>(), presence)
@@ -190,7 +202,8 @@ impl Core {
     /// Answers, now or when everything has been sent that the answer speaks of.
     fn put_off<S>(&mut self, conn: &mut Connection<S>, answer: Answer) {
         let waiting = conn.replay.as_ref().map(|replay| &replay.answers);
-        if answer.is_settled() {
+        let is_waiting = conn.secrecy.as_ref().is_some_and(|secrecy| secrecy.is_waiting());
+        if answer.is_settled() && !is_waiting {
             self.give_answer(conn, &answer);
         } else if waiting.is_some_and(|waiting| waiting.iter().any(|earlier| earlier.covers(&answer))) {
             // Clients of v1 ask again for each message out of order: the answer that is under way is theirs.

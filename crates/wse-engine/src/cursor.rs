@@ -134,7 +134,18 @@ impl Core {
                 replay.cursors.push(Cursor { topic: Arc::clone(topic), next, base, epoch });
             }
         }
+        self.wait_behind(conn);
         self.pull_soon(conn);
+    }
+
+    /// What a connection is behind with waits for its queue to drain, and that not for ever.
+    pub(crate) fn wait_behind<S>(&mut self, conn: &mut Connection<S>) {
+        if conn.replay.is_some()
+            && let Some(backlog) = &mut conn.backlog
+            && backlog.wait_behind(self.now.millis)
+        {
+            self.schedule(conn);
+        }
     }
 
     /// A connection that is behind pulls in its next turn, unless it is still taking what it was given.
@@ -239,16 +250,21 @@ impl Core {
     /// The connection holds `topic`, or this glob, no longer: nothing of it is read, and who waits for that is told.
     pub(crate) fn stop_reading<S>(&mut self, conn: &mut Connection<S>, topic: &Arc<Topic>) {
         let Some(replay) = &mut conn.replay else { return };
+        // Only those that it may have been held for are looked at: whoever leaves a thousand topics does so one by one.
+        let left = topic.name();
+        let is_left = |name: &str| name == left || matches(left, name);
         let has =
             |name: &str| conn.topics.iter().any(|held| held.name() == name || matches(held.name(), name));
-        replay.cursors.retain(|cursor| has(cursor.topic.name()));
+        replay.cursors.retain(|cursor| !is_left(cursor.topic.name()) || has(cursor.topic.name()));
         replay.answers.iter_mut().for_each(|answer| answer.give_up(topic));
         self.answer_settled(conn);
     }
 
     /// Answers requests for topics that wait for nothing any more.
     pub(crate) fn answer_settled<S>(&mut self, conn: &mut Connection<S>) {
-        while let Some(replay) = &mut conn.replay {
+        // What was published before waits for the client's key, and an answer stands behind it.
+        let is_waiting = conn.secrecy.as_ref().is_some_and(|secrecy| secrecy.is_waiting());
+        while let Some(replay) = conn.replay.as_mut().filter(|_| !is_waiting) {
             let Some(place) = replay.answers.iter().position(Answer::is_settled) else { break };
             if let Some(answer) = replay.answers.remove(place) {
                 self.give_answer(conn, &answer);

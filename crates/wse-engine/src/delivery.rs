@@ -171,6 +171,13 @@ impl Core {
             Lack::Signature => Reason::Unsigned,
         };
         let (topic, priority) = (publication.topic.as_ref(), publication.frame.standing().priority);
+        let index = publication.frame.index();
+        if let Some(topic) = topic.filter(|_| index != 0)
+            && let Some(held) = conn.topics.iter_mut().find(|held| Arc::ptr_eq(held, topic))
+        {
+            // It may ask for it again.
+            held.begin(index + 1);
+        }
         let lane = topic.map_or(priority, |topic| topic.policy().priority);
         let missed = || {
             let offsets = publication.frame.offset().map(|offset| (offset, offset));
@@ -324,6 +331,7 @@ impl Core {
             self.take_back(conn, shared_out, has_begun);
         }
         self.lose(conn, lost);
+        self.wait_behind(conn);
     }
 
     /// The socket takes bytes again.
@@ -365,7 +373,7 @@ impl Core {
                 return self.end(conn);
             }
             count(&shared.metrics.bytes_sent_total, taken as u64);
-            let completed = backlog.advance(taken, limits);
+            let completed = backlog.advance(taken, limits, self.now.millis);
             count(&shared.metrics.messages_sent_total, completed);
             has_completed |= completed > 0;
             if taken < asked {

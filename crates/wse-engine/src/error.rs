@@ -46,7 +46,9 @@ pub enum EngineError {
     #[error("the message cannot be signed: {0}")]
     Unsigned(#[source] wse_protocol::sign::SignError),
     /// Only a log remembers keys of publications.
-    #[error("an idempotency key needs a topic with a log: see the option recovery")]
+    #[error(
+        "only what has a place in a log has an idempotency key: an object, and a topic with a log (option recovery)"
+    )]
     Unlogged,
     /// What is asked for cannot be together with a log.
     #[error("the topic has a log: name other topics in the option recovery.topics")]

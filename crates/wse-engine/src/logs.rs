@@ -9,6 +9,7 @@ use crate::recovery::Log;
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex};
 use crate::topics::{Topic, Topics};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use wse_protocol::glob::matches;
@@ -38,8 +39,8 @@ pub struct Logs {
 struct Order {
     topics: BTreeMap<(u64, u64), Arc<Topic>>,
     next: u64,
-    /// What was used before this is empty already.
-    swept: u64,
+    /// What this round of the sweep has looked at.
+    swept: (u64, u64),
 }
 
 impl Logs {
@@ -119,7 +120,7 @@ impl Logs {
             let key = (ring.used, order.next);
             order.next += 1;
             order.topics.insert(key, Arc::clone(topic));
-            ring.listed = Some(key);
+            ring.enlist(key);
             // A sweep that is due is not put off by newcomers.
             let _ = self.due.compare_exchange(0, ring.used + self.sweep_ms(), Relaxed, Relaxed);
         }
@@ -165,8 +166,9 @@ impl Logs {
         };
         let mut order = self.order.lock();
         let Order { topics, swept, .. } = &mut *order;
-        let found = topics.range((*swept, 0)..=(until, u64::MAX)).take(SWEPT);
-        let found = found.map(|(key, _)| *key).collect::<Vec<_>>();
+        let behind = (Bound::Excluded(*swept), Bound::Included((until, u64::MAX)));
+        let found = if *swept < (until, u64::MAX) { Some(topics.range(behind)) } else { None };
+        let found = found.into_iter().flatten().take(SWEPT).map(|(key, _)| *key).collect::<Vec<_>>();
         for key in &found {
             let Some(topic) = topics.remove(key) else { continue };
             let mut used = key.0;
@@ -178,8 +180,9 @@ impl Logs {
             }
             topics.insert((used, key.1), topic);
         }
+        // Those that were looked at may have been used since, so the next round looks at all of them again.
         let is_all = found.len() < SWEPT;
-        *swept = if is_all { until + 1 } else { found.last().map_or(*swept, |key| key.0) };
+        *swept = found.last().copied().filter(|_| !is_all).unwrap_or_default();
         let next = if topics.is_empty() { 0 } else { now + if is_all { self.sweep_ms() } else { 1 } };
         self.due.store(next, Relaxed);
     }

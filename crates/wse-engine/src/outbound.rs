@@ -95,6 +95,8 @@ pub struct Outbound {
     patience: Option<u64>,
     /// When a topic was missed that must not be: the connection is closed.
     doomed: Option<u64>,
+    /// While something else waits for the queue to drain: since when nothing of it has left.
+    stuck: Option<u64>,
 }
 
 impl Outbound {
@@ -136,7 +138,9 @@ impl Outbound {
     pub fn closes_at(&self, limits: &OutboundLimits) -> Option<u64> {
         let slow = self.full_since.filter(|_| limits.slow_timeout_ms != 0);
         let slow = slow.map(|since| since + limits.slow_timeout_ms);
-        slow.into_iter().chain(self.patience).chain(self.doomed).min()
+        let stuck = self.stuck.filter(|_| limits.slow_timeout_ms != 0);
+        let stuck = stuck.map(|since| since + limits.slow_timeout_ms);
+        slow.into_iter().chain(self.patience).chain(self.doomed).chain(stuck).min()
     }
 
     /// Takes over what the kernel left of a write: `frames`, of whose first `written` bytes are gone. Policies of topics
@@ -232,6 +236,14 @@ impl Outbound {
         }
         self.lanes.insert(Waiting::new(frame, None), lane_of(frame, None, terms.is_single), None);
         true
+    }
+
+    /// Something waits until the queue has drained, from `now` on; whether nothing did before. Then a queue of which
+    /// nothing leaves counts as a full one.
+    pub fn wait_behind(&mut self, now: u64) -> bool {
+        let is_first = self.stuck.is_none();
+        self.stuck.get_or_insert(now);
+        is_first
     }
 
     /// Whether its connection is about to be closed.
@@ -424,7 +436,7 @@ impl Outbound {
     }
 
     /// `taken` bytes of what `next` showed are with the kernel; returns how many frames that completed.
-    pub fn advance(&mut self, mut taken: usize, limits: &OutboundLimits) -> u64 {
+    pub fn advance(&mut self, mut taken: usize, limits: &OutboundLimits, now: u64) -> u64 {
         let mut completed = 0;
         while taken > 0 {
             let Some((frame, is_control)) = self.current.take().or_else(|| self.take_next()) else { break };
@@ -437,6 +449,9 @@ impl Outbound {
             taken -= rest;
             completed += 1;
             self.written = 0;
+        }
+        if completed > 0 {
+            self.stuck = self.stuck.map(|_| now);
         }
         self.relax(limits);
         completed

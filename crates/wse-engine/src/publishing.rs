@@ -55,47 +55,66 @@ impl Shared {
         now: Now,
         id: impl Fn() -> Uuid,
     ) -> Result<Published, EngineError> {
-        let at = Timestamp(now.unix_ms);
-        let Publishing { key, deadline_ms, waits } = publishing;
         loop {
             let matching = self.topics.matching(name);
             let Some(topic) = self.topics.target(name, matching.as_deref()) else {
                 topic::validate_name(name)?;
-                content.payload(&self.config, at, id)?;
-                return key.map_or(Ok(Published::Queued(None)), |_| Err(EngineError::Unlogged));
+                content.payload(&self.config, Timestamp(now.unix_ms), id)?;
+                return publishing.key.map_or(Ok(Published::Queued(None)), |_| Err(EngineError::Unlogged));
             };
-            if self.is_held_up(&topic, waits) {
-                // A mistake is an error whatever there is room for.
-                content.payload(&self.config, at, id)?;
-                return Ok(Published::Refused(Lacking::Reader));
+            let published = self.publish_to((&topic, matching.as_ref()), content, publishing, now, &id);
+            if topic.log().is_some() && !matches!(published, Ok(Some(Published::Queued(Some(_))))) {
+                // It may have been made for this alone.
+                self.topics.forget(&topic);
             }
-            let Some(log) = topic.log() else {
-                if key.is_some() {
-                    return Err(EngineError::Unlogged);
-                }
-                let payload = content.payload(&self.config, at, id)?;
-                let Some(payload) = self.charged(payload, waits) else {
-                    return Ok(Published::Refused(Lacking::Memory));
-                };
-                let payload = self.config.policies.stand(topic.policy(), payload, deadline_ms, now.millis);
-                self.hand_out(&topic, &payload.into_frame(None).0, matching.as_ref());
-                return Ok(Published::Queued(None));
-            };
-            if deadline_ms.is_some() {
-                return Err(EngineError::Logged);
-            }
-            let payload = content.logged_payload(log.stamp_room(), &self.config, at, &id)?;
-            if payload.is_envelope() {
-                self.vouch(&payload)?;
-            }
-            let Some(payload) = self.charged(payload, waits) else {
-                return Ok(Published::Refused(Lacking::Memory));
-            };
-            if let Some(published) = self.log((&topic, matching.as_ref()), log, payload, key, now) {
+            if let Some(published) = published? {
                 return Ok(published);
             }
             // The topic was forgotten since it was found: the next one of its name takes it.
         }
+    }
+
+    /// The same to a topic that was found; `None`: it has left the registry meanwhile.
+    fn publish_to(
+        &self,
+        (topic, matching): (&Arc<Topic>, Option<&Arc<Matching>>),
+        content: Content<'_>,
+        publishing: Publishing<'_>,
+        now: Now,
+        id: impl Fn() -> Uuid,
+    ) -> Result<Option<Published>, EngineError> {
+        let at = Timestamp(now.unix_ms);
+        let Publishing { key, deadline_ms, waits } = publishing;
+        if self.is_held_up(topic, waits) {
+            // A mistake is an error whatever there is room for.
+            content.payload(&self.config, at, id)?;
+            return Ok(Some(Published::Refused(Lacking::Reader)));
+        }
+        let Some(log) = topic.log() else {
+            if key.is_some() {
+                return Err(EngineError::Unlogged);
+            }
+            let payload = content.payload(&self.config, at, id)?;
+            let Some(payload) = self.charged(payload, waits) else {
+                return Ok(Some(Published::Refused(Lacking::Memory)));
+            };
+            let payload = self.config.policies.stand(topic.policy(), payload, deadline_ms, now.millis);
+            self.hand_out(topic, &payload.into_frame(None).0, matching);
+            return Ok(Some(Published::Queued(None)));
+        };
+        if deadline_ms.is_some() {
+            return Err(EngineError::Logged);
+        }
+        let payload = content.logged_payload(log.stamp_room(), &self.config, at, id)?;
+        if payload.is_envelope() {
+            self.vouch(&payload)?;
+        } else if key.is_some() {
+            return Err(EngineError::Unlogged);
+        }
+        let Some(payload) = self.charged(payload, waits) else {
+            return Ok(Some(Published::Refused(Lacking::Memory)));
+        };
+        Ok(self.log((topic, matching), log, payload, key, now))
     }
 
     /// Appends a publication and hands it out, in one step; `None`: the topic has left the registry.
@@ -137,6 +156,10 @@ impl Shared {
             && (!is_listed || logs.is_over())
         {
             logs.settle(&self.topics, topic);
+            if !is_listed {
+                // It sweeps the logs, and may have had no reason to look at its clock.
+                self.desks[0].mailbox.wake();
+            }
         }
         Some(Published::Queued(Some(position)))
     }

@@ -17,6 +17,9 @@ const LOG_WEIGHT: usize = 512 + size_of::<Log>();
 /// Epochs that a log remembers beside its own: one that is further behind is taken for one of the oldest.
 const EPOCHS: usize = 8;
 
+/// The same for each shard.
+const SHARD_WEIGHT: usize = 64;
+
 /// A place in a log, as clients know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
@@ -57,6 +60,9 @@ pub struct Ring {
     is_gone: bool,
     keys: Option<Box<Keys>>,
     bytes: usize,
+    /// What it weighs beside its publications, from the first one on: a topic that nobody publishes to takes nothing from
+    /// others.
+    weight: usize,
     /// The bytes of all logs.
     total: Arc<AtomicUsize>,
 }
@@ -82,7 +88,6 @@ fn opening(topic: &str, epoch: u32) -> String {
 impl Log {
     /// An empty log of `topic`, for `shards` shards.
     pub fn new(topic: &str, epoch: u32, shards: usize, total: Arc<AtomicUsize>) -> Self {
-        total.fetch_add(LOG_WEIGHT, Relaxed);
         // Epochs are written in as many digits, all of them.
         let opening = opening(topic, epoch);
         let stamp_room = Stamp::room(opening.len());
@@ -98,7 +103,8 @@ impl Log {
             listed: None,
             is_gone: false,
             keys: None,
-            bytes: LOG_WEIGHT,
+            bytes: 0,
+            weight: LOG_WEIGHT + 2 * topic.len() + shards * SHARD_WEIGHT,
             total,
         };
         Self { ring: Mutex::new(ring), stamp_room }
@@ -214,11 +220,17 @@ impl Ring {
         may
     }
 
+    /// It has a place in the order of use, from its first publication on.
+    pub(crate) fn enlist(&mut self, key: (u64, u64)) {
+        self.listed = Some(key);
+        self.hold(self.weight);
+    }
+
     /// Loses everything: the next publication is the first of `epoch`.
     pub fn lose(&mut self, topic: &str, epoch: u32) {
         self.entries = VecDeque::new();
         self.keys = None;
-        self.free(self.bytes - LOG_WEIGHT);
+        self.free(self.bytes);
         if self.before.len() == EPOCHS {
             self.before.remove(0);
         }

@@ -212,6 +212,7 @@ impl Core {
                 self.publish(conn, &mut Publication::new(frame, topic));
             }
         }
+        self.answer_settled(conn);
         for missed in missed {
             self.tell_gap(conn, &missed);
         }

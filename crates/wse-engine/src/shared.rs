@@ -392,9 +392,11 @@ impl Shared {
     pub fn charge(&self, bytes: usize) -> Option<Charge> {
         loop {
             let charge = self.budget.charge(bytes);
-            let logs = self.topics.logs().filter(|_| charge.is_none());
-            if !logs.is_some_and(|logs| logs.lose_oldest(&self.topics)) {
-                return charge;
+            let Some(logs) = self.topics.logs().filter(|_| charge.is_none()) else { return charge };
+            // Logs are not lost for what has no room without them either.
+            let others = self.budget.used().saturating_sub(logs.bytes());
+            if others.saturating_add(bytes) > self.budget.limit() || !logs.lose_oldest(&self.topics) {
+                return None;
             }
         }
     }

@@ -66,7 +66,7 @@ fn drain(queue: &mut Outbound, step: usize) -> Vec<u8> {
         if taken == 0 {
             return all;
         }
-        queue.advance(taken, &LIMITS);
+        queue.advance(taken, &LIMITS, 0);
     }
 }
 
@@ -123,7 +123,7 @@ fn refuses_the_newcomer_among_its_equals_and_tells_once_there_is_room() {
     assert_eq!((queue.full_since(), queue.refuses()), (Some(5), Some(Priority::Normal)));
     assert_eq!(queue.closes_at(&LIMITS), Some(10_005));
     assert!(queue.take_missed().is_empty());
-    queue.advance(3 + 3, &LIMITS);
+    queue.advance(3 + 3, &LIMITS, 0);
     assert_eq!((queue.full_since(), queue.refuses()), (None, None));
     assert_eq!(queue.take_missed()[0].count, 2);
 }
@@ -226,7 +226,7 @@ fn a_blocking_topic_is_never_given_up_and_holds_its_publisher_up() {
     assert_eq!(queue.closes_at(&LIMITS), Some(1_004));
     let urgent = urgent("x", Priority::Critical);
     assert!(!queue.push(&urgent, None, &terms(&LIMITS, 8)).is_queued, "not even for that");
-    queue.advance(6 * 3, &LIMITS);
+    queue.advance(6 * 3, &LIMITS, 0);
     assert_eq!((block.brake().is_on(), queue.closes_at(&LIMITS)), (false, None));
     for n in 0..7 {
         queue.push(&text(&n.to_string()), Some(&block), &terms(&LIMITS, 9));
@@ -245,7 +245,7 @@ fn a_topic_that_disconnects_ends_the_connection_at_its_first_loss() {
     }
     assert_eq!(queue.closes_at(&LIMITS), None);
     queue.push(&urgent("x", Priority::High), None, &terms(&LIMITS, 7));
-    queue.advance(4 * 3, &LIMITS);
+    queue.advance(4 * 3, &LIMITS, 0);
     assert_eq!(queue.closes_at(&LIMITS), Some(7), "it was given up for something else");
 }
 
@@ -336,7 +336,7 @@ proptest! {
                 let next = queue.next(&mut joined, 64);
                 let taken = next.len().min(size);
                 left_bytes.extend_from_slice(&next[..taken]);
-                queue.advance(taken, &limits);
+                queue.advance(taken, &limits, 0);
                 told += queue.take_missed().iter().map(|missed| missed.count).sum::<u64>();
                 continue;
             }
@@ -356,9 +356,9 @@ proptest! {
         while let next @ [_, ..] = queue.next(&mut joined, 64) {
             let taken = next.len();
             left_bytes.extend_from_slice(next);
-            queue.advance(taken, &limits);
+            queue.advance(taken, &limits, 0);
         }
-        queue.advance(0, &limits);
+        queue.advance(0, &limits, 0);
         told += queue.take_missed().iter().map(|missed| missed.count).sum::<u64>();
         prop_assert_eq!(lost, told);
         prop_assert!(queue.is_empty() && queue.bytes() == 0 && queue.lanes.timed() == 0);

@@ -22,6 +22,7 @@ mod inbound;
 mod journeys;
 mod ledger;
 mod limits;
+mod logs;
 mod overload;
 mod partial_writes;
 mod presence;

@@ -1,0 +1,194 @@
+//! Verifies that logs keep their bounds, whoever fills them, and that connections catch up with them in order.
+
+use crate::application::numbered;
+use crate::listener::Listener;
+use crate::world::{World, settings, value};
+use serde_json::{Value, json};
+use uuid::Uuid;
+use wse_engine::Config;
+use wse_engine::config::{OutboundLimits, Recovery};
+use wse_engine::content::Content;
+use wse_engine::logs::Logs;
+use wse_engine::publishing::{Published, Publishing};
+use wse_protocol::codes::close;
+
+fn logged(recovery: Recovery) -> Config {
+    Config { recovery: Some(recovery), rate: None, ..settings() }
+}
+
+fn logs(world: &World) -> &Logs {
+    world.shared.topics.logs().expect("there are logs")
+}
+
+fn ask(listener: &Listener, payload: &Value) {
+    listener.client.text(&json!({"t": "subscription_update", "p": payload}).to_string());
+}
+
+fn epoch(world: &World, topic: &str) -> String {
+    let topic = world.shared.topics.get(topic).expect("it is known");
+    let ring = topic.log().expect("it has a log").lock();
+    format!("{:08x}", ring.position(ring.head()).epoch)
+}
+
+#[test]
+fn what_waits_for_a_key_and_what_did_not_fit_behind_it_come_in_order() {
+    let outbound = OutboundLimits { max_messages: 10, ..OutboundLimits::default() };
+    let mut world = World::new(Config { outbound, ..logged(Recovery::default()) });
+    let mut listener = Listener::knock(&mut world, "encryption=true&topics=news");
+    for n in 1..=30 {
+        assert!(world.publish_number("news", n, 0));
+        world.settle();
+    }
+    listener.hello();
+    world.settle();
+    assert_eq!(listener.numbers("news"), (1..=30).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_answer_stands_behind_what_waits_for_the_key() {
+    for is_recovery in [false, true] {
+        let mut world = World::new(logged(Recovery::default()));
+        let mut listener = Listener::knock(&mut world, "encryption=true&topics=news");
+        for n in 1..=3 {
+            assert!(world.publish_number("news", n, 0));
+        }
+        world.settle();
+        let place = json!({"news": {"epoch": epoch(&world, "news"), "offset": 0}});
+        let recovery = if is_recovery { place } else { json!({}) };
+        ask(
+            &listener,
+            &json!({"action": "subscribe", "topics": ["news"], "recover": true, "recovery": recovery}),
+        );
+        world.settle();
+        listener.hello();
+        world.settle();
+        listener.listen();
+        let seen = listener.messages.iter().map(|message| message.json()).filter_map(|json| {
+            let offset = if json["t"] == "subscription_update" {
+                json["p"]["recovery"]["news"]["offset"].clone()
+            } else {
+                json["o"].clone()
+            };
+            offset.as_u64()
+        });
+        assert_eq!(seen.collect::<Vec<_>>(), [1, 2, 3, 3]);
+    }
+}
+
+#[test]
+fn what_has_had_its_time_goes_however_often_a_topic_is_published_to() {
+    let mut world = World::new(logged(Recovery { ttl_ms: 10_000, ..Recovery::default() }));
+    for _ in 0..3 {
+        for n in 0..1_000 {
+            assert!(world.publish_number(&format!("t{n}"), n, 1_000));
+        }
+        world.settle();
+        assert!(world.shared.budget.used() > 1_000_000);
+        world.pass(60_000);
+        assert_eq!(world.shared.budget.used(), 0, "nothing is left of any publication");
+        assert_eq!(logs(&world).len(), 1_000, "where each topic stands is still known");
+    }
+}
+
+#[test]
+fn nothing_is_kept_of_a_topic_whose_publications_have_no_place_in_a_log() {
+    let world = World::new(logged(Recovery::default()));
+    for n in 0..1_000 {
+        let publish = |text, key| {
+            let publishing = Publishing { key, ..Publishing::default() };
+            let name = format!("t{n}");
+            world.shared.publish(&name, Content::Text(text), publishing, world.now(), || Uuid::from_u128(1))
+        };
+        assert!(publish(r#"{"t":"x","o":1}"#, None).is_err());
+        assert!(publish("text", Some("a key")).is_err(), "text has no position that a key could name");
+        assert!(publish("text", None).is_ok());
+    }
+    assert_eq!((world.shared.topics.len(), logs(&world).bytes()), (0, 0));
+}
+
+#[test]
+fn who_only_subscribes_takes_nothing_from_the_logs_of_others() {
+    let mut world = World::new(logged(Recovery { budget_bytes: 64 << 10, ..Recovery::default() }));
+    assert!(world.publish_number("news", 1, 0));
+    let before = epoch(&world, "news");
+    let clients = (0..2).map(|_| world.connect()).collect::<Vec<_>>();
+    for (c, client) in clients.iter().enumerate() {
+        let names = (0..1_024).map(|n| format!("nobody:{c}:{n}")).collect::<Vec<_>>();
+        client.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        world.settle();
+    }
+    assert!(world.publish_number("news", 2, 0));
+    assert_eq!(epoch(&world, "news"), before);
+}
+
+#[test]
+fn what_has_no_room_without_logs_either_costs_none_of_them() {
+    let world = World::new(Config { memory_budget_bytes: 500_000, ..logged(Recovery::default()) });
+    for n in 0..10 {
+        assert!(world.publish_number(&format!("t{n}"), n, 0));
+    }
+    let published =
+        world.publish_as("other", Content::Text(&numbered("x", 1, 900_000)), Publishing::default());
+    assert!(matches!(published, Published::Refused(_)));
+    assert_eq!(logs(&world).len(), 10);
+}
+
+#[test]
+fn who_reads_nothing_ends_although_a_log_brings_what_it_misses() {
+    let outbound = OutboundLimits { slow_timeout_ms: 2_000, ..OutboundLimits::default() };
+    let mut world = World::new(Config { outbound, ..logged(Recovery::default()) });
+    let listener = Listener::connect_to(&mut world, "", "news");
+    listener.client.stop_reading(1_000);
+    for n in 0..100 {
+        assert!(world.publish_number("news", n, 2_000));
+        world.settle();
+    }
+    let history = json!({"action": "subscribe", "topics": ["other"], "history": 1});
+    assert!(world.publish_number("other", 1, 2_000));
+    ask(&listener, &history);
+    world.pass(2_500);
+    listener.client.resume();
+    world.settle();
+    assert_eq!(listener.client.close_code(), Some(close::SLOW));
+    assert_eq!(value(&world.shared.metrics.slow_closed_total), 1);
+}
+
+#[test]
+fn what_is_refused_is_answered_although_the_rest_waits() {
+    let mut world = World::new(logged(Recovery::default()));
+    assert!(world.publish_number("news", 1, 70_000));
+    assert!(world.publish_number("news", 2, 70_000));
+    let listener = Listener::connect(&mut world, "");
+    listener.client.stop_reading(100_000);
+    ask(&listener, &json!({"action": "subscribe", "topics": ["news", "\u{1}"], "history": 2}));
+    world.settle();
+    listener.client.kernel().drain(90_000);
+    let told = listener.client.told("subscription_update");
+    assert_eq!(told.len(), 1);
+    assert_eq!((&told[0]["success_topics"], &told[0]["failed_topics"]), (&json!([]), &json!(["\u{1}"])));
+    listener.client.resume();
+    world.settle();
+    let told = listener.client.told("subscription_update");
+    assert_eq!(told[1]["recovery"]["news"]["count"], json!(2));
+}
+
+#[test]
+fn a_thousand_topics_are_left_at_once_by_who_is_behind_in_all_of_them() {
+    let mut world = World::new(logged(Recovery::default()));
+    let names = (0..1_000).map(|n| format!("public:{n}")).collect::<Vec<_>>();
+    for name in &names {
+        assert!(world.publish_number(name, 1, 1_000));
+    }
+    let listener = Listener::knock(&mut world, "");
+    listener.client.stop_reading(1_000);
+    ask(&listener, &json!({"action": "subscribe", "topics": names, "history": 1}));
+    world.settle();
+    ask(&listener, &json!({"action": "unsubscribe", "topics": names}));
+    world.settle();
+    listener.client.resume();
+    world.settle();
+    let told = listener.client.told("subscription_update");
+    let left = told.iter().find(|update| update["action"] == "unsubscribe").expect("it was answered");
+    assert_eq!(left["success_topics"].as_array().map(Vec::len), Some(1_000));
+    assert_eq!(world.shared.topics.subscribers("public:0"), 0);
+}
