@@ -1,22 +1,22 @@
 //! What a client asked for and only the application can grant: its requests wait, in their order, for the answer of the
 //! `authorize` hook (PROTOCOL §8).
 //!
-//! The host asks the hook, and answers in time, also when the hook does not. Bounded: 16 requests of a connection, and
-//! their bytes count against the memory budget; what comes beyond is refused.
+//! The host asks the hook, and answers in time, also when the hook does not. Bounded: 16 requests of a connection with
+//! 1024 topics for the hook, and their bytes count against the memory budget; what comes beyond is refused. Each topic for
+//! the hook counts as a message against the connection's rate: to ask is as much work.
 
-use crate::access::{Held, Source};
+use crate::access::{Access, Held, Source};
 use crate::budget::Charge;
 use crate::connection::{Connection, Socket};
 use crate::core::Core;
 use crate::host::Reply;
+use crate::topics::MAX_SUBSCRIPTIONS;
 use serde::Deserialize;
 use wse_protocol::codes::Code;
 use wse_protocol::rules::Verdict;
 
 /// Requests of one connection that may wait.
 const MOST_WAITING: usize = 16;
-/// Topics of one request, beyond which it is refused as a whole.
-const MOST_TOPICS: usize = 1_024;
 
 /// What a request for topics asks for; one in another form is refused when it is carried out.
 #[derive(Deserialize)]
@@ -48,6 +48,15 @@ pub(crate) enum Purpose {
     Review,
 }
 
+impl Access {
+    /// Whether one more request may wait, with so many topics for the hook.
+    fn has_room_for(&self, topics: usize) -> bool {
+        let asked = self.questions.iter().filter(|question| !matches!(question.purpose, Purpose::Review));
+        let asked = asked.map(|question| question.topics.len()).sum::<usize>();
+        self.questions.len() < MOST_WAITING && asked + topics <= MAX_SUBSCRIPTIONS
+    }
+}
+
 impl Core {
     /// Has a request for topics wait, where only the hook can say about some of them, or others wait before it; `false`:
     /// it need not wait.
@@ -57,7 +66,8 @@ impl Core {
         }
         let wish = payload.and_then(|json| serde_json::from_str::<Wish>(json).ok());
         let topics = wish.filter(|wish| wish.action == "subscribe").map_or_else(Vec::new, |wish| wish.topics);
-        let open = if topics.len() > MOST_TOPICS { Vec::new() } else { self.open_topics(conn, topics) };
+        // Longer ones are refused as a whole.
+        let open = if topics.len() > MAX_SUBSCRIPTIONS { Vec::new() } else { self.open_topics(conn, topics) };
         let is_behind = conn.access.as_ref().is_some_and(|access| !access.questions.is_empty());
         let has_to_wait = is_behind || !open.is_empty();
         if has_to_wait && conn.is_open() {
@@ -66,7 +76,7 @@ impl Core {
         has_to_wait
     }
 
-    /// Those of `names` that only the hook can grant.
+    /// Those of `names` that only the hook can grant, as many as the rate has room for.
     fn open_topics<S: Socket>(&mut self, conn: &mut Connection<S>, mut names: Vec<String>) -> Vec<String> {
         names.sort_unstable();
         names.dedup();
@@ -74,12 +84,15 @@ impl Core {
             self.may_look(conn, name)
                 && self.judge(conn, name) == Verdict::Open
                 && !self.is_granted_by_ticket(conn, name)
+                && self.is_within_rate(conn)
         });
         names
     }
 
-    /// Subscribes a connection to topics that its request's query names; what is refused stays silent.
+    /// Subscribes a connection to topics that its request's query names, of which the first count, as many as in any other
+    /// request; what is refused stays silent.
     pub(crate) fn take_query<S: Socket>(&mut self, conn: &mut Connection<S>, names: &[String]) {
+        let names = &names[..names.len().min(MAX_SUBSCRIPTIONS)];
         for name in names {
             self.subscribe(conn, name, &[]);
         }
@@ -100,7 +113,8 @@ impl Core {
         let bytes = bytes + size_of::<Question>() + open.iter().map(|topic| topic.len() + 24).sum::<usize>();
         let access = conn.access.get_or_insert_default();
         // A review is the server's own, and comes with a token, of which there are few in a second.
-        let has_room = access.questions.len() < MOST_WAITING || matches!(purpose, Purpose::Review);
+        let is_review = matches!(purpose, Purpose::Review);
+        let has_room = is_review || access.has_room_for(open.len());
         let charge = self.shared.budget.charge(bytes).filter(|_| has_room);
         let Some(charge) = charge else { return self.turn_down(conn, purpose, open) };
         let question = Question { number: 0, purpose, topics: open, granted: None, _charge: charge };

@@ -369,6 +369,54 @@ fn so_many_requests_wait_and_no_more_and_none_is_left_behind() {
 }
 
 #[test]
+fn to_ask_the_hook_counts_against_the_rate_of_who_asks() {
+    let rate = Some(Rate { per_second: 1, burst: 10 });
+    let mut world = World::new(Config { authorize: true, rate, ..with_rules(&["n*"], &["d*"]) });
+    let client = connect(&mut world, &json!({}), "");
+    let topics = (10..30).flat_map(|n| ["a", "d", "n"].map(|kind| format!("{kind}{n}"))).collect::<Vec<_>>();
+    client.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>());
+    world.settle();
+    let asked = questions(&world);
+    let expected = (10..19).map(|n| format!("a{n}")).collect::<Vec<_>>();
+    assert_eq!(asked[0].2, expected, "the message itself is one; what the rules decide costs nothing");
+    world.authorize(asked[0].0, asked[0].1, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    let reply = client.told("subscription_update").pop().expect("a reply");
+    assert_eq!(reply["success_topics"].as_array().map(Vec::len), Some(20 + 9));
+    assert_eq!(reply["failed_topics"].as_array().map(Vec::len), Some(20 + 11));
+    assert_eq!(client.errors(), ["RATE_LIMITED", "SUBSCRIPTION_FAILED"]);
+}
+
+#[test]
+fn so_many_topics_of_a_connection_wait_for_the_hook_and_no_more() {
+    let mut world = World::new(Config { authorize: true, ..with_rules(&["news"], &[]) });
+    let names = |kind: &str, count: usize| (0..count).map(|n| format!("{kind}{n}")).collect::<Vec<_>>();
+    let ask = |client: &Client, topics: &[String]| {
+        client.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>());
+    };
+    let client = connect(&mut world, &json!({}), &format!("topics={}", names("q", 1_030).join(",")));
+    let asked = questions(&world);
+    assert_eq!(asked[0].2.len(), 1_024, "the query's first");
+    assert!(!asked[0].2.contains(&"q1024".to_owned()));
+    ask(&client, &names("a", 1));
+    world.settle();
+    assert_eq!(client.errors(), ["RATE_LIMITED"]);
+    ask(&client, &["news".into()]);
+    world.settle();
+    world.authorize(asked[0].0, asked[0].1, &[]);
+    assert_eq!(client.told("subscription_update").len(), 1, "what needs no answer waits behind");
+    for topics in [names("a", 1_000), names("b", 25), names("c", 24)] {
+        ask(&client, &topics);
+    }
+    world.settle();
+    let asked = questions(&world).into_iter().map(|it| it.2.len()).collect::<Vec<_>>();
+    assert_eq!(asked, [1_000, 24]);
+    assert_eq!(client.errors(), ["RATE_LIMITED"; 2]);
+    client.close(1000);
+    world.settle();
+    world.assert_nothing_is_left(&["ann"]);
+}
+
+#[test]
 fn without_a_hook_what_the_rules_leave_open_is_refused_at_once() {
     let mut world = World::new(with_rules(&[], &[]));
     let client = connect(&mut world, &json!({}), "topics=a");
