@@ -72,6 +72,13 @@ const texts = readBy(listOf, (value = [], path) => {
   throw invalid(path, 'a list of texts')
 })
 
+/** Topics, and globs. What no topic can be matches none, and is a mistake. */
+const globs = readBy(listOf, (value, path) => {
+  const names = texts(value, path) as string[]
+  if (names.every((name) => Buffer.byteLength(name) <= 255 && !/\p{Cc}/u.test(name))) return names
+  throw invalid(path, 'topics of 255 bytes at most, without control characters')
+})
+
 const group = (members: Schema): Field => {
   const check: Field = (value = {}, path) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(path, 'an object')
@@ -205,7 +212,7 @@ const overflow: Field = (value = 'drop', path) => {
 }
 
 const policy = group({
-  topics: texts,
+  topics: globs,
   priority: (value = 5, path) => {
     if ([10, 8, 5, 3, 1].includes(value as number)) return value
     throw invalid(path, '10, 8, 5, 3 or 1')
@@ -293,17 +300,14 @@ const hook = inCode((value, path) => {
 })
 
 /** What everyone may have, and nobody. */
-const rules = group({ allow: texts, deny: texts })
+const rules = group({ allow: globs, deny: globs })
 
-/** Whether the engine would take it for a topic or a glob. */
-const isTopic = (name: string) =>
-  Buffer.byteLength(name) <= 255 && !/\p{Cc}/u.test(name) && name.split('*').length - 1 <= 4
 const logs = group({
   slots: whole(256, { min: 1, max: 1 << 20 }),
   ttlSeconds: whole(300, { max: U32 }),
   maxMessages: whole(500, { max: U32 }),
   budgetBytes: whole(256 << 20),
-  topics: readBy(listOf, (value = ['*'], path) => texts(value, path)),
+  topics: readBy(listOf, (value = ['*'], path) => globs(value, path)),
 })
 
 /** Off by default; true for the defaults of its members. */
@@ -360,9 +364,10 @@ const schema: Schema = {
   authorizeTimeoutMs: whole(5_000, { max: LONGEST_MS }),
   authorizeCacheMs: whole(60_000),
   subscribeOnConnect: readBy(listOf, (value, path) => {
-    const topics = texts(value, path) as string[]
-    if (topics.every(isTopic)) return topics
-    throw invalid(path, 'a list of topics, with {id} for the user id')
+    const topics = globs(value, path) as string[]
+    // The engine lets no connection hold more.
+    if (topics.every((topic) => topic.split('*').length <= 5)) return topics
+    throw invalid(path, 'globs with four * at most')
   }),
   maxSubscriptions: whole(1_024),
   maxGlobs: whole(32),
