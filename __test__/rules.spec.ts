@@ -61,36 +61,59 @@ test('asks whether this user may join challenge 17', async (t) => {
   t.deepEqual(await reached(server, ben, ['challenge:17']), [])
 })
 
-test('remembers so many answers and no more, the newest, and none of a user whose claims have changed', async (t) => {
-  const limits = { authorizeTimeoutMs: 0, authorizeCacheMs: 60_000 }
-  const calls: string[][] = []
-  const hook: Hook = (_, topics) => {
-    calls.push(topics)
-    return topics.filter((topic) => topic !== 'no')
-  }
+/** A hook's authorizer without a server, and what it grants when somebody wants these topics. */
+function authorizing(hook: Hook, authorizeCacheMs = 60_000) {
   let settle: (granted: string[]) => void = () => {}
+  const limits = { authorizeTimeoutMs: 0, authorizeCacheMs }
   const authorizer = new Authorizer(hook, limits, new Log(undefined, 'info'), (_, granted) => settle(granted))
-  /** What is granted when a user wants these topics. */
+  const add = (topics: string[], userId: string, claims = '{}') =>
+    authorizer.add({ place: 0, generation: 1, number: 1, connId: 'c', userId, claims, topics })
   const ask = (topics: string[], userId = 'anna') =>
     new Promise<string[]>((resolve) => {
       settle = resolve
-      authorizer.add({ place: 0, generation: 1, number: 1, connId: 'c', userId, claims: '{}', topics })
+      add(topics, userId)
       authorizer.ask()
     })
+  return { authorizer, add, ask }
+}
+
+test('remembers so many answers and no more, the newest, and none of a user whose claims have changed', async (t) => {
+  const calls: string[][] = []
+  const { authorizer, ask } = authorizing((_, topics) => {
+    calls.push(topics)
+    return topics.filter((topic) => topic !== 'no')
+  })
   t.deepEqual(await ask(['yes', 'no']), ['yes'])
   t.deepEqual(await ask(['yes', 'no']), ['yes'])
   t.is(calls.length, 1)
-  authorizer.forget('ann')
-  authorizer.forget('anna')
+  authorizer.forget({ userId: 'ann', connId: 'c' }, null)
+  authorizer.forget({ userId: 'anna', connId: 'c' }, null)
   t.deepEqual(await ask(['yes', 'no']), ['yes'])
   t.is(calls.length, 2, 'her claims have changed')
-  const many = Array.from({ length: 10_000 }, (_, n) => `t${n}`)
+  authorizer.forget({ userId: 'anna', connId: 'c' }, ['no', 'other'])
+  t.deepEqual(await ask(['yes', 'no']), ['yes'])
+  t.deepEqual(calls.slice(2), [['no']], 'what was taken away is asked for again')
+  const many = Array.from({ length: 5_000 }, (_, n) => `t${n}`)
   t.deepEqual(await ask(many, 'ben'), many)
   t.deepEqual(await ask(many, 'ben'), many)
-  t.is(calls.length, 3, 'so many are remembered')
-  await ask(['yes'])
-  await ask(many, 'ben')
-  t.deepEqual(calls.slice(3), [['yes'], ['t0']], 'the oldest answers went')
+  t.is(calls.length, 4, 'so many are remembered')
+  await ask(Array.from({ length: 5_000 }, (_, n) => `u${n}`))
+  t.is((await ask(many.slice(-2), 'ben')).length, 2)
+  t.is((await ask(['t0', 't4999'], 'ben')).length, 2)
+  t.deepEqual(calls.slice(5), [['t0']], 'the oldest answers went')
+})
+
+test('asks anew with other claims, though the question with those before has not left', async (t) => {
+  const seen: unknown[] = []
+  const { authorizer, add, ask } = authorizing(({ claims }) => {
+    seen.push(claims.level)
+    return true
+  })
+  add(['a'], 'anna', '{"level":1}')
+  authorizer.forget({ userId: 'anna', connId: '' }, null)
+  add(['a'], 'anna', '{"level":2}')
+  await ask(['a'])
+  t.deepEqual(seen, [1, 2])
 })
 
 test('tells the hook whose connection it is, and takes yes and no for all', async (t) => {
@@ -141,6 +164,53 @@ test('asks again each time where nothing is to be remembered', async (t) => {
   const anna = await connectAs(t, server, 'anna')
   for (let n = 0; n < 3; n++) t.like(await anna.subscribe(['a']), { success: true })
   t.is(calls.length, 3)
+})
+
+test('gives each connection an answer of its own where nothing is to be remembered', async (t) => {
+  const [isFree, free] = gate()
+  const { server, calls } = await serverAsking(
+    t,
+    async ({ claims }) => {
+      await isFree
+      return claims.level === 2
+    },
+    { authorizeCacheMs: 0 },
+  )
+  const high = await connectAs(t, server, 'anna', { level: 2 })
+  const low = await connectAs(t, server, 'anna', { level: 1 })
+  const replies = [high, low].map((connection) => connection.subscribe(['a']))
+  for (const connection of [high, low]) await connection.roundTrip()
+  free()
+  t.deepEqual(
+    (await Promise.all(replies)).map(({ success }) => success),
+    [true, false],
+  )
+  t.is(calls.length, 2)
+})
+
+test('asks again about what the application took away, though the answer was remembered', async (t) => {
+  let isGranted = true
+  const { server, calls } = await serverAsking(t, () => isGranted)
+  const anna = await connectAs(t, server, 'anna')
+  const others = [await connectAs(t, server, 'anna'), await connectAs(t, server, 'ben')]
+  for (const connection of [anna, ...others]) t.like(await connection.subscribe(['a', 'b']), { failed_topics: [] })
+  isGranted = false
+  t.true(server.unsubscribeConnection(anna.id, ['a']))
+  for (const connection of [anna, others[0] as Connection]) {
+    t.like(await connection.subscribe(['a', 'b']), { success_topics: ['b'], failed_topics: ['a'] })
+  }
+  t.true(server.unsubscribeConnection(anna.id, null))
+  t.like(await anna.subscribe(['b']), { success: false })
+  t.like(await (others[1] as Connection).subscribe(['a', 'b']), { failed_topics: [] }, "another user's stays")
+  t.deepEqual(
+    calls.map(({ userId, topics }) => [userId, topics]),
+    [
+      ['anna', ['a', 'b']],
+      ['ben', ['a', 'b']],
+      ['anna', ['a']],
+      ['anna', ['b']],
+    ],
+  )
 })
 
 test('gives each anonymous connection an answer of its own', async (t) => {
@@ -292,6 +362,11 @@ test('takes away what other rules do not grant, in order with publications, and 
 test('says what rules, templates and limits may be', (t) => {
   for (const options of [
     { topics: { allow: 'news' } },
+    { topics: { allow: ['a\n'] } },
+    { topics: { deny: [''] } },
+    { topics: { deny: ['é'.repeat(128)] } },
+    { recovery: { topics: ['a\u0085'] } },
+    { topicPolicies: [{ topics: ['a\0'] }] },
     { authorize: true },
     { authorizeTimeoutMs: -1 },
     { authorizeCacheMs: '1' },
@@ -308,6 +383,11 @@ test('says what rules, templates and limits may be', (t) => {
 test('refuses rules that are none, and a topic that is a glob', async (t) => {
   const server = await startServer(t, { topics: { allow: ['*'] } })
   t.throws(() => server.setTopicRules({ deny: [7] } as never), { code: 'WSE_OPTION_INVALID' })
+  t.throws(() => server.setTopicRules({ allow: ['a\n'] }), { code: 'WSE_OPTION_INVALID' })
+  t.notThrows(
+    () => server.setTopicRules({ allow: ['*', 'a*b*c*d*e*f'] }),
+    'what clients hold has four stars, rules any',
+  )
   t.throws(() => server.setTopicRules({ denied: ['a'] } as never), { code: 'WSE_OPTION_UNKNOWN' })
   const connection = await connect(t, server)
   await connection.subscribe(['a*'])

@@ -1,15 +1,13 @@
 /**
  * Asks the application which topics a connection may have that the rules neither grant nor deny.
  *
- * Remembers its answers, and never asks twice at once for the same. A hook that fails or is late denies.
+ * Remembers its answers, and asks once for what a user wants on many connections. A hook that fails or is late denies.
  *
  * @module
  */
+import { Answers, type Grant, type Granted } from './answers.js'
 import type { Log } from './log.js'
 import type { AuthorizeConnection, JsonObject, ServerOptions } from './types.js'
-
-/** Answers that are remembered; over it the oldest goes. */
-const REMEMBERED = 10_000
 
 /** A request for topics that waits in the engine. */
 export interface Question {
@@ -23,12 +21,9 @@ export interface Question {
   readonly topics: readonly string[]
 }
 
-/** What a call of the hook came to; null: it failed, or was late. */
-type Granted = ReadonlySet<string> | null
-
 interface Call {
   readonly question: Question
-  readonly topics: string[]
+  readonly topics: Set<string>
   readonly granted: Promise<Granted>
   readonly settle: (granted: Granted) => void
 }
@@ -42,10 +37,8 @@ export class Authorizer {
   readonly #answer: (question: Question, granted: string[], hasFailed: boolean) => void
   readonly #added: Question[] = []
   #isClosed = false
-  /** Clean answers by topic and user, the oldest first. */
-  readonly #known = new Map<string, { isGranted: boolean; until: number }>()
-  /** Calls that have not answered, by topic and user. */
-  readonly #asked = new Map<string, Promise<Granted>>()
+  /** Clean answers, and those of calls that have not answered. Empty where nothing is to be remembered. */
+  readonly #answers = new Answers()
 
   /** `answer` lets the request that waits go on. */
   constructor(
@@ -70,27 +63,30 @@ export class Authorizer {
   ask(): void {
     const calls = new Map<string, Call>()
     for (const question of this.#added.splice(0)) {
+      const owner = ownerOf(question)
       const answers = question.topics.map((topic) => {
-        const key = keyOf(question, topic)
-        const answer = this.#recall(key) ?? this.#asked.get(key)
-        if (answer !== undefined) return answer
+        const answer = this.#answers.get(owner, topic)
+        if (answer) return answer.grant
         const call = calls.get(question.connId) ?? callFor(question)
         calls.set(question.connId, call)
-        call.topics.push(topic)
-        this.#asked.set(key, call.granted)
-        return call.granted
+        call.topics.add(topic)
+        const grant = call.granted
+        if (this.#cacheMs > 0) this.#answers.set(owner, topic, { grant, until: Number.POSITIVE_INFINITY })
+        return grant
       })
       void this.#reply(question, answers)
     }
     for (const call of calls.values()) void this.#call(call)
   }
 
-  /** The claims of a user have changed: what was answered before may be different now. */
-  forget(userId: string): void {
-    const isOf = ownerOf({ userId, connId: '' })
-    for (const answers of [this.#known, this.#asked]) {
-      for (const key of answers.keys()) if (key.endsWith(isOf)) answers.delete(key)
-    }
+  /**
+   * Forgets what was answered to a user, or to an anonymous connection: the claims have changed, or the application has
+   * taken these topics away (null: all of them).
+   */
+  forget(whose: Pick<Question, 'userId' | 'connId'>, topics: readonly string[] | null): void {
+    // What was added before was asked with the claims of then, and its answer is not for what comes.
+    this.ask()
+    this.#answers.forget(ownerOf(whose), topics)
   }
 
   /** Nobody waits any more. */
@@ -98,38 +94,29 @@ export class Authorizer {
     this.#isClosed = true
   }
 
-  #recall(key: string): boolean | undefined {
-    const known = this.#known.get(key)
-    if (known && known.until > performance.now()) return known.isGranted
-    this.#known.delete(key)
-    return undefined
-  }
-
-  async #reply(question: Question, answers: readonly (boolean | Promise<Granted>)[]): Promise<void> {
-    const judged = await Promise.all(answers)
+  async #reply(question: Question, answers: readonly Grant[]): Promise<void> {
+    // Of many topics few calls have to say.
+    const judged = new Map<Grant | undefined, boolean | Granted>()
+    for (const answer of new Set(answers)) judged.set(answer, await answer)
     const isGranted = (topic: string, place: number) => {
-      const answer = judged[place]
+      const answer = judged.get(answers[place])
       return typeof answer === 'boolean' ? answer : (answer?.has(topic) ?? false)
     }
-    this.#answer(question, question.topics.filter(isGranted), judged.includes(null))
+    this.#answer(question, question.topics.filter(isGranted), [...judged.values()].includes(null))
   }
 
   async #call({ question, topics, granted, settle }: Call): Promise<void> {
-    const answer = await this.#ask(question, topics)
+    const answer = await this.#ask(question, [...topics])
+    const owner = ownerOf(question)
+    const until = performance.now() + this.#cacheMs
     for (const topic of topics) {
-      const key = keyOf(question, topic)
+      const known = this.#answers.get(owner, topic)
       // Else it was forgotten meanwhile, and is not known any more.
-      if (this.#asked.get(key) !== granted) continue
-      this.#asked.delete(key)
-      if (answer && this.#cacheMs > 0) this.#remember(key, answer.has(topic))
+      if (known?.grant !== granted) continue
+      if (answer) Object.assign(known, { grant: answer.has(topic), until })
+      else this.#answers.forget(owner, [topic])
     }
     settle(answer)
-  }
-
-  #remember(key: string, isGranted: boolean): void {
-    this.#known.delete(key)
-    if (this.#known.size >= REMEMBERED) this.#known.delete(this.#known.keys().next().value as string)
-    this.#known.set(key, { isGranted, until: performance.now() + this.#cacheMs })
   }
 
   /** It never rejects. */
@@ -160,13 +147,10 @@ function callFor(question: Question): Call {
   const granted = new Promise<Granted>((resolve) => {
     settle = resolve
   })
-  return { question, topics: [], granted, settle }
+  return { question, topics: new Set(), granted, settle }
 }
 
 /** Whose answers are the same: a user's, or those of one anonymous connection. */
 function ownerOf({ userId, connId }: Pick<Question, 'userId' | 'connId'>): string {
-  return userId === null ? `\nconnection ${connId}` : `\nuser ${userId}`
+  return userId === null ? `connection ${connId}` : `user ${userId}`
 }
-
-/** No topic has a line break in it. */
-const keyOf = (question: Question, topic: string): string => topic + ownerOf(question)

@@ -556,9 +556,14 @@ export class WseServer {
     return this.#subscriptions.ask(wanted, (request) => !this.#isGone && join(request))
   }
 
-  /** Ends subscriptions; null: all of the connection's. False: it is gone. Throws `WSE_OPTION_INVALID`. */
+  /**
+   * Ends subscriptions; null: all of the connection's. What `authorize` had answered its user about them is forgotten.
+   * False: it is gone. Throws `WSE_OPTION_INVALID`.
+   */
   unsubscribeConnection(connId: string, topics: readonly string[] | null): boolean {
     const unwanted = topics === null ? null : topicsOf(topics)
+    const whose = this.#authorizer && this.getConnectionInfo(connId)
+    if (whose) this.#authorizer?.forget(whose, unwanted)
     return !this.#isGone && translated(() => native.unsubscribe(this.#handle, connId, unwanted))
   }
 
@@ -724,7 +729,7 @@ export class WseServer {
     else if ('look' in reply) void this.#look(reply)
     else if ('updated' in reply) this.#presence.answer(reply.updated, reply.topics)
     else if ('claims' in reply) this.#authorizer?.add(reply)
-    else if ('claimsOf' in reply) this.#authorizer?.forget(reply.claimsOf)
+    else if ('claimsOf' in reply) this.#authorizer?.forget({ userId: reply.claimsOf, connId: '' }, null)
     else if ('unsigned' in reply) this.#warnOfUnsigned(reply.unsigned)
     else void this.#decide(reply)
   }
