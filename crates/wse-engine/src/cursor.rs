@@ -249,6 +249,9 @@ impl Core {
 
     /// The connection holds `topic`, or this glob, no longer: nothing of it is read, and who waits for that is told.
     pub(crate) fn stop_reading<S>(&mut self, conn: &mut Connection<S>, topic: &Arc<Topic>) {
+        if let Some(secrecy) = &mut conn.secrecy {
+            secrecy.forget(topic);
+        }
         let Some(replay) = &mut conn.replay else { return };
         // Only those that it may have been held for are looked at: whoever leaves a thousand topics does so one by one.
         let left = topic.name();

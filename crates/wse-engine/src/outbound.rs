@@ -263,6 +263,16 @@ impl Outbound {
         first.map(|waiting| waiting.frame.index())
     }
 
+    /// Takes out what waits of the log of `topic`.
+    pub fn forget(&mut self, topic: &Arc<Topic>) {
+        for lane in Priority::ALL {
+            let is_it = |waiting: &Waiting| waiting.frame.index() != 0 && waiting.is_of(topic);
+            while let Some(place) = self.lanes.lane(lane).iter().position(is_it) {
+                self.lanes.remove(lane, place);
+            }
+        }
+    }
+
     /// Everything that waits, with its topic, in order, and what was missed: for another queue.
     pub fn into_parts(mut self) -> (Vec<Addressed>, Vec<Missed>) {
         let frames = std::iter::from_fn(|| self.lanes.pop()).map(|waiting| (waiting.frame, waiting.topic));

@@ -80,6 +80,13 @@ impl Secrecy {
         self.held.as_ref()?.first_of(topic)
     }
 
+    /// The connection holds `topic` no longer: what waits of its log would have a hole behind it.
+    pub fn forget(&mut self, topic: &Arc<Topic>) {
+        if let Some(held) = &mut self.held {
+            held.forget(topic);
+        }
+    }
+
     /// Whether publications leave as they are.
     pub fn is_off(&self) -> bool {
         self.held.is_none() && self.keys.is_none()
