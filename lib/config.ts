@@ -107,12 +107,15 @@ const rateLimit = orOff(rates, (value, path) => {
   return perSecond > 0 && burst > 0 ? { perSecond, burst } : null
 })
 
-const newcomers = group({ perSecond: whole(0, { max: U32 }), burst: whole(0, { max: U32 }) })
+/** The bucket counts nanoseconds: with more in a second it would no longer be exact. */
+const MOST_NEWCOMERS = 1_000_000
+const newcomers = group({ perSecond: whole(0, { max: MOST_NEWCOMERS }), burst: whole(0, { max: MOST_NEWCOMERS }) })
 
 /** Without a burst of its own as many as in a second. */
 const admission: Field = Object.assign(
   (value: unknown, path: string) => {
     const { perSecond, burst } = newcomers(value, path) as { perSecond: number; burst: number }
+    if (perSecond === 0 && burst > 0) throw invalid(`${path}.perSecond`, 'a number above 0 beside a burst')
     return perSecond > 0 ? { perSecond, burst: burst || perSecond } : null
   },
   { ...newcomers },

@@ -115,12 +115,13 @@ export interface ServerOptions {
   /** Open connections in all; beyond: HTTP 503. Default: 10 000. */
   maxConnections?: number
   /**
-   * Newcomers that are let in; beyond: HTTP 503 with `Retry-After`, before a token or a hook is looked at. Default: all.
+   * Newcomers that are let in; beyond: HTTP 503 with `Retry-After`, before a token or a hook is looked at. Who is refused
+   * for want of a login gives the place back. Default: all.
    */
   admission?: {
-    /** So many a second; 0: off. Default: 0. */
+    /** So many a second, 1 000 000 at most; 0: off. Default: 0. */
     perSecond?: number
-    /** So many at once. Default: as many as a second. */
+    /** So many at once, 1 000 000 at most; only with `perSecond`. Default: as many as a second. */
     burst?: number
   }
   /** Open connections of one user. Default: 5. */
