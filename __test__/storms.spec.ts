@@ -145,21 +145,26 @@ for (const via of ['auto', 'stream'] as const) {
     t.deepEqual((await back.subscribe(['room:17'])).success_topics, ['room:17'])
     t.is(asked.length, 1, 'nobody was asked again')
     await connect(t, second, { path: `/wse?ticket=${ticket}` })
-    t.is(asked.length, 1)
+    t.is(asked.length, 2, 'in a query it would end up in logs')
     await connect(t, second, withTicket(`${ticket}x`))
-    t.is(asked.length, 2, 'a ticket that is not good is none')
+    t.is(asked.length, 3, 'a ticket that is not good is none')
   })
 }
 
 test('checks no token of who comes back with a ticket, until it is revoked', async (t) => {
   const server = await startServer(t, { jwt: { secret }, tickets: shared, maxConnectionsPerUser: 0 })
-  const ticket = await ticketOf(await connect(t, server, { token: await tokenOf('anna') }))
+  const left = await connect(t, server, { token: await tokenOf('anna') })
+  const ticket = await ticketOf(left)
   // A token that no check would pass.
-  const back = await connect(t, server, { ...withTicket(ticket), token: 'no token at all' })
+  const over = await tokenOf('anna', { exp: 1 })
+  const back = await connect(t, server, { ...withTicket(ticket), token: over })
   t.is(server.getConnectionInfo(back.id)?.userId, 'anna')
+  const other = await connect(t, server, { ...withTicket(ticket), token: await tokenOf('ben') })
+  t.is(server.getConnectionInfo(other.id)?.userId, 'ben', 'who has logged in since is not who was here before')
   const unsure = await connect(t, server, { ...withTicket('e30.e30'), greeted: false })
   t.is((await unsure.next('error')).p.code, 'AUTH_REQUIRED')
   server.revokeTokens('anna')
+  for (const open of [left, back]) t.is(await ticketOf(open), undefined, 'a ban would be good for nothing')
   const revoked = await connect(t, server, { ...withTicket(ticket), greeted: false })
   t.is((await revoked.next('error')).p.code, 'AUTH_REQUIRED')
   const alone = await refused(t, server, { protocols: [`wse.ticket.${ticket}`] })
@@ -215,6 +220,21 @@ test('lets no more in than the door allows, everyone in the end, and disturbs no
   t.true(501 <= admission.burst + admission.perSecond * seconds + 1, 'no more than the bucket holds')
   t.true(attempts > 500)
   await reasons.next('a line of the log', (reason) => reason === 'admission')
+})
+
+test('keeps the places of the door for those who have a login', async (t) => {
+  const jwt = { secret, queryParameter: true }
+  const server = await startServer(t, { jwt, tickets: shared, admission: { perSecond: 1, burst: 3 } })
+  const ticket = await ticketOf(await connect(t, server, { token: await tokenOf('anna') }))
+  for (let n = 0; n < 10; n++) {
+    const stranger = await connect(t, server, { greeted: false })
+    t.is((await stranger.next('error')).p.code, 'AUTH_REQUIRED')
+    const liar = await connect(t, server, { token: 'no token at all', greeted: false })
+    t.is((await liar.next('error')).p.code, 'AUTH_FAILED')
+  }
+  await connect(t, server, { token: await tokenOf('ben') })
+  const back = await connect(t, server, { path: `/wse?ticket=${ticket}` })
+  t.is(server.getConnectionInfo(back.id)?.userId, 'anna')
 })
 
 test('lets no more in than the door allows on a port of its own', async (t) => {

@@ -644,7 +644,7 @@ export class WseServer {
 
   /**
    * Takes back every token that a user has so far on this instance, and the tickets to come back with. Connections stay
-   * open.
+   * open; they get no ticket until their login is checked again.
    */
   revokeTokens(userId: string): void {
     if (!this.#isGone) translated(() => native.revokeTokens(this.#handle, userId))

@@ -91,15 +91,20 @@ impl Core {
             return self.refuse(conn, Refusal::Full);
         }
         // Whom the host has decided about it has let in before.
-        if decision == Decision::Open
-            && let Err(seconds) = self.shared.admit(self.now.unix_ms)
-        {
-            return self.refuse(conn, Refusal::Busy { seconds });
-        }
-        if decision == Decision::Open
-            && let Some((identity, pass)) = self.returning(&upgrade)
-        {
-            return self.open(conn, &upgrade, identity, Some(pass));
+        if decision == Decision::Open {
+            let ticket = self.shared.ticket_of(&upgrade, self.timestamp());
+            let is_refused = upgrade.ticket.is_some() && ticket.is_none();
+            count(&self.shared.metrics.resume_refused_total, u64::from(is_refused));
+            let has_login = ticket.is_some() || upgrade.token.is_some();
+            // Who has nothing to show takes nobody's place.
+            let may_come_in = has_login || !matches!(self.shared.config.auth, Auth::Jwt(_));
+            if may_come_in && let Err(seconds) = self.shared.admit(self.now.unix_ms) {
+                return self.refuse(conn, Refusal::Busy { seconds });
+            }
+            if let Some(ticket) = ticket {
+                let (identity, pass) = self.returning(ticket);
+                return self.open(conn, &upgrade, identity, Some(pass));
+            }
         }
         let Phase::Handshake(handshake) = &mut conn.phase else { return };
         let config = &self.shared.config;
@@ -202,7 +207,9 @@ impl Core {
         shared.desks[self.index].seats.set_dialect(conn.key, conn.speech.dialect());
         self.take_claims(conn, &identity);
         conn.caller = Some(caller);
-        self.take_pass(conn, &identity.claims, pass);
+        // What was taken back while a hook was asked was not known to it.
+        let began = self.timestamp().0.saturating_sub(self.now.millis.saturating_sub(handshake.began));
+        self.take_pass(conn, &identity.claims, pass.unwrap_or_else(|| Pass::of_login(Timestamp(began))));
         conn.last_seen = self.now.millis;
         conn.last_ping = self.now.millis;
         if upgrade.wants_encryption && shared.config.envelope {
@@ -233,6 +240,9 @@ impl Core {
     pub(crate) fn turn_away<S: Socket>(&mut self, conn: &mut Connection<S>, upgrade: &Upgrade, code: Code) {
         if matches!(code, Code::AuthRequired | Code::AuthFailed) {
             count(&self.shared.metrics.auth_failed_total, 1);
+        }
+        if code == Code::AuthFailed {
+            self.shared.give_admission_back();
         }
         self.send_now(conn, Frame::ready(upgrade.response().into_bytes()));
         self.say_error(conn, code, "");

@@ -27,7 +27,7 @@ pub struct Door {
 impl Door {
     /// A door with a full bucket; both numbers are above zero.
     pub fn new(rate: Rate) -> Self {
-        let interval = SECOND_NS / u64::from(rate.per_second);
+        let interval = (SECOND_NS / u64::from(rate.per_second)).max(1);
         Self { interval, most: interval * u64::from(rate.burst), full_at: 0.into(), promised: 0.into() }
     }
 
@@ -51,6 +51,12 @@ impl Door {
             (promise(before) - now).div_ceil(SECOND_NS) as u32
         })
     }
+
+    /// Gives the place of one that was let in to another.
+    pub fn give_back(&self) {
+        let earlier = |full_at: u64| Some(full_at.saturating_sub(self.interval));
+        let (Ok(_) | Err(_)) = self.full_at.fetch_update(Relaxed, Relaxed, earlier);
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +78,16 @@ mod tests {
         assert_eq!(admitted(&door, 500, NOW + 60_000), 20, "no more than a burst is saved up");
         let each_ms = (1..=10_000).map(|ms| admitted(&door, 5, NOW + 60_000 + ms)).sum::<usize>();
         assert_eq!(each_ms, 1_000);
+    }
+
+    #[test]
+    fn lets_another_in_for_each_place_that_is_given_back() {
+        let door = Door::new(Rate { per_second: 100, burst: 20 });
+        assert_eq!(admitted(&door, 20, NOW), 20);
+        (0..3).for_each(|_| door.give_back());
+        assert_eq!(admitted(&door, 20, NOW), 3);
+        (0..100).for_each(|_| door.give_back());
+        assert_eq!(admitted(&door, 500, NOW + 1_000), 20, "no more than a burst");
     }
 
     #[test]

@@ -415,7 +415,7 @@ impl Engine {
         let kind = if topics.is_some() { Kind::Topic } else { Kind::Session };
         let mut ticket = Ticket::new(kind, user, id.0, now, ends);
         ticket.topics = topics.unwrap_or_default();
-        let token = self.shared.config.tickets.issue(ticket);
+        let token = self.shared.config.tickets.issue(ticket, None);
         token.map(Some).map_err(|error| EngineError::Token(error.to_string()))
     }
 

@@ -153,7 +153,7 @@ pub struct Upgrade {
     pub deflate: Option<Agreement>,
     /// The token, from cookie, header, subprotocol or query, in this order.
     pub token: Option<String>,
-    /// The resume ticket, from subprotocol or query.
+    /// The resume ticket, from subprotocol, or from the query where a token may be there.
     pub ticket: Option<String>,
     /// The client's address, behind trusted proxies.
     pub address: IpAddr,
@@ -255,8 +255,8 @@ fn upgrade(
     let bearer = || fields.get("authorization").and_then(bearer);
     let in_head = cookie.or_else(bearer).or(from_protocol).map(str::to_owned);
     let is_in_query = tokens.is_some_and(|tokens| tokens.is_in_query);
-    let in_query = || query::values(query, "token").find(|token| is_in_query && !token.is_empty());
-    let token = in_head.or_else(in_query).filter(|_| tokens.is_some());
+    let in_query = |query, name| query::values(query, name).find(|value| is_in_query && !value.is_empty());
+    let token = in_head.or_else(|| in_query(query, "token")).filter(|_| tokens.is_some());
     let address = fields.forwarded(config.trusted_proxies).unwrap_or(peer);
     let topics = query::topics(query);
     let is_shown = tokens.is_none();
@@ -267,7 +267,7 @@ fn upgrade(
         protocol,
         deflate: deflate(&fields, config),
         token,
-        ticket: ticket.map(str::to_owned).or_else(|| query::values(wishes, "ticket").next()),
+        ticket: ticket.map(str::to_owned).or_else(|| in_query(wishes, "ticket")),
         address,
         topics,
         fingerprint: fingerprint(address, fields.get("user-agent").unwrap_or_default()),
@@ -432,6 +432,9 @@ mod tests {
         let protocol = "Sec-WebSocket-Protocol: wse.v2, wse.token.p1\r\n";
         assert_eq!(token(protocol, true).token.as_deref(), Some("p1"));
         assert!(ask("/wse?token=", "", &config_with(true)).expect("no refusal").token.is_none());
+        let ticket =
+            |is_allowed| ask("/wse?ticket=t1", "", &config_with(is_allowed)).expect("no refusal").ticket;
+        assert_eq!((ticket(true).as_deref(), ticket(false)), (Some("t1"), None));
     }
 
     #[test]

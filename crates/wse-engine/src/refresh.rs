@@ -7,6 +7,7 @@ use crate::expiry::{self, Due, TokenExpiry};
 use crate::jwt::TokenError;
 use crate::log::{Event, Fault};
 use crate::metrics::count;
+use crate::resume::Pass;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +79,7 @@ impl Core {
         match tokens.verifier.verify(&token, self.now.unix_ms) {
             Ok(identity) if identity.user_id.as_deref() == conn.user().map(|user| &**user) => {
                 self.take_claims(conn, &identity);
-                self.take_pass(conn, &identity.claims, None);
+                self.take_pass(conn, &identity.claims, Pass::of_login(self.timestamp()));
                 self.schedule(conn);
                 let expires_at = Timestamp(conn.expiry.at().unwrap_or(Timestamp::LAST.0));
                 self.say(conn, &AuthRefreshed { expires_at });

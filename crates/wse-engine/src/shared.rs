@@ -354,6 +354,11 @@ impl Shared {
         admitted
     }
 
+    /// Gives the place of a newcomer back that had no login: it is another one's.
+    pub fn give_admission_back(&self) {
+        self.door.iter().for_each(Door::give_back);
+    }
+
     /// Tells every shard to send its connections away; how many shards there are, zero when that had happened before.
     pub fn drain(&self, pace: Pace) -> usize {
         if self.is_closing() || self.is_draining.swap(true, SeqCst) {

@@ -31,7 +31,7 @@ struct Revocations {
     order: VecDeque<(Timestamp, u64)>,
     /// The latest moment that a token says it was issued at.
     newest: Option<Timestamp>,
-    /// What was issued up to here is revoked, whoever has it.
+    /// What was issued up to here is revoked, and who logged in up to here gets no ticket, whoever it is.
     floor: Option<Timestamp>,
     hasher: DefaultHashBuilder,
 }
@@ -47,11 +47,15 @@ impl Tickets {
         Self { key, revocations: Mutex::default() }
     }
 
-    /// The token of `ticket`, which must be of this moment.
-    pub fn issue(&self, mut ticket: Ticket) -> Result<String, TicketError> {
+    /// The token of `ticket`, which must be of this moment. With `login`, when the user's login was checked last: none,
+    /// if the user's tokens were taken back since.
+    pub fn issue(&self, mut ticket: Ticket, login: Option<Timestamp>) -> Result<String, TicketError> {
         if let Some(user) = &ticket.user_id {
             let mut revocations = self.revocations.lock();
             if let Some(revoked) = revocations.of(user) {
+                if login.is_some_and(|login| login <= revoked) {
+                    return Err(TicketError::Revoked);
+                }
                 // What is made in the millisecond of a revocation, but behind it, is good.
                 ticket.issued_at = ticket.issued_at.max(Timestamp(revoked.0 + 1));
             }
@@ -77,15 +81,13 @@ impl Tickets {
         let now = revocations.newest.map_or(now, |newest| newest.max(now));
         let user = revocations.hasher.hash_one(user);
         let lifetime = Kind::Session.lifetime().as_millis() as u64;
-        let is_over = |at: Timestamp| at.0 + lifetime < now.0;
         while let Some((at, other)) = revocations.order.front().copied() {
             let is_crowded = revocations.order.len() >= MOST_REVOCATIONS;
-            if !is_over(at) && !is_crowded {
+            if at.0 + lifetime >= now.0 && !is_crowded {
                 break;
             }
-            if !is_over(at) {
-                revocations.floor = revocations.floor.max(Some(at));
-            }
+            // No token is as old as one that is over; the login of a connection may be.
+            revocations.floor = revocations.floor.max(Some(at));
             revocations.order.pop_front();
             if revocations.users.get(&other) == Some(&at) {
                 revocations.users.remove(&other);
@@ -121,10 +123,10 @@ mod tests {
     #[test]
     fn a_revocation_takes_what_was_made_before_it_and_nothing_after_it() {
         let tickets = Tickets::new(None);
-        let before = tickets.issue(ticket("ann", NOW)).expect("a token");
-        let of_bob = tickets.issue(ticket("bob", NOW)).expect("a token");
+        let before = tickets.issue(ticket("ann", NOW), None).expect("a token");
+        let of_bob = tickets.issue(ticket("bob", NOW), None).expect("a token");
         tickets.revoke("ann", NOW);
-        let after = tickets.issue(ticket("ann", NOW)).expect("a token");
+        let after = tickets.issue(ticket("ann", NOW), None).expect("a token");
         let verify = |token: &str| tickets.verify(token, Kind::Session, later(1)).map(|_| ());
         assert_eq!(verify(&before), Err(TicketError::Revoked));
         assert_eq!((verify(&of_bob), verify(&after)), (Ok(()), Ok(())));
@@ -135,7 +137,7 @@ mod tests {
     #[test]
     fn a_crowd_of_revocations_is_bounded_and_gives_nothing_back() {
         let tickets = Tickets::new(None);
-        let early = tickets.issue(ticket("ann", NOW)).expect("a token");
+        let early = tickets.issue(ticket("ann", NOW), None).expect("a token");
         tickets.revoke("ann", NOW);
         for user in 0..MOST_REVOCATIONS as u64 {
             tickets.revoke(&user.to_string(), later(user + 1));
@@ -149,7 +151,7 @@ mod tests {
             );
         }
         assert_eq!(tickets.verify(&early, Kind::Session, most).map(|_| ()), Err(TicketError::Revoked));
-        let fresh = tickets.issue(ticket("carol", most)).expect("a token");
+        let fresh = tickets.issue(ticket("carol", most), None).expect("a token");
         assert!(tickets.verify(&fresh, Kind::Session, most).is_ok());
     }
 
@@ -161,12 +163,32 @@ mod tests {
         tickets.revoke("ann", later(1));
         tickets.revoke("bob", later(day + 2));
         let revocations = tickets.revocations.lock();
-        assert_eq!((revocations.order.len(), revocations.users.len(), revocations.floor), (1, 1, None));
+        assert_eq!((revocations.order.len(), revocations.users.len()), (1, 1));
+        drop(revocations);
+        let now = later(day + 2);
+        let verdict = |login| tickets.issue(ticket("ann", now), Some(login)).map(drop);
+        assert_eq!(verdict(later(1)), Err(TicketError::Revoked), "who was connected all the time");
+        assert_eq!(verdict(later(2)), Ok(()));
+    }
+
+    #[test]
+    fn who_logged_in_before_a_revocation_gets_no_ticket_after_it() {
+        let tickets = Tickets::new(None);
+        let verdict = |user, login| tickets.issue(ticket(user, later(5)), Some(login)).map(drop);
+        assert_eq!(verdict("ann", NOW), Ok(()));
+        tickets.revoke("ann", later(5));
+        assert_eq!((verdict("ann", NOW), verdict("bob", NOW)), (Err(TicketError::Revoked), Ok(())));
+        assert_eq!(verdict("ann", later(5)), Err(TicketError::Revoked), "nor in the same millisecond");
+        assert_eq!(verdict("ann", later(6)), Ok(()));
+        assert!(
+            tickets.issue(ticket("ann", later(5)), None).is_ok(),
+            "what the application gives is its own wish"
+        );
     }
 
     #[test]
     fn keys_of_different_engines_do_not_know_each_others_tokens() {
-        let token = Tickets::new(None).issue(ticket("ann", NOW)).expect("a token");
+        let token = Tickets::new(None).issue(ticket("ann", NOW), None).expect("a token");
         let verdict = Tickets::new(None).verify(&token, Kind::Session, NOW).map(|_| ());
         assert_eq!(verdict, Err(TicketError::Forged));
     }

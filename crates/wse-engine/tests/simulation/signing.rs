@@ -293,7 +293,7 @@ fn token(world: &World, client: &Client, kind: TicketKind, user: Option<&str>, t
     let id = world.shared.ids.id(world.shared.desks[0].seats.high(client.key()).expect("open"), client.key());
     let mut ticket = Ticket::new(kind, user.map(str::to_owned), id.0, Timestamp(BEGINNING), None);
     ticket.topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-    world.shared.config.tickets.issue(ticket).expect("a token")
+    world.shared.config.tickets.issue(ticket, None).expect("a token")
 }
 
 /// Asks for topics with tokens; those that it got.

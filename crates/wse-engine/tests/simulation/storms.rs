@@ -4,8 +4,10 @@
 use crate::client::{Client, HEAD};
 use crate::world::{World, identity, settings, value};
 use serde_json::json;
-use wse_engine::auth::{Auth, Decision, Identity};
+use wse_engine::auth::{Auth, Decision, Identity, Tokens};
 use wse_engine::config::{OutboundLimits, Recovery};
+use wse_engine::jwt::{JwtConfig, Verifier, encode_jwt};
+use wse_engine::keys::{Algorithm, Keys};
 use wse_engine::rate_limit::Rate;
 use wse_engine::tickets::Tickets;
 use wse_engine::{Config, Reply};
@@ -240,7 +242,7 @@ fn a_ticket_brings_a_user_back_without_a_question_on_another_instance() {
 
     let mut other = World::new(shared());
     let late = come_back(&mut other, &with_topics);
-    let without = knock(&mut other, &format!("ticket={plain}"), "");
+    let without = come_back(&mut other, &plain);
     assert_eq!(asked(&other), 0, "nobody was asked");
     assert!(!late.heard().head.contains(&with_topics) && late.heard().head.contains("wse.v2"));
     let events = other.take_events();
@@ -318,6 +320,82 @@ fn a_ticket_that_is_not_good_counts_for_nothing() {
     come_back(&mut world, &good);
     assert_eq!(asked(&world), 1, "it was revoked");
     assert_eq!(value(&world.shared.metrics.resume_refused_total), 1);
+}
+
+#[test]
+fn who_was_put_out_gets_no_ticket_until_the_next_login() {
+    let mut world = World::new(Config { auth: tokens(), ..shared() });
+    let ann = knock_with(&mut world, &token_of("ann"), None);
+    let first = ticket_of_hello(&mut world, &ann).expect("a ticket");
+    let back = come_back(&mut world, &first);
+    assert!(ticket_of_hello(&mut world, &back).is_some());
+    let now = wse_protocol::envelope::Timestamp(1_700_000_000_000);
+    world.shared.config.tickets.revoke("ann", now);
+    for client in [&ann, &back] {
+        assert_eq!(ticket_of_hello(&mut world, client), None, "by the same login");
+    }
+    world.pass(1);
+    let refresh = json!({ "t": "auth_refresh", "p": { "token": token_of("ann") } });
+    ann.text(&refresh.to_string());
+    let ticket = ticket_of_hello(&mut world, &ann).expect("a ticket of the new login");
+    assert_eq!(user_of(&come_back(&mut world, &ticket)), "ann");
+    world.shared.config.tickets.revoke("ann", now);
+    assert_eq!(ticket_of_drain(&mut world, &ann), None);
+}
+
+#[test]
+fn a_hook_that_was_asked_before_a_revocation_brings_no_ticket() {
+    let mut world = World::new(shared());
+    let client = knock(&mut world, "", "");
+    world.shared.config.tickets.revoke("ann", wse_protocol::envelope::Timestamp(1_700_000_000_000));
+    world.pass(1_000);
+    world.decide(client.key(), Some("ann"));
+    world.settle();
+    assert_eq!((user_of(&client), ticket_of_hello(&mut world, &client)), (json!("ann"), None));
+}
+
+#[test]
+fn a_token_of_somebody_else_wins_over_a_ticket() {
+    let with_tokens = || Config { auth: tokens(), ..shared() };
+    let mut world = World::new(with_tokens());
+    let ann = knock_with(&mut world, &token_of("ann"), None);
+    let ticket = ticket_of_hello(&mut world, &ann).expect("a ticket");
+    let unsigned = |user| format!("{}x", token_of(user));
+    for (token, user) in [(token_of("ben"), json!("ben")), (unsigned("ann"), json!("ann"))] {
+        let mut other = World::new(with_tokens());
+        assert_eq!(user_of(&knock_with(&mut other, &token, Some(&ticket))), user);
+    }
+    for token in [unsigned("ben"), "no token".into()] {
+        let mut other = World::new(with_tokens());
+        let client = knock_with(&mut other, &token, Some(&ticket));
+        assert_eq!(client.told("error")[0]["code"], "AUTH_FAILED");
+        assert_eq!(value(&other.shared.metrics.resume_refused_total), 1);
+    }
+}
+
+#[test]
+fn what_the_application_takes_away_a_ticket_does_not_give_back() {
+    let mut world = World::new(shared());
+    let first = world.connect_as("ann");
+    for topic in ["room:1", "room:2", "room:3"] {
+        world.subscribe(first.key(), topic);
+    }
+    world.settle();
+    let ticket = ticket_of_drain(&mut world, &first).expect("a ticket");
+    for taken in [Some(vec!["room:1".into(), "room:2".into()]), None] {
+        let mut other = World::new(shared());
+        let back = come_back(&mut other, &ticket);
+        back.subscribe(&["room:1"]);
+        other.settle();
+        let is_all = taken.is_none();
+        other.unsubscribe(back.key(), taken);
+        other.settle();
+        back.subscribe(&["room:1", "room:2", "room:3"]);
+        other.settle();
+        let told = back.told("subscription_update");
+        let granted = told.last().expect("an answer")["success_topics"].clone();
+        assert_eq!(granted, if is_all { json!([]) } else { json!(["room:3"]) });
+    }
 }
 
 #[test]
@@ -415,6 +493,70 @@ fn no_more_are_let_in_at_once_than_may_be_and_those_who_obey_come_in() {
     let decided = world.take_in(crate::world::PEER, HEAD, Decision::Granted(identity("ann")));
     world.settle();
     assert_eq!(decided.status(), 101, "whom the host has asked about it has let in before");
+}
+
+#[test]
+fn who_has_no_login_takes_nobodys_place() {
+    let admission = Some(Rate { per_second: 1, burst: 2 });
+    let mut world = World::new(Config { auth: tokens(), admission, ..shared() });
+    let forged = format!("{}x", token_of("ann"));
+    for _ in 0..20 {
+        let stranger = knock(&mut world, "", "");
+        assert_eq!(stranger.told("error")[0]["code"], "AUTH_REQUIRED");
+        let stranger = come_back(&mut world, "nonsense");
+        assert_eq!(stranger.told("error")[0]["code"], "AUTH_REQUIRED");
+        let stranger = knock_with(&mut world, &forged, None);
+        assert_eq!(stranger.told("error")[0]["code"], "AUTH_FAILED");
+    }
+    for user in ["ann", "ben"] {
+        assert_eq!(user_of(&knock_with(&mut world, &token_of(user), None)), user);
+    }
+    assert_eq!(knock_with(&mut world, &token_of("cy"), None).status(), 503);
+    knock(&mut world, "", "");
+    world.pass(1_000);
+    assert_eq!(
+        user_of(&knock_with(&mut world, &token_of("cy"), None)),
+        "cy",
+        "nothing was promised to strangers"
+    );
+}
+
+#[test]
+fn whom_the_hook_refuses_gives_the_place_back() {
+    let admission = Some(Rate { per_second: 1, burst: 1 });
+    let mut world = World::new(Config { admission, ..shared() });
+    for user in [None, None, Some("ann")] {
+        let client = knock(&mut world, "", "");
+        world.decide(client.key(), user);
+        world.settle();
+        assert_eq!(client.status(), 101);
+    }
+    assert_eq!((world.open(), knock(&mut world, "", "").status()), (1, 503));
+}
+
+fn tokens() -> Auth {
+    let keys = Some(Keys::of_secret(SECRET, None, None).expect("32 bytes"));
+    let verifier = Verifier::new(JwtConfig {
+        algorithm: Algorithm::Hs256,
+        keys,
+        may_renew: false,
+        issuer: None,
+        audience: None,
+        leeway_seconds: 30,
+    });
+    Auth::Jwt(Box::new(Tokens { cookie_name: "access_token".into(), is_in_query: false, verifier }))
+}
+
+fn token_of(user: &str) -> String {
+    let claims = json!({ "sub": user, "iat": 1, "exp": 1_700_003_600 });
+    encode_jwt(&claims.to_string(), SECRET, Algorithm::Hs256, None).expect("it signs")
+}
+
+/// A request with a token, and with a ticket perhaps.
+fn knock_with(world: &mut World, token: &str, ticket: Option<&str>) -> Client {
+    let ticket = ticket.map(|ticket| format!("Sec-WebSocket-Protocol: wse.v2, wse.ticket.{ticket}\r\n"));
+    let ticket = ticket.unwrap_or_default();
+    knock(world, "", &format!("Authorization: Bearer {token}\r\n{ticket}"))
 }
 
 fn quiet() -> wse_engine::heartbeat::Heartbeat {
