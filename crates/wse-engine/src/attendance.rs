@@ -31,7 +31,7 @@ use wse_protocol::scan::Inbound;
 const MAX_BYTES: usize = 256 << 10;
 /// What a message has beside the members that it names, at most: its envelope, its topic, a signature.
 const MESSAGE_WEIGHT: usize = 1_024;
-/// Bytes of a page that count as one message against the rate of who asks.
+/// Bytes of a page, or of a member's data, that count as one message against the rate of the client.
 const BYTES_OF_A_MESSAGE: usize = 1_024;
 
 /// Why a user who came is not tracked.
@@ -208,10 +208,12 @@ impl Core {
             let json = serde_json::to_vec(&PresenceEvent { topic, user_id, data, revision });
             (kind, json.expect("plain structs are written to memory without fail"))
         });
-        match members.gather(&change) {
-            None => self.tell_holders(topic, vec![change], members.users(), false),
-            Some(true) => self.gatherings.push_back((self.now.millis + GATHER_MS, Arc::clone(topic))),
-            Some(false) => {}
+        let (is_told, begins) = members.gather(&change);
+        if begins {
+            self.gatherings.push_back((self.now.millis + GATHER_MS, Arc::clone(topic)));
+        }
+        if is_told {
+            self.tell_holders(topic, vec![change], members.users(), false);
         }
         event
     }
@@ -241,15 +243,22 @@ impl Core {
         gathered.into_iter().chain(sweep).min()
     }
 
-    /// Tells the holders of large topics what was gathered for a second.
+    /// Tells the holders of topics what was gathered for a second.
     pub(crate) fn tell_gathered(&mut self) {
         let now = self.now.millis;
         while self.gatherings.front().is_some_and(|(due, _)| *due <= now) {
             let Some((_, topic)) = self.gatherings.pop_front() else { return };
             let mut members = topic.members().lock();
-            let changes = members.take_gathered();
+            let (changes, was_large) = members.take_gathered();
             if !changes.is_empty() {
-                self.tell_holders(&topic, changes, members.users(), true);
+                self.tell_holders(&topic, changes, members.users(), was_large);
+            }
+            let gathers_on = members.is_gathering();
+            drop(members);
+            if gathers_on {
+                self.gatherings.push_back((now + GATHER_MS, topic));
+            } else {
+                self.shared.topics.forget(&topic);
             }
         }
     }
@@ -281,10 +290,8 @@ impl Core {
         let page = members.map(|members| members.lock().page(after.as_deref(), limit, self.member_bytes()));
         let page = page.unwrap_or_default();
         let bytes = page.members.iter().map(|(user, data, _)| weight(user, data)).sum::<usize>();
-        for _ in 0..bytes / BYTES_OF_A_MESSAGE {
-            if !self.is_within_rate(conn) {
-                return;
-            }
+        if !self.is_within_rate_for(conn, bytes) {
+            return;
         }
         // A page can be had again: it leaves no hole, and must not pass the memory budget.
         let Some(room) = self.shared.budget.charge(bytes) else {
@@ -297,6 +304,11 @@ impl Core {
         let next = page.members.last().filter(|_| page.has_more).map(|(user, ..)| &**user);
         let answer = PresenceResponse { topic: &name, members: members.collect(), next, total: page.total };
         self.respond(conn, &answer, cid);
+    }
+
+    /// Counts bytes of presence against the rate of a client; whether it is within it.
+    pub(crate) fn is_within_rate_for<S: Socket>(&mut self, conn: &mut Connection<S>, bytes: usize) -> bool {
+        (0..bytes / BYTES_OF_A_MESSAGE).all(|_| self.is_within_rate(conn))
     }
 
     /// Bytes of members that one message may name.

@@ -42,6 +42,9 @@ pub struct Standing {
     pub priority: Priority,
     /// It is the engine's own word, which is never given up.
     pub is_own: bool,
+    /// It tells of a topic's members, and is none of its publications: what the topic's policy gives up, or ends a
+    /// connection for, is not this.
+    pub is_news: bool,
     /// While it waits, the next one of its topic with this key takes its place.
     pub key: Option<NonZeroU64>,
     /// When it is worth nothing any more, in milliseconds of the engine's clock.

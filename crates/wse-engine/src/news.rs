@@ -5,7 +5,7 @@
 use crate::connection::Socket;
 use crate::core::Core;
 use crate::delivery::Publication;
-use crate::frame::{EnvelopeInfo, FRAME_WEIGHT, Frame, Payload};
+use crate::frame::{EnvelopeInfo, FRAME_WEIGHT, Frame, Lack, Payload, Standing};
 use crate::id::message_id;
 use crate::presence::Change;
 use crate::shard::Shard;
@@ -19,7 +19,12 @@ use wse_protocol::frame::OpCode;
 use wse_protocol::message::{
     Batch, PresenceChange, PresenceDelta, PresenceKind, PresenceMember, write_publication,
 };
+use wse_protocol::priority::Priority;
 use wse_protocol::request::MAX_BATCH;
+
+/// It can be asked for anew, so it gives way to what is published.
+const NEWS: Standing =
+    Standing { priority: Priority::Low, is_own: false, is_news: true, key: None, expires: None, index: 0 };
 
 /// What the holders of a topic are told, in the words of each dialect: written by whichever shard needs them first.
 #[derive(Debug)]
@@ -32,8 +37,17 @@ pub struct News {
     is_gathered: bool,
     /// Members of the topic behind them.
     total: usize,
-    native: OnceLock<Vec<Frame>>,
-    old: OnceLock<Vec<Frame>>,
+    /// `None`: the memory budget has no room for it.
+    native: OnceLock<Option<Vec<Frame>>>,
+    /// The same for version 1.
+    old: OnceLock<Option<Vec<Frame>>>,
+}
+
+/// What the connections of a shard hear that speak alike.
+enum Spoken {
+    Whole(Vec<Publication>),
+    /// A gap: there is no room for it.
+    Missed(Box<Publication>),
 }
 
 impl News {
@@ -56,15 +70,16 @@ impl News {
 }
 
 impl Core {
-    /// What those hear who speak `dialect`.
-    fn spoken_news<'a>(&mut self, news: &'a News, dialect: Dialect) -> &'a [Frame] {
-        match dialect {
+    /// What those hear who speak `dialect`; `None`: that they miss something.
+    fn spoken_news<'a>(&mut self, news: &'a News, dialect: Dialect) -> Option<&'a [Frame]> {
+        let frames = match dialect {
             Dialect::V2 => news.native.get_or_init(|| self.write_news(news, Dialect::V2)),
             Dialect::V1 => news.old.get_or_init(|| self.write_news(news, Dialect::V1)),
-        }
+        };
+        frames.as_deref()
     }
 
-    fn write_news(&mut self, news: &News, dialect: Dialect) -> Vec<Frame> {
+    fn write_news(&mut self, news: &News, dialect: Dialect) -> Option<Vec<Frame>> {
         if !news.is_gathered {
             let topic = (dialect == Dialect::V2).then(|| news.topic.name());
             return news
@@ -85,14 +100,14 @@ impl Core {
             let (now, later) = rest.split_at(fitting);
             rest = later;
             frames.push(match dialect {
-                Dialect::V2 => self.frame_of(PresenceDelta::TYPE, &delta(news, now)),
+                Dialect::V2 => self.frame_of(PresenceDelta::TYPE, &delta(news, now))?,
                 Dialect::V1 => {
                     let messages = now.iter().map(|change| self.old_message(change)).collect();
-                    self.frame_of(Batch::TYPE, &Batch { messages })
+                    self.frame_of(Batch::TYPE, &Batch { messages })?
                 }
             });
         }
-        frames
+        Some(frames)
     }
 
     fn old_message(&mut self, change: &Change) -> Box<RawValue> {
@@ -105,13 +120,12 @@ impl Core {
         RawValue::from_string(text).expect("what was written as JSON is JSON")
     }
 
-    fn frame_of(&mut self, kind: &str, payload: &impl Serialize) -> Frame {
+    fn frame_of(&mut self, kind: &str, payload: &impl Serialize) -> Option<Frame> {
         let mut bytes = Payload::room(512);
         write_publication(kind, payload, &self.message_id(), self.timestamp(), &mut bytes);
-        // Beyond the memory budget it leaves all the same: the change has happened. There is one for each.
-        let charge = self.shared.budget.charge(bytes.capacity() + FRAME_WEIGHT);
+        let charge = self.shared.charge(bytes.capacity() + FRAME_WEIGHT)?;
         let envelope = Some(EnvelopeInfo { category: Category::Wse, has_seq: true });
-        Payload::new(OpCode::Text, bytes, envelope, charge).into_frame(None).0
+        Some(Payload::new(OpCode::Text, bytes, envelope, Some(charge)).standing(NEWS).into_frame(None).0)
     }
 
     fn message_id(&mut self) -> Uuid {
@@ -123,24 +137,32 @@ impl<S: Socket> Shard<S> {
     /// Tells the connections of this shard that hold the topic; the bytes that it puts into the turn.
     pub(crate) fn tell_news(&mut self, news: &News) -> usize {
         let Self { slab, core, .. } = self;
-        let mut spoken: [Option<Vec<Publication>>; 2] = [None, None];
+        let mut spoken: [Option<Spoken>; 2] = [None, None];
         let mut bytes = 0;
         let index = core.index;
         let mut marks = std::mem::take(&mut core.marks);
         let mut tell = |slot: u32| {
             let Some(conn) = slab.get_mut(slot as usize) else { return };
             let dialect = conn.speech.dialect();
-            let publications = spoken[dialect as usize].get_or_insert_with(|| {
-                let frames = core.spoken_news(news, dialect).iter();
-                frames
-                    .map(|frame| {
-                        bytes += frame.bytes().len();
-                        Publication::new(frame.clone(), Some(Arc::clone(&news.topic)))
-                    })
-                    .collect()
-            });
-            for publication in publications {
-                core.publish(conn, publication);
+            let mut publication = |frame: Frame| {
+                bytes += frame.bytes().len();
+                Publication::new(frame, Some(Arc::clone(&news.topic)))
+            };
+            let spoken =
+                spoken[dialect as usize].get_or_insert_with(|| match core.spoken_news(news, dialect) {
+                    Some(frames) => Spoken::Whole(frames.iter().cloned().map(publication).collect()),
+                    None => {
+                        let nothing = Payload::new(OpCode::Text, Payload::room(0), None, None).standing(NEWS);
+                        Spoken::Missed(Box::new(publication(nothing.into_frame(None).0)))
+                    }
+                });
+            match spoken {
+                Spoken::Whole(publications) => publications.iter_mut().for_each(|publication| {
+                    core.publish(conn, publication);
+                }),
+                Spoken::Missed(publication) => {
+                    core.miss(conn, publication, Lack::Room);
+                }
             }
         };
         match &news.matching {

@@ -206,7 +206,7 @@ impl Outbound {
         self.full_since.get_or_insert(terms.now);
         self.refuses = self.refuses.max(Some(waiting.priority));
         if let Some(topic) = topic
-            && let Overflow::Block(ms) = topic.policy().overflow
+            && let Some(Overflow::Block(ms)) = waiting.overflow()
             && terms.may_block
             && self.fits(length, terms.limits, 2)
         {
@@ -286,9 +286,11 @@ impl Outbound {
 
     /// Takes out what `newcomer` replaces by the policy of its topic.
     fn outdate(&mut self, newcomer: &Waiting, lane: Priority) -> Outdated {
-        let Some(topic) = &newcomer.topic else { return Outdated::Nothing };
+        let Some((topic, overflow)) = newcomer.topic.as_ref().zip(newcomer.overflow()) else {
+            return Outdated::Nothing;
+        };
         let mut queue = self.lanes.lane(lane).iter();
-        match topic.policy().overflow {
+        match *overflow {
             Overflow::Latest(_) => {
                 let key = newcomer.frame.standing().key;
                 let is_older =
@@ -300,7 +302,7 @@ impl Outbound {
                 Outdated::Same(place)
             }
             Overflow::Ring(most) if queue.len() >= most => {
-                if queue.filter(|waiting| waiting.is_of(topic)).count() < most {
+                if queue.filter(|waiting| waiting.is_publication_of(topic)).count() < most {
                     return Outdated::Nothing;
                 }
                 self.lose_oldest(topic, lane);
@@ -311,7 +313,7 @@ impl Outbound {
     }
 
     fn lose_oldest(&mut self, topic: &Arc<Topic>, lane: Priority) -> bool {
-        let place = self.lanes.lane(lane).iter().position(|waiting| waiting.is_of(topic));
+        let place = self.lanes.lane(lane).iter().position(|waiting| waiting.is_publication_of(topic));
         if let Some(place) = place {
             self.lanes.remove(lane, place);
             self.miss_one(Some(topic), lane, Reason::Slow);
@@ -319,7 +321,7 @@ impl Outbound {
         place.is_some()
     }
 
-    /// Gives up what is less important than `newcomer`, or is older and of its ring, if that makes room for it.
+    /// Gives up what is less important than `newcomer`, else what is older and of its ring, if that makes room for it.
     fn make_room(
         &mut self,
         newcomer: &Waiting,
@@ -328,8 +330,19 @@ impl Outbound {
         outcome: &mut Outcome,
     ) -> bool {
         let (length, limits) = (newcomer.len(), terms.limits);
+        let spare = self.lanes.spare_below(newcomer.priority);
+        let is_enough = spare.messages > 0 && fit(self.waiting() - spare, length, limits, 1);
+        if is_enough && self.refuses < Some(newcomer.priority) {
+            self.full_since.get_or_insert(terms.now);
+            while !self.fits(length, limits, 1) {
+                let Some((evicted, lane)) = self.lanes.pop_below(newcomer.priority) else { break };
+                self.refuses = self.refuses.max(Some(evicted.priority));
+                self.give_up(evicted, lane, terms, outcome);
+            }
+            return true;
+        }
         if let Some(topic) = &newcomer.topic
-            && let Overflow::Ring(_) = topic.policy().overflow
+            && let Some(Overflow::Ring(_)) = newcomer.overflow()
             && (limits.max_bytes == 0 || length <= limits.max_bytes)
         {
             // Of a ring the newest is worth most.
@@ -340,25 +353,13 @@ impl Outbound {
                 }
             }
         }
-        if self.refuses >= Some(newcomer.priority) {
-            return false;
-        }
-        let spare = self.lanes.spare_below(newcomer.priority);
-        if spare.messages == 0 || !fit(self.waiting() - spare, length, limits, 1) {
-            return false;
-        }
-        self.full_since.get_or_insert(terms.now);
-        while !self.fits(length, limits, 1) {
-            let Some((evicted, lane)) = self.lanes.pop_below(newcomer.priority) else { break };
-            self.refuses = self.refuses.max(Some(evicted.priority));
-            self.give_up(evicted, lane, terms, outcome);
-        }
-        true
+        false
     }
 
     /// A message does not reach its client, unless a log has it.
     fn give_up(&mut self, waiting: Waiting, lane: Priority, terms: &Terms<'_>, outcome: &mut Outcome) {
         let index = waiting.frame.index();
+        let is_vital = matches!(waiting.overflow(), Some(Overflow::Disconnect | Overflow::Block(_)));
         match waiting.topic {
             Some(topic) if index != 0 => {
                 // What comes behind it in the log comes from there too, or it would overtake.
@@ -369,8 +370,7 @@ impl Outbound {
                 outcome.fallen_back.push((topic, index));
             }
             topic => {
-                let overflow = topic.as_ref().map(|topic| &topic.policy().overflow);
-                if matches!(overflow, Some(Overflow::Disconnect | Overflow::Block(_))) {
+                if is_vital {
                     self.doom(terms.now);
                 }
                 self.miss_one(topic.as_ref(), lane, Reason::Slow);

@@ -5,7 +5,7 @@
 use crate::budget::Charge;
 use crate::id::ConnectionKey;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -14,7 +14,7 @@ use wse_protocol::message::PresenceKind;
 
 /// With more members than this, what changes is gathered.
 pub const LARGE: usize = 100;
-/// How long changes are gathered.
+/// How long changes are gathered: those of a large topic, and those of one user that go on.
 pub const GATHER_MS: u64 = 1_000;
 /// How often what was left behind is looked for.
 pub const SWEEP_MS: u64 = 30_000;
@@ -111,8 +111,12 @@ pub struct Presence {
     /// Who changed since the holders were last told. Nobody is in it who came and went meanwhile, so it is no longer
     /// than the topic had members in that time.
     gathered: BTreeMap<Arc<str>, Gathered>,
-    /// Whether the holders will be told.
+    /// Whom the holders were told of while it gathers, and what: the same again waits. As long as `gathered`.
+    told: BTreeSet<(Arc<str>, PresenceKind)>,
+    /// Whether it gathers: an end is set to that.
     is_gathering: bool,
+    /// Whether everything waits, because the topic is large, or was.
+    is_large: bool,
 }
 
 #[derive(Debug)]
@@ -192,14 +196,21 @@ impl Presence {
         Some(Change::new(PresenceKind::Leave, user, &member.data))
     }
 
-    /// Whether `change` is told later, with others; `Some(true)`: it is the first of these.
+    /// Whether `change` is told now, else later, with others or never; and whether an end is to be set to the gathering.
     ///
-    /// Whatever follows a change that waits waits too, so that everything is told in order.
-    pub fn gather(&mut self, change: &Change) -> Option<bool> {
-        if !self.is_gathering && self.by_user.len() <= LARGE {
-            return None;
-        }
+    /// Of a large topic everything waits, and whatever follows it. Else what was told of the user already: its data
+    /// changes and it comes once a second at most. Where it goes nothing waits any more.
+    pub fn gather(&mut self, change: &Change) -> (bool, bool) {
         let Change { kind, user, data } = change;
+        self.is_large |= self.by_user.len() > LARGE;
+        if !self.is_large && *kind == PresenceKind::Leave {
+            return (self.gathered.remove(user).is_none_or(|gathered| gathered.is_known), false);
+        }
+        let begins = !std::mem::replace(&mut self.is_gathering, true);
+        let waits = self.is_large || self.gathered.contains_key(user);
+        if !waits && self.told.insert((Arc::clone(user), *kind)) {
+            return (true, begins);
+        }
         let is_known = *kind != PresenceKind::Join;
         let gathered = self.gathered.entry(Arc::clone(user));
         let gathered = gathered.or_insert_with(|| Gathered { is_known, data: Arc::clone(data) });
@@ -207,12 +218,13 @@ impl Presence {
         if *kind == PresenceKind::Leave && !gathered.is_known {
             self.gathered.remove(user);
         }
-        Some(!std::mem::replace(&mut self.is_gathering, true))
+        (false, begins)
     }
 
-    /// What the holders have yet to be told: how those who changed differ from what they know.
-    pub fn take_gathered(&mut self) -> Vec<Change> {
-        self.is_gathering = false;
+    /// What the holders have yet to be told: how those who changed differ from what they know; and whether it is of a
+    /// large topic. What is told now counts for the next second, see [`Presence::is_gathering`].
+    pub fn take_gathered(&mut self) -> (Vec<Change>, bool) {
+        let was_large = std::mem::take(&mut self.is_large);
         let gathered = std::mem::take(&mut self.gathered).into_iter();
         let changes = gathered.map(|(user, Gathered { is_known, data })| {
             let kind = match (is_known, self.by_user.contains_key(&user)) {
@@ -222,7 +234,16 @@ impl Presence {
             };
             Change { kind, user, data }
         });
-        changes.collect()
+        let changes = changes.collect::<Vec<_>>();
+        let told = changes.iter().filter(|_| !was_large);
+        self.told = told.map(|change| (Arc::clone(&change.user), change.kind)).collect();
+        self.is_gathering = !self.told.is_empty();
+        (changes, was_large)
+    }
+
+    /// Whether it gathers: to be taken in [`GATHER_MS`].
+    pub fn is_gathering(&self) -> bool {
+        self.is_gathering
     }
 
     /// The members behind the id `after`: at most `limit`, and no more than `max_bytes` of JSON, but one.
@@ -409,14 +430,14 @@ mod tests {
                     0 => room.leave(&name, 3 * user + n),
                     value => room.join(&name, 3 * user + n, value, 0).expect("there is room"),
                 };
-                if let Some(change) = change && room.members.gather(&change).is_none() {
+                if let Some(change) = change && room.members.gather(&change).0 {
                     hear(change);
                 }
                 if is_due {
-                    room.members.take_gathered().into_iter().for_each(&mut hear);
+                    room.members.take_gathered().0.into_iter().for_each(&mut hear);
                 }
             }
-            room.members.take_gathered().into_iter().for_each(&mut hear);
+            room.members.take_gathered().0.into_iter().for_each(&mut hear);
             let page = room.members.page(None, 1_000, usize::MAX).members.into_iter();
             let there = page.map(|(user, data, _)| (user.to_string(), data.get().to_owned())).collect();
             prop_assert_eq!(view, there);

@@ -106,6 +106,11 @@ impl Core {
         let Ok(presence) = self.presence_of(conn, request.presence) else {
             return self.say_error(conn, Code::InvalidSubscription, "presence is an object");
         };
+        // It is kept and told for each topic.
+        let told = presence.as_ref().map_or(0, |data| data.get().len() * topics.len());
+        if !self.is_within_rate_for(conn, told) {
+            return;
+        }
         let is_v2 = conn.speech.dialect() == Dialect::V2;
         let granted = if is_v2 { self.granted(conn, &request.tokens) } else { Some(Vec::new()) };
         let Some(granted) = granted else {

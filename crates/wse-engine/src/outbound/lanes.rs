@@ -3,6 +3,7 @@
 //! Knows what leaves next and what is least important. Never decides that something is given up.
 
 use crate::frame::Frame;
+use crate::policy::Overflow;
 use crate::topics::Topic;
 use std::collections::VecDeque;
 use std::ops::{Add, Sub};
@@ -26,8 +27,20 @@ impl Waiting {
             frame: frame.clone(),
             topic: topic.cloned(),
             priority: standing.priority,
-            may_go: !standing.is_own && topic.is_none_or(|topic| !topic.policy().is_firm()),
+            may_go: !standing.is_own
+                && (standing.is_news || topic.is_none_or(|topic| !topic.policy().is_firm())),
         }
+    }
+
+    /// What the policy of its topic wants, if it is a publication.
+    pub fn overflow(&self) -> Option<&Overflow> {
+        let topic = self.topic.as_ref().filter(|_| !self.frame.standing().is_news);
+        topic.map(|topic| &topic.policy().overflow)
+    }
+
+    /// Whether it is a publication of `topic`.
+    pub fn is_publication_of(&self, topic: &Topic) -> bool {
+        !self.frame.standing().is_news && self.is_of(topic)
     }
 
     pub fn len(&self) -> usize {

@@ -6,11 +6,14 @@ use crate::random::for_each_seed;
 use crate::world::{World, settings, value};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use wse_engine::Config;
 use wse_engine::config::Recovery;
 use wse_engine::inbound::Kind;
+use wse_engine::policy::{Overflow, Policies, Policy};
 use wse_engine::presence::{LARGE, PresenceLimits, Tab};
+use wse_engine::rate_limit::Rate;
 use wse_protocol::rules::Rules;
 
 fn present() -> Config {
@@ -322,9 +325,142 @@ fn members_are_held_against_the_memory_budget() {
     let bytes = world.shared.presence.bytes.load(Relaxed);
     assert!(bytes > 4_000 && bytes == world.shared.budget.used(), "{bytes}");
     ann.kernel().reset();
-    world.settle();
+    world.pass(1_100);
     world.assert_nothing_is_left(&["ann"]);
     assert_eq!(world.shared.presence.bytes.load(Relaxed), 0);
+}
+
+#[test]
+fn who_changes_all_the_time_is_told_of_once_a_second() {
+    let mut world = World::new(present());
+    let other = world.connect_to("news");
+    let ann = connect_to(&mut world, "ann", "news", &json!({ "n": 0 }));
+    let mut n = 0;
+    for second in 1..=4 {
+        for _ in 0..100 {
+            n += 1;
+            attend(&ann, &["news"], &json!({ "n": n }));
+            world.settle();
+        }
+        assert_eq!(other.told("presence_update").len(), second);
+        let bob = connect_to(&mut world, &format!("bob-{second}"), "news", &json!({}));
+        assert_eq!(other.told("presence_join").len(), 1 + second, "nobody else waits for it");
+        drop(bob);
+        world.pass(1_000);
+        assert_eq!(view(&other, "news"), there(&world, "news"));
+    }
+    assert_eq!(other.told("presence_update").len(), 5);
+    assert_eq!(there(&world, "news")["ann"], json!({ "n": 400 }));
+    attend(&ann, &["news"], &json!({ "n": "last" }));
+    leave(&ann, "news");
+    world.settle();
+    assert_eq!(other.told("presence_leave").len(), 1, "who leaves is gone at once");
+    world.pass(2_100);
+    assert_eq!(other.told("presence_update").len(), 5, "and nothing is said of who is gone");
+    attend(&ann, &["news"], &json!({ "n": 1 }));
+    attend(&ann, &["news"], &json!({ "n": 2 }));
+    world.settle();
+    assert_eq!(other.told("presence_update").len(), 6, "the first is told at once again");
+}
+
+#[test]
+fn who_comes_and_goes_all_the_time_is_told_of_once_a_second_though_nobody_else_keeps_the_topic() {
+    let mut world = World::new(present());
+    let (other, ben) = (world.connect_to("news:1"), world.connect_as("ben"));
+    world.subscribe(ben.key(), "room:*");
+    let ann = world.connect_as("ann");
+    world.settle();
+    for second in 1..=3 {
+        for n in 0..50 {
+            attend(&ann, &["news:1", "room:1"], &json!({ "n": n }));
+            leave(&ann, "news:1");
+            leave(&ann, "room:1");
+            world.settle();
+        }
+        for client in [&other, &ben] {
+            assert_eq!(client.told("presence_join").len(), second);
+            assert_eq!(client.told("presence_leave").len(), second);
+        }
+        world.pass(1_100);
+    }
+    for n in 0..2 {
+        attend(&ann, &["news:1"], &json!({ "n": n }));
+        leave(&ann, "news:1");
+    }
+    attend(&ann, &["news:1"], &json!({ "n": "stays" }));
+    world.settle();
+    assert_eq!(other.told("presence_join").len(), 4);
+    assert_eq!(ann.told("subscription_update").len(), 3 * 50 * 3 + 5, "no reply waits for it");
+    world.pass(1_100);
+    assert_eq!(view(&other, "news:1"), there(&world, "news:1"));
+    assert_eq!(other.told("presence_join").len(), 5);
+    [ann, other, ben].iter().for_each(|client| client.kernel().reset());
+    world.pass(1_100);
+    world.assert_nothing_is_left(&["ann", "ben"]);
+}
+
+#[test]
+fn presence_gives_way_to_what_is_published() {
+    let ring = Policy { overflow: Overflow::Ring(10), ..Policy::default() };
+    for policies in [Policies::default(), Policies::new([(vec!["news".to_owned()], ring)])] {
+        let mut config = Config { policies: Arc::new(policies), ..present() };
+        config.outbound.max_messages = 10;
+        let mut world = World::new(config);
+        let slow = world.connect_to("news");
+        slow.stop_reading(1);
+        let come = |world: &mut World, from: u32| {
+            let users = (from..from + 30).map(|n| format!("user-{n}"));
+            users.map(|user| connect_to(world, &user, "news", &json!({}))).collect::<Vec<_>>()
+        };
+        let mut crowd = come(&mut world, 0);
+        for n in 1..=9 {
+            assert!(world.publish_number("news", n, 0));
+            world.settle();
+        }
+        crowd.extend(come(&mut world, 30));
+        slow.resume();
+        world.settle();
+        assert_eq!(slow.numbers("news"), (1..=9).collect::<Vec<_>>());
+        assert_eq!(slow.told("gap")[0]["topic"], "news");
+    }
+}
+
+#[test]
+fn presence_costs_as_many_messages_as_its_data_has_kilobytes_in_all_topics() {
+    let mut config = present();
+    config.rate = Some(Rate { per_second: 10, burst: 50 });
+    let mut world = World::new(config);
+    let ann = connect_to(&mut world, "ann", "a", &json!({ "text": "x".repeat(4_090 - 11) }));
+    let topics = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"];
+    attend(&ann, &topics, &json!({ "text": "y".repeat(4_000) }));
+    world.settle();
+    assert_eq!(ann.told("subscription_update").len(), 2, "4 and 44");
+    attend(&ann, &["a"], &json!({ "text": "z".repeat(4_000) }));
+    world.settle();
+    assert_eq!(ann.errors(), ["RATE_LIMITED"]);
+    assert_eq!(ann.told("subscription_update").len(), 2);
+}
+
+#[test]
+fn what_the_memory_has_no_room_for_is_a_gap() {
+    let mut world = World::new(Config { memory_budget_bytes: 16 << 10, ..present() });
+    let (other, old) = (world.connect_to("news"), world.knock_with("old", "", "protocol_version=1"));
+    world.settle();
+    old.subscribe(&["news"]);
+    let ann = connect_to(&mut world, "ann", "news", &json!({ "n": 1 }));
+    let room = world.shared.budget.charge((12 << 10) + 512).expect("there is room");
+    attend(&ann, &["news"], &json!({ "text": "x".repeat(2_600) }));
+    world.settle();
+    for client in [&other, &old] {
+        assert!(client.told("presence_update").is_empty());
+        assert_eq!(client.told("gap")[0]["reason"], "overload");
+        assert_eq!(client.told("gap")[0]["topic"], "news");
+    }
+    drop(room);
+    let answer = page(&mut world, &other, &json!({ "topic": "news" }));
+    let mut anew = BTreeMap::new();
+    hear(&mut anew, &answer, "news");
+    assert_eq!(anew, there(&world, "news"));
 }
 
 /// As many members as make `topic` large.

@@ -12,7 +12,7 @@ server_messages! {
 }
 
 /// What happened to a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PresenceKind {
     /// The user's first connection came.
     Join,
