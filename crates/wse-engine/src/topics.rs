@@ -304,15 +304,11 @@ impl Topics {
     /// Forgets a topic that nobody wants, unless it remembers what was told of its members in this second: whoever
     /// comes and goes all the time would be told of as often to those who hold a glob.
     pub fn forget(&self, topic: &Arc<Topic>) {
-        let is_wanted = || topic.shards.iter().any(|members| members.interest.load(Relaxed) > 0);
-        if is_wanted() {
-            return;
-        }
         let mut topics = self.topics.write();
         // Looked at again under the lock that announcing takes; by now the name may belong to a newer topic.
         let is_current = topics.get(topic.name()).is_some_and(|Named(current)| Arc::ptr_eq(current, topic));
-        if !is_current || is_wanted() || topic.present().is_some_and(|members| members.lock().is_gathering())
-        {
+        let is_wanted = topic.shards.iter().any(|members| members.interest.load(Relaxed) > 0);
+        if !is_current || is_wanted || topic.present().is_some_and(|members| members.lock().is_gathering()) {
             return;
         }
         if let Some(log) = &topic.log {
