@@ -176,7 +176,9 @@ class BatchEvent {
   }
 
   get userId(): string | null | undefined {
-    return this.#member('auth_connect', 'userId') ?? this.#member('request', 'userId') ?? this.#present('userId')
+    // Null says that a request is nobody's.
+    if (this.type === 'request') return this.#member('request', 'userId')
+    return this.#member('auth_connect', 'userId') ?? this.#present('userId')
   }
 
   get topic(): string | undefined {
