@@ -185,7 +185,8 @@ for (const { name, open } of paths) {
     const small = await Promise.all(Array.from({ length: 20 }, () => openUpgraded(t, service)))
     const large = await openUpgraded(t, service)
     const offence = async () => {
-      for (const socket of small) socket.write(message.subarray(0, 48_000))
+      // All but one may be unfinished beside one that is nearly whole, however its bytes arrive.
+      for (const socket of small) socket.write(message.subarray(0, 46_000))
       await until('unfinished messages to be counted', () => service.wse.memory().inboundBytes > 900_000)
       large.write(message.subarray(0, -1))
       const { code } = await large.closeFrame()
@@ -194,7 +195,7 @@ for (const { name, open } of paths) {
     }
     t.is(await bystander.during(t, offence()), 1013)
     for (const socket of small) {
-      socket.write(message.subarray(48_000))
+      socket.write(message.subarray(46_000))
       t.is((await application.next('raw')).text.length, 100_000)
     }
     await isClean(t, service, 21)
