@@ -35,6 +35,15 @@ fn take_turns(mailbox: &Mailbox, poll: &Notify, mut is_done: impl FnMut() -> boo
     }
 }
 
+/// Takes turns until two commands have been found.
+fn take_both(mailbox: &Mailbox, poll: &Notify) {
+    let mut found = 0;
+    take_turns(mailbox, poll, || {
+        found += mailbox.take(Vec::new()).len();
+        found == 2
+    });
+}
+
 #[test]
 fn a_shard_finds_what_was_left_before_it_was_woken() {
     model(|| {
@@ -46,11 +55,7 @@ fn a_shard_finds_what_was_left_before_it_was_woken() {
                 mailbox.wake();
             });
         }
-        let mut found = 0;
-        take_turns(&mailbox, &poll, || {
-            found += mailbox.take(Vec::new()).len();
-            found == 2
-        });
+        take_both(&mailbox, &poll);
     });
 }
 
@@ -68,11 +73,7 @@ fn who_wakes_all_that_have_mail_wakes_a_shard_that_goes_to_sleep() {
                 }
             });
         }
-        let mut found = 0;
-        take_turns(&mailbox, &poll, || {
-            found += mailbox.take(Vec::new()).len();
-            found == 2
-        });
+        take_both(&mailbox, &poll);
     });
 }
 

@@ -5,6 +5,7 @@
 use crate::client::Client;
 use crate::world::{World, identity};
 use serde_json::value::RawValue;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use uuid::Uuid;
 use wse_engine::answer::Start;
@@ -14,6 +15,7 @@ use wse_engine::drain::Pace;
 use wse_engine::frame::Payload;
 use wse_engine::inbound::{Batch, Entry, Kind};
 use wse_engine::publishing::{Published, Publishing};
+use wse_engine::topics::Topic;
 use wse_engine::{ConnectionKey, Reply};
 use wse_protocol::envelope::Timestamp;
 
@@ -83,22 +85,18 @@ impl World {
 
     /// Subscribes a connection by the application's wish; the request's number.
     pub fn subscribe(&mut self, key: ConnectionKey, topic: &str) -> u32 {
-        self.requests += 1;
         let topics = vec![(self.shared.topics.want(topic, 0), Start::Now)];
-        self.tell(Command::Subscribe {
-            key,
-            topics,
-            refused: Vec::new(),
-            presence: None,
-            request: self.requests,
-        });
-        self.requests
+        self.ask_for(key, topics)
     }
 
     /// Makes a connection a member of a group; the request's number.
     pub fn join_group(&mut self, key: ConnectionKey, topic: &str, group: &str) -> u32 {
-        self.requests += 1;
         let topics = vec![(self.shared.topics.want_in_group(topic, group), Start::Now)];
+        self.ask_for(key, topics)
+    }
+
+    fn ask_for(&mut self, key: ConnectionKey, topics: Vec<(Arc<Topic>, Start)>) -> u32 {
+        self.requests += 1;
         self.tell(Command::Subscribe {
             key,
             topics,
