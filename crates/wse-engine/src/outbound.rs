@@ -136,11 +136,13 @@ impl Outbound {
 
     /// When the connection is closed if nothing changes until then, in milliseconds.
     pub fn closes_at(&self, limits: &OutboundLimits) -> Option<u64> {
-        let slow = self.full_since.filter(|_| limits.slow_timeout_ms != 0);
-        let slow = slow.map(|since| since + limits.slow_timeout_ms);
-        let stuck = self.stuck.filter(|_| limits.slow_timeout_ms != 0);
-        let stuck = stuck.map(|since| since + limits.slow_timeout_ms);
-        slow.into_iter().chain(self.patience).chain(self.doomed).chain(stuck).min()
+        let slow =
+            self.full_since.into_iter().chain(self.stuck).min().filter(|_| limits.slow_timeout_ms != 0);
+        slow.map(|since| since + limits.slow_timeout_ms)
+            .into_iter()
+            .chain(self.patience)
+            .chain(self.doomed)
+            .min()
     }
 
     /// Takes over what the kernel left of a write: `frames`, of whose first `written` bytes are gone. Policies of topics

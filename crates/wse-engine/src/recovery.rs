@@ -14,11 +14,11 @@ use std::sync::atomic::Ordering::Relaxed;
 /// What a log weighs beside its publications, in bytes: itself, its topic, and its place in the order of use.
 const LOG_WEIGHT: usize = 512 + size_of::<Log>();
 
-/// Epochs that a log remembers beside its own: one that is further behind is taken for one of the oldest.
-const EPOCHS: usize = 8;
-
 /// The same for each shard.
 const SHARD_WEIGHT: usize = 64;
+
+/// Epochs that a log remembers beside its own: one that is further behind is taken for one of the oldest.
+const EPOCHS: usize = 8;
 
 /// A place in a log, as clients know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,11 +156,6 @@ impl Ring {
     pub fn position(&self, index: u64) -> Position {
         let (base, epoch) = self.epoch_from(|base| base <= index);
         Position { epoch, offset: index.saturating_sub(base) }
-    }
-
-    /// The number before which the epoch began.
-    pub fn base(&self) -> u64 {
-        self.base
     }
 
     /// The newest epoch with a good beginning, or the oldest one.
