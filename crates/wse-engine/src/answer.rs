@@ -202,7 +202,7 @@ impl Core {
     /// Answers, now or when everything has been sent that the answer speaks of.
     fn put_off<S>(&mut self, conn: &mut Connection<S>, answer: Answer) {
         let waiting = conn.replay.as_ref().map(|replay| &replay.answers);
-        let is_waiting = conn.secrecy.as_ref().is_some_and(|secrecy| secrecy.is_waiting());
+        let is_waiting = conn.awaits_key();
         if answer.is_settled() && !is_waiting {
             self.give_answer(conn, &answer);
         } else if waiting.is_some_and(|waiting| waiting.iter().any(|earlier| earlier.covers(&answer))) {
@@ -230,7 +230,7 @@ impl Core {
         let (now, limits) = (self.now.millis, logs.limits());
         let reached = self.reached(conn, topic);
         let is_running = conn.replay.as_ref().is_some_and(|replay| replay.has(topic));
-        let Some(held) = conn.topics.iter_mut().find(|held| Arc::ptr_eq(held, topic)) else {
+        let Some(held) = conn.held_mut(topic) else {
             return Fate::Lost;
         };
         let mut ring = log.lock();

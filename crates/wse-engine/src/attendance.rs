@@ -338,9 +338,7 @@ impl<S: Socket> Shard<S> {
         for topic in core.shared.topics.present() {
             let stale = topic.members().lock().stale(|key| {
                 let holds = |conn: &mut crate::connection::Connection<S>| {
-                    conn.key == key
-                        && conn.is_open()
-                        && conn.topics.iter().any(|held| Arc::ptr_eq(held, &topic))
+                    conn.key == key && conn.is_open() && conn.holds(&topic)
                 };
                 key.shard() == core.index && !slab.get_mut(key.slot()).is_some_and(holds)
             });

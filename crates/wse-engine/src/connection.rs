@@ -16,6 +16,7 @@ use crate::resume::Pass;
 use crate::seats::Caller;
 use crate::secrecy::Secrecy;
 use crate::speech::{LANES, Speech};
+use crate::topics::Topic;
 use crate::turn::Pending;
 use std::io;
 use std::net::IpAddr;
@@ -167,6 +168,21 @@ impl<S> Connection<S> {
     /// Whether what is published to it is sealed, or waits for a key.
     pub fn is_sealed(&self) -> bool {
         self.secrecy.as_ref().is_some_and(|secrecy| !secrecy.is_off())
+    }
+
+    /// Whether what is published waits for the client's key.
+    pub fn awaits_key(&self) -> bool {
+        self.secrecy.as_ref().is_some_and(|secrecy| secrecy.is_waiting())
+    }
+
+    /// Whether it is subscribed to `topic`.
+    pub fn holds(&self, topic: &Arc<Topic>) -> bool {
+        self.topics.iter().any(|held| Arc::ptr_eq(held, topic))
+    }
+
+    /// Its subscription to `topic`.
+    pub fn held_mut(&mut self, topic: &Arc<Topic>) -> Option<&mut Held> {
+        self.topics.iter_mut().find(|held| Arc::ptr_eq(held, topic))
     }
 
     /// Whether the application knows of it.

@@ -302,7 +302,7 @@ impl Core {
         topic: &Arc<Topic>,
         by: Source,
     ) -> bool {
-        if let Some(held) = conn.topics.iter_mut().find(|held| Arc::ptr_eq(held, topic)) {
+        if let Some(held) = conn.held_mut(topic) {
             held.by = held.by.max(by);
             self.shared.topics.release(topic, self.index);
             return true;

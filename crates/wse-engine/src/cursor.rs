@@ -43,12 +43,16 @@ struct Cursor {
 impl Replay {
     /// Whether a cursor is on `topic`: it sees to the publications.
     pub fn has(&self, topic: &Arc<Topic>) -> bool {
-        self.place(topic).is_some()
+        self.cursor(topic).is_some()
     }
 
     /// Whether a cursor brings the publication `index` of `topic`.
     pub fn brings(&self, topic: &Arc<Topic>, index: u64) -> bool {
-        self.place(topic).is_some_and(|place| self.cursors[place].next <= index)
+        self.cursor(topic).is_some_and(|cursor| cursor.next <= index)
+    }
+
+    fn cursor(&self, topic: &Arc<Topic>) -> Option<&Cursor> {
+        Some(&self.cursors[self.place(topic)?])
     }
 
     fn place(&self, topic: &Arc<Topic>) -> Option<usize> {
@@ -82,15 +86,13 @@ impl Core {
         if let Some(first) = first_held(conn, topic) {
             return first - 1;
         }
-        let replay = conn.replay.as_ref();
-        let cursor = replay.and_then(|replay| Some(&replay.cursors[replay.place(topic)?]));
+        let cursor = conn.replay.as_ref().and_then(|replay| replay.cursor(topic));
         cursor.map_or_else(|| topic.seen(self.index), |cursor| cursor.next - 1)
     }
 
     /// Where that is in the log.
     pub(crate) fn place<S>(&self, conn: &Connection<S>, topic: &Arc<Topic>) -> Option<Position> {
-        let replay = conn.replay.as_ref();
-        let cursor = replay.and_then(|replay| Some(&replay.cursors[replay.place(topic)?]));
+        let cursor = conn.replay.as_ref().and_then(|replay| replay.cursor(topic));
         let log = topic.log()?;
         if let Some(first) = first_held(conn, topic) {
             return Some(log.lock().position(first - 1));
@@ -111,7 +113,7 @@ impl Core {
         for answer in &mut replay.answers {
             answer.settle(topic, |_| Fate::Lost);
         }
-        if let Some(held) = conn.topics.iter_mut().find(|held| Arc::ptr_eq(held, topic)) {
+        if let Some(held) = conn.held_mut(topic) {
             held.begin(topic.seen(self.index) + 1);
         }
         self.answer_settled(conn);
@@ -164,7 +166,7 @@ impl Core {
         replay.is_listed = false;
         let (mut frames, mut bytes) = (PULL_FRAMES, PULL_BYTES);
         while frames > 0 && bytes > 0 && conn.is_open() && conn.backlog.is_none() {
-            let is_waiting = conn.secrecy.as_ref().is_some_and(|secrecy| secrecy.is_waiting());
+            let is_waiting = conn.awaits_key();
             let Some(replay) = conn.replay.as_deref().filter(|_| !is_waiting) else { return };
             // One that is ahead of the shard waits for what the shard has still to carry out.
             let is_ready = |cursor: &Cursor| cursor.next <= cursor.topic.seen(self.index) + 1;
@@ -228,13 +230,13 @@ impl Core {
         // When the log was lost the rest of its epoch is missing, and the next epoch may be there.
         let last = if base == cursor.base { seen } else { seen.min(base) };
         let (from, to) = (cursor.next.saturating_sub(cursor.base), last.saturating_sub(cursor.base));
-        if let Some(held) = conn.topics.iter_mut().find(|held| Arc::ptr_eq(held, &topic)) {
-            held.begin(last + 1);
-        }
         if last == seen {
             replay.cursors.remove(place);
         } else {
             (cursor.next, cursor.base, cursor.epoch) = (base + 1, base, epoch);
+        }
+        if let Some(held) = conn.held_mut(&topic) {
+            held.begin(last + 1);
         }
         if !is_asked && from <= to {
             self.lose(conn, to + 1 - from);
@@ -266,7 +268,7 @@ impl Core {
     /// Answers requests for topics that wait for nothing any more.
     pub(crate) fn answer_settled<S>(&mut self, conn: &mut Connection<S>) {
         // What was published before waits for the client's key, and an answer stands behind it.
-        let is_waiting = conn.secrecy.as_ref().is_some_and(|secrecy| secrecy.is_waiting());
+        let is_waiting = conn.awaits_key();
         while let Some(replay) = conn.replay.as_mut().filter(|_| !is_waiting) {
             let Some(place) = replay.answers.iter().position(Answer::is_settled) else { break };
             if let Some(answer) = replay.answers.remove(place) {

@@ -173,7 +173,7 @@ impl Core {
         let (topic, priority) = (publication.topic.as_ref(), publication.frame.standing().priority);
         let index = publication.frame.index();
         if let Some(topic) = topic.filter(|_| index != 0)
-            && let Some(held) = conn.topics.iter_mut().find(|held| Arc::ptr_eq(held, topic))
+            && let Some(held) = conn.held_mut(topic)
         {
             // It may ask for it again.
             held.begin(index + 1);

@@ -122,7 +122,7 @@ impl<S: Socket> Shard<S> {
         drain.leaving.retain(|(key, delay)| {
             let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == *key && conn.is_open());
             let Some(conn) = conn else { return false };
-            let is_held_up = conn.secrecy.as_ref().is_some_and(|secrecy| secrecy.is_waiting());
+            let is_held_up = conn.awaits_key();
             // A log of topics may be this instance's alone, so what a cursor has still to read belongs to it too.
             let has_all = conn.backlog.is_none()
                 && conn.replay.is_none()

@@ -239,7 +239,7 @@ impl Core {
         topic: &Arc<Topic>,
         frame: Frame,
     ) {
-        match conn.filter(|conn| conn.topics.iter().any(|held| Arc::ptr_eq(held, topic))) {
+        match conn.filter(|conn| conn.holds(topic)) {
             Some(conn) => self.give(conn, topic, frame),
             None => self.pass_on(topic, frame),
         }

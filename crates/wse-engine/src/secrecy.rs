@@ -212,8 +212,7 @@ impl Core {
             // It may have left the topic while it waited, or asked for what it has missed of it.
             let is_due = |topic: &Arc<Topic>| {
                 let replay = conn.replay.as_ref().filter(|_| frame.index() != 0);
-                conn.topics.iter().any(|held| Arc::ptr_eq(held, topic))
-                    && !replay.is_some_and(|replay| replay.brings(topic, frame.index()))
+                conn.holds(topic) && !replay.is_some_and(|replay| replay.brings(topic, frame.index()))
             };
             if topic.as_ref().is_none_or(is_due) {
                 self.publish(conn, &mut Publication::new(frame, topic));

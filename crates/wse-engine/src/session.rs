@@ -275,7 +275,7 @@ impl Core {
         let limits = self.limits();
         let interval = Duration::from_millis(config.heartbeat.interval_ms);
         let dialect = conn.speech.dialect();
-        let is_wanted = conn.secrecy.as_ref().is_some_and(|secrecy| secrecy.is_waiting());
+        let is_wanted = conn.awaits_key();
         if (hello.features.encryption || is_wanted)
             && !self.agree(conn, hello.encryption_public_key.as_deref())
         {
