@@ -71,6 +71,7 @@ test.serial('loses the connections of a cluster worker that is killed, and no ot
     if (workers[index] === 1) t.is((await connection.closed()).code, 1006)
   }
   for (const [index, connection] of connections.entries()) if (workers[index] === 2) await connection.roundTrip()
+  t.deepEqual(await json(child), { lost: 1 })
   t.is(await workerOf(await connect(t, { port })), 2)
 })
 

@@ -17,6 +17,8 @@ function lead() {
     if (line === 'kill') workers[0].process.kill('SIGKILL')
     if (line === 'stop') for (const worker of workers) if (worker.isConnected()) worker.send('stop')
   })
+  // Only from here on does the primary give a lost worker no connections.
+  cluster.on('disconnect', (worker) => console.log(JSON.stringify({ lost: worker.id })))
   cluster.on('exit', () => {
     if (workers.every((worker) => worker.isDead())) process.exit()
   })
