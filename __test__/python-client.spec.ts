@@ -21,7 +21,7 @@ import { OP } from './harness/socket.js'
 import { secret, tokenOf } from './harness/tokens.js'
 
 // Each client is a process of its own, so only those tests that mostly wait run beside each other.
-test.before('installs the client', async (t) => {
+test.before('finds the client, or installs it', async (t) => {
   t.timeout(600_000)
   await installPython()
 })

@@ -9,7 +9,7 @@ import { startServer } from './harness/server.js'
 import { OP } from './harness/socket.js'
 import { secret, tokenOf } from './harness/tokens.js'
 
-test.before('installs the client', async (t) => {
+test.before('finds the client, or installs it', async (t) => {
   t.timeout(600_000)
   await installPython()
 })

@@ -12,8 +12,6 @@ import { ensurePackages } from './packages.mjs'
 import { CommandFailed, observe, script } from './process.mjs'
 import { ensureEnvironment } from './python.mjs'
 
-/** Runs the case files of the Autobahn test suite, whose own runner needs a Python that nobody has any more. */
-const RUNNER = 'kosoku==0.1.0'
 const GROUPS = ['1', '2', '3', '4', '5', '6', '7', '9', '10', '12', '13']
 /** Cases side by side: most of their time is waiting, except where they send many messages within a deadline. */
 const PARALLEL = 8
@@ -22,11 +20,6 @@ const PARALLEL_OF_MANY = 2
 const MANY = /^1[23]\b/
 /** What RFC 6455 leaves open: these report what a server does and judge nobody. */
 const UNJUDGED = ['7.1.6', '7.13.1', '7.13.2']
-
-/** Installs the runner where it is missing; returns the path of its executable. */
-export async function ensureRunner() {
-  return join(await ensureEnvironment('conformance', [RUNNER]), 'kosoku')
-}
 
 /** Runs cases against the server at `address`, which echoes at the path `/`; resolves to `[case, verdicts]` of each. */
 async function judge(address, patterns) {
@@ -37,7 +30,7 @@ async function judge(address, patterns) {
 
 async function judgeSome(address, patterns, parallel) {
   if (patterns.length === 0) return []
-  const runner = await ensureRunner()
+  const runner = join(await ensureEnvironment('conformance'), 'kosoku')
   const report = mkdtempSync(join(tmpdir(), 'conformance-'))
   try {
     const included = patterns.flatMap((pattern) => ['-i', /^\d+$/.test(pattern) ? `${pattern}.*` : pattern])

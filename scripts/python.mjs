@@ -1,18 +1,35 @@
 // Python and its packages, for what is tested against programs that are written in it.
-// As a program, `node scripts/python.mjs NAME PACKAGE…`: its last line is the folder of the environment's commands.
+// As a program, `node scripts/python.mjs NAME`: its last line is the folder of the environment's commands.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { announce, root, run, script } from './process.mjs'
 import { findPython } from './toolchain.mjs'
 
-/** Virtual environments are kept apart from each other: packages of two purposes need not agree. */
 const folder = join(root, '.cache', 'python')
 
+/** The packages of each virtual environment, kept apart from each other: those of two purposes need not agree. */
+const environments = {
+  /** The client that our users have, and what it uses where it is there. */
+  client: ['wse-client==2.5.1', 'websockets==17.4', 'cryptography==50.0.2', 'msgpack==1.2.4', 'rfc8785==0.1.4'],
+  /** Runs the case files of the Autobahn test suite, whose own runner needs a Python that nobody has any more. */
+  conformance: ['kosoku==0.1.0'],
+}
+
 /**
- * Makes the virtual environment `name` have exactly these packages (`name==version`), and returns the folder of its
- * commands. Throws an error that says how to get Python where there is none.
+ * Makes each virtual environment, or says how to get Python. Tests that run beside each other share an environment, and
+ * none of them may make it while another does.
  */
-export async function ensureEnvironment(name, packages) {
+export async function ensureEnvironments() {
+  if ((await findPython()) === null) return
+  for (const name of Object.keys(environments)) await ensureEnvironment(name)
+}
+
+/**
+ * Makes the virtual environment `name` have exactly its packages, and returns the folder of its commands. Throws an
+ * error that says how to get Python where there is none.
+ */
+export async function ensureEnvironment(name) {
+  const packages = environments[name]
   const environment = join(folder, name)
   const commands = join(environment, process.platform === 'win32' ? 'Scripts' : 'bin')
   const wanted = `${packages.join('\n')}\n`
@@ -39,6 +56,5 @@ function read(path) {
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const [, , name, ...packages] = process.argv
-  await script(async () => console.log(await ensureEnvironment(name, packages)))
+  await script(async () => console.log(await ensureEnvironment(process.argv[2])))
 }

@@ -3,6 +3,7 @@
 import { ensureBuilt } from './addon.mjs'
 import { ensurePackages } from './packages.mjs'
 import { announce, observe, script } from './process.mjs'
+import { ensureEnvironments } from './python.mjs'
 import { ensureRuntimes } from './runtimes.mjs'
 import { countCargo, countTap, Tally } from './tally.mjs'
 import { ensureCompilers, findChromium, findNginx } from './toolchain.mjs'
@@ -15,6 +16,7 @@ await script(async () => {
   await ensureBuilt()
   const chromium = await findChromium()
   await ensureRuntimes()
+  await ensureEnvironments()
   const nginx = await findNginx()
 
   if (process.env.CI === 'true') {

@@ -9,15 +9,14 @@ import { Child } from './child.js'
 import { startRelay } from './relay.js'
 import { Application, startServer } from './server.js'
 
-const packages = ['wse-client==2.5.1', 'websockets==17.4', 'cryptography==50.0.2', 'msgpack==1.2.4', 'rfc8785==0.1.4']
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
 let python = ''
 
-/** Installs Python packages for all of a file's tests; to be called before the first of them. */
+/** Finds the Python client for all of a file's tests, or installs it; to be called before the first of them. */
 export async function installPython(): Promise<void> {
   const script = join(root, 'scripts', 'python.mjs')
-  const { stdout } = await promisify(execFile)(process.execPath, [script, 'client', ...packages])
+  const { stdout } = await promisify(execFile)(process.execPath, [script, 'client'])
   python = join(stdout.trimEnd().split('\n').at(-1) ?? '', 'python')
 }
 
