@@ -45,9 +45,9 @@ pub struct Held {
 }
 
 impl Held {
-    /// `topic`, held by the word of `by`; the next publication that its shard carries out is the first.
-    pub fn new(topic: Arc<Topic>, by: Source, seen: u64) -> Self {
-        Self { topic, since: (seen + 1) as u32, by }
+    /// `topic`, held by the word of `by`; the first publication is the one behind `reached`.
+    pub fn new(topic: Arc<Topic>, by: Source, reached: u64) -> Self {
+        Self { topic, since: (reached + 1) as u32, by }
     }
 
     /// The number of the publication from which on the connection was sent all, up to `reached`, or will be.

@@ -318,7 +318,9 @@ impl Core {
         if conn.topics.capacity() == 0 {
             conn.topics.reserve_exact(1);
         }
-        conn.topics.push(Held::new(Arc::clone(topic), by, topic.seen_here(self.index)));
+        // A glob may have brought some of it, and less than the shard has seen.
+        let reached = topic.log().map_or(0, |_| self.reached(conn, topic));
+        conn.topics.push(Held::new(Arc::clone(topic), by, reached));
         match topic.group() {
             Some(group) => {
                 group.join(conn.key);

@@ -128,11 +128,6 @@ impl Topic {
         self.shards[shard].seen.load(Relaxed)
     }
 
-    /// The same of a topic that may be a group, of which nothing is logged.
-    pub fn seen_here(&self, shard: usize) -> u64 {
-        self.log.as_ref().map_or(0, |_| self.seen(shard))
-    }
-
     /// The shard carries out the logged publication `index`; `false`: it came before anyone there wanted the topic.
     pub fn see(&self, shard: usize, index: u64) -> bool {
         self.shards[shard].seen.fetch_max(index, Relaxed) < index

@@ -192,3 +192,63 @@ fn a_thousand_topics_are_left_at_once_by_who_is_behind_in_all_of_them() {
     assert_eq!(left["success_topics"].as_array().map(Vec::len), Some(1_000));
     assert_eq!(world.shared.topics.subscribers("public:0"), 0);
 }
+
+/// A queue of ten messages before the log.
+fn short_queue() -> Config {
+    let outbound = OutboundLimits { max_messages: 10, ..OutboundLimits::default() };
+    Config { outbound, ..logged(Recovery::default()) }
+}
+
+fn publish(world: &mut World, topic: &str, numbers: impl Iterator<Item = u64>) {
+    for n in numbers {
+        assert!(world.publish_number(topic, n, 0));
+        world.settle();
+    }
+}
+
+/// Asks for `news` from behind `offset` of its epoch.
+fn ask_behind(world: &World, listener: &Listener, offset: u64) {
+    let place = json!({"news": {"epoch": epoch(world, "news"), "offset": offset}});
+    ask(listener, &json!({"action": "subscribe", "topics": ["news"], "recover": true, "recovery": place}));
+}
+
+/// What became of the last request for `news`.
+fn answered(listener: &Listener) -> Value {
+    let told = listener.client.told("subscription_update").pop().expect("it was answered");
+    told["recovery"]["news"].clone()
+}
+
+#[test]
+fn who_reads_a_topic_through_a_glob_and_asks_for_it_gets_all_behind_its_position() {
+    let mut world = World::new(short_queue());
+    publish(&mut world, "news", 1..=30);
+    let mut listener = Listener::connect_to(&mut world, "", "ne*");
+    listener.client.stop_reading(1);
+    publish(&mut world, "news", 31..=100);
+    ask_behind(&world, &listener, 20);
+    world.settle();
+    listener.client.resume();
+    world.settle();
+    assert!(listener.numbers("news").ends_with(&(21..=100).collect::<Vec<_>>()));
+    let answer = answered(&listener);
+    assert_eq!((&answer["recovered"], &answer["count"]), (&json!(true), &json!(80)));
+}
+
+#[test]
+fn what_a_glob_brought_before_the_key_is_no_word_for_what_was_before() {
+    for is_history in [false, true] {
+        let mut world = World::new(logged(Recovery::default()));
+        publish(&mut world, "news", 1..=49);
+        let mut listener = Listener::knock(&mut world, "encryption=true&topics=ne*");
+        publish(&mut world, "news", 50..=60);
+        match is_history {
+            true => ask(&listener, &json!({"action": "subscribe", "topics": ["news"], "history": 40})),
+            false => ask_behind(&world, &listener, 20),
+        }
+        world.settle();
+        listener.hello();
+        world.settle();
+        assert_eq!(listener.numbers("news"), (21..=60).collect::<Vec<_>>());
+        assert_eq!(answered(&listener)["count"], json!(40));
+    }
+}
