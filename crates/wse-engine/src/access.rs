@@ -12,7 +12,7 @@ use crate::topics::Topic;
 use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::Arc;
-use wse_protocol::glob::is_glob;
+use wse_protocol::glob::{is_glob, matches};
 use wse_protocol::message::{Action, SubscriptionUpdate};
 use wse_protocol::rules::{Grants, Verdict};
 use wse_protocol::topic::{MAX_LEN, is_safe_id};
@@ -48,6 +48,11 @@ impl Held {
     /// `topic`, held by the word of `by`; the first publication is the one behind `reached`.
     pub fn new(topic: Arc<Topic>, by: Source, reached: u64) -> Self {
         Self { topic, since: (reached + 1) as u32, by }
+    }
+
+    /// Whether all that is published to the topic `name` comes to who holds it: it is that topic, or a glob.
+    pub fn brings(&self, name: &str) -> bool {
+        self.group().is_none() && (self.name() == name || matches(self.name(), name))
     }
 
     /// The number of the publication from which on the connection was sent all, up to `reached`, or will be.

@@ -180,6 +180,11 @@ impl<S> Connection<S> {
         self.topics.iter().any(|held| Arc::ptr_eq(held, topic))
     }
 
+    /// Whether it gets what is published to the topic `name`, by that name or through a glob.
+    pub fn hears(&self, name: &str) -> bool {
+        self.topics.iter().any(|held| held.brings(name))
+    }
+
     /// Its subscription to `topic`.
     pub fn held_mut(&mut self, topic: &Arc<Topic>) -> Option<&mut Held> {
         self.topics.iter_mut().find(|held| Arc::ptr_eq(held, topic))

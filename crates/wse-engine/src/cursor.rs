@@ -251,16 +251,17 @@ impl Core {
 
     /// The connection holds `topic`, or this glob, no longer: nothing of it is read, and who waits for that is told.
     pub(crate) fn stop_reading<S>(&mut self, conn: &mut Connection<S>, topic: &Arc<Topic>) {
-        if let Some(secrecy) = &mut conn.secrecy {
-            secrecy.forget(topic);
-        }
-        let Some(replay) = &mut conn.replay else { return };
         // Only those that it may have been held for are looked at: whoever leaves a thousand topics does so one by one.
         let left = topic.name();
-        let is_left = |name: &str| name == left || matches(left, name);
-        let has =
-            |name: &str| conn.topics.iter().any(|held| held.name() == name || matches(held.name(), name));
-        replay.cursors.retain(|cursor| !is_left(cursor.topic.name()) || has(cursor.topic.name()));
+        let is_left = |topic: &Topic| {
+            let name = topic.name();
+            (name == left || matches(left, name)) && !conn.topics.iter().any(|held| held.brings(name))
+        };
+        if let Some(secrecy) = &mut conn.secrecy {
+            secrecy.forget(is_left);
+        }
+        let Some(replay) = &mut conn.replay else { return };
+        replay.cursors.retain(|cursor| !is_left(&cursor.topic));
         replay.answers.iter_mut().for_each(|answer| answer.give_up(topic));
         self.answer_settled(conn);
     }

@@ -265,10 +265,12 @@ impl Outbound {
         first.map(|waiting| waiting.frame.index())
     }
 
-    /// Takes out what waits of the log of `topic`.
-    pub fn forget(&mut self, topic: &Arc<Topic>) {
+    /// Takes out what waits of the logs of topics that are left.
+    pub fn forget(&mut self, is_left: impl Fn(&Topic) -> bool) {
         for lane in Priority::ALL {
-            let is_it = |waiting: &Waiting| waiting.frame.index() != 0 && waiting.is_of(topic);
+            let is_it = |waiting: &Waiting| {
+                waiting.frame.index() != 0 && waiting.topic.as_ref().is_some_and(|topic| is_left(topic))
+            };
             while let Some(place) = self.lanes.lane(lane).iter().position(is_it) {
                 self.lanes.remove(lane, place);
             }

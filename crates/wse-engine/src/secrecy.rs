@@ -80,10 +80,10 @@ impl Secrecy {
         self.held.as_ref()?.first_of(topic)
     }
 
-    /// The connection holds `topic` no longer: what waits of its log would have a hole behind it.
-    pub fn forget(&mut self, topic: &Arc<Topic>) {
+    /// The connection gets nothing more of those topics: what waits of their logs would have a hole behind it.
+    pub fn forget(&mut self, is_left: impl Fn(&Topic) -> bool) {
         if let Some(held) = &mut self.held {
-            held.forget(topic);
+            held.forget(is_left);
         }
     }
 
@@ -212,7 +212,7 @@ impl Core {
             // It may have left the topic while it waited, or asked for what it has missed of it.
             let is_due = |topic: &Arc<Topic>| {
                 let replay = conn.replay.as_ref().filter(|_| frame.index() != 0);
-                conn.holds(topic) && !replay.is_some_and(|replay| replay.brings(topic, frame.index()))
+                conn.hears(topic.name()) && !replay.is_some_and(|replay| replay.brings(topic, frame.index()))
             };
             if topic.as_ref().is_none_or(is_due) {
                 self.publish(conn, &mut Publication::new(frame, topic));

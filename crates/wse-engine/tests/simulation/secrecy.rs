@@ -8,7 +8,7 @@ use crate::world::{World, settings, value};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use wse_engine::Config;
-use wse_engine::config::OutboundLimits;
+use wse_engine::config::{OutboundLimits, Recovery};
 use wse_engine::inbound::Kind;
 
 use Carrier::{Sealed, Text};
@@ -487,4 +487,46 @@ fn who_leaves_a_topic_while_it_waits_gets_nothing_of_it_behind() {
     world.settle();
     let told = listener.told().into_iter().map(|message| message.json()["t"].clone());
     assert!(told.eq(["other", "all"]));
+}
+
+#[test]
+fn what_a_glob_brings_waits_for_the_key_too() {
+    for recovery in [None, Some(Recovery::default())] {
+        let mut world = World::new(Config { recovery, ..settings() });
+        let mut listener = Listener::knock(&mut world, "encryption=true&topics=ne*,news");
+        assert!(world.publish_number("news", 0, 0) && world.publish_number("nest", 0, 0));
+        world.settle();
+        let leave = |topic| {
+            let request = json!({"action": "unsubscribe", "topics": [topic]});
+            json!({"t": "subscription_update", "p": request}).to_string()
+        };
+        // It is covered by the glob.
+        listener.client.text(&leave("news"));
+        assert!(world.publish_number("news", 1, 0));
+        world.settle();
+        listener.hello();
+        world.settle();
+        assert_eq!((listener.numbers("news"), listener.numbers("nest")), (vec![0, 1], vec![0]));
+        assert_eq!(listener.missed(), 0);
+    }
+}
+
+#[test]
+fn who_leaves_a_glob_while_it_waits_and_comes_back_has_no_hole() {
+    let mut world = World::new(Config { recovery: Some(Recovery::default()), ..settings() });
+    let mut listener = Listener::knock(&mut world, "encryption=true&topics=ne*");
+    let ask = |world: &mut World, action, n| {
+        let request = json!({"action": action, "topics": ["ne*"]});
+        listener.client.text(&json!({"t": "subscription_update", "p": request}).to_string());
+        world.settle();
+        assert!(world.publish_number("news", n, 0));
+        world.settle();
+    };
+    assert!(world.publish_number("news", 0, 0));
+    world.settle();
+    ask(&mut world, "unsubscribe", 1);
+    ask(&mut world, "subscribe", 2);
+    listener.hello();
+    world.settle();
+    assert_eq!(listener.numbers("news"), [2], "it begins anew");
 }
