@@ -198,8 +198,9 @@ impl Outbound {
         if is_welcome && self.fits(length, terms.limits, 1)
             || self.make_room(&waiting, lane, terms, &mut outcome)
         {
-            // What it would follow may have made room for it and comes from the log now: so does it.
-            outcome.is_queued = !outcome.fallen_back.iter().any(|(topic, _)| waiting.is_of(topic));
+            // What it would follow may have made room for it and comes from the log now: so does it, if it is there.
+            let follows = |(topic, _): &(Arc<Topic>, u64)| waiting.is_of(topic);
+            outcome.is_queued = frame.index() == 0 || !outcome.fallen_back.iter().any(follows);
             if outcome.is_queued {
                 self.lanes.insert(waiting, lane, None);
             }

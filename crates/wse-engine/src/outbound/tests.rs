@@ -318,6 +318,19 @@ fn a_closing_connection_keeps_only_the_frame_in_progress() {
     assert_eq!(drain(&mut queue, 1_000), bytes(&[text("first"), pong("bye")])[2..]);
 }
 
+#[test]
+fn what_has_no_place_in_the_log_takes_the_room_of_its_own_topics_publications_and_waits() {
+    let logged = topic(Policy::default());
+    let of_log = |index| standing("log", Standing { index, priority: Priority::Low, ..Standing::default() });
+    let mut queue = Outbound::default();
+    for index in 1..5 {
+        queue.push(&of_log(index), Some(&logged), &terms(&LIMITS, 1));
+    }
+    let outcome = queue.push(&text("plain"), Some(&logged), &terms(&LIMITS, 1));
+    assert_eq!((outcome.is_queued, outcome.lost, outcome.fallen_back[0].1), (true, 0, 1));
+    assert_eq!(waiting(&queue), ["plain"]);
+}
+
 proptest! {
     #[test]
     fn bounds_hold_and_everything_leaves_in_order_or_is_told(
