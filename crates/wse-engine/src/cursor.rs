@@ -59,6 +59,11 @@ impl Replay {
         self.cursors.iter().position(|cursor| Arc::ptr_eq(&cursor.topic, topic))
     }
 
+    /// The first cursor on a topic of that name: the registry may have forgotten the one that it reads.
+    fn oldest(&self, topic: &Topic) -> Option<&Cursor> {
+        self.cursors.iter().find(|cursor| cursor.topic.is_same(topic))
+    }
+
     fn is_empty(&self) -> bool {
         self.cursors.is_empty() && self.answers.is_empty()
     }
@@ -74,9 +79,14 @@ impl Core {
     pub(crate) fn offer<S: Socket>(&mut self, conn: &mut Connection<S>, publication: &mut Publication) {
         if publication.frame.index() != 0
             && let (Some(replay), Some(topic)) = (&conn.replay, &publication.topic)
-            && replay.has(topic)
         {
-            return;
+            if replay.has(topic) {
+                return;
+            }
+            // What is left of a log that was forgotten since comes first.
+            if replay.oldest(topic).is_some() {
+                return self.read_from(conn, &Arc::clone(topic), publication.frame.index());
+            }
         }
         self.publish(conn, publication);
     }
@@ -92,7 +102,7 @@ impl Core {
 
     /// Where that is in the log.
     pub(crate) fn place<S>(&self, conn: &Connection<S>, topic: &Arc<Topic>) -> Option<Position> {
-        let cursor = conn.replay.as_ref().and_then(|replay| replay.cursor(topic));
+        let cursor = conn.replay.as_ref().and_then(|replay| replay.oldest(topic));
         let log = topic.log()?;
         if let Some(first) = first_held(conn, topic) {
             return Some(log.lock().position(first - 1));
@@ -108,8 +118,10 @@ impl Core {
     /// Leaves what a connection is behind with in `topic`, and goes on with what comes: it starts anew.
     pub(crate) fn jump<S>(&mut self, conn: &mut Connection<S>, topic: &Arc<Topic>) {
         let Some(replay) = &mut conn.replay else { return };
-        let Some(place) = replay.place(topic) else { return };
-        replay.cursors.remove(place);
+        if replay.oldest(topic).is_none() {
+            return;
+        }
+        replay.cursors.retain(|cursor| !cursor.topic.is_same(topic));
         for answer in &mut replay.answers {
             answer.settle(topic, |_| Fate::Lost);
         }
@@ -133,7 +145,13 @@ impl Core {
             }
             None => {
                 let (base, epoch) = log.lock().epoch_of(next);
-                replay.cursors.push(Cursor { topic: Arc::clone(topic), next, base, epoch });
+                let cursor = Cursor { topic: Arc::clone(topic), next, base, epoch };
+                // Of those of one name the oldest epoch is read first.
+                let is_newer = |other: &Cursor| {
+                    other.topic.is_same(topic) && (epoch.wrapping_sub(other.epoch) as i32) < 0
+                };
+                let place = replay.cursors.iter().position(is_newer).unwrap_or(replay.cursors.len());
+                replay.cursors.insert(place, cursor);
             }
         }
         self.wait_behind(conn);

@@ -35,6 +35,15 @@ pub struct Outcome {
     pub fallen_back: Vec<(Arc<Topic>, u64)>,
 }
 
+impl Outcome {
+    fn fall_back(&mut self, topic: Arc<Topic>, index: u64) {
+        match self.fallen_back.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &topic)) {
+            Some((_, first)) => *first = index.min(*first),
+            None => self.fallen_back.push((topic, index)),
+        }
+    }
+}
+
 /// What a newcomer finds.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<'a> {
@@ -199,10 +208,12 @@ impl Outbound {
             || self.make_room(&waiting, lane, terms, &mut outcome)
         {
             // What it would follow may have made room for it and comes from the log now: so does it, if it is there.
-            let follows = |(topic, _): &(Arc<Topic>, u64)| waiting.is_of(topic);
-            outcome.is_queued = frame.index() == 0 || !outcome.fallen_back.iter().any(follows);
-            if outcome.is_queued {
-                self.lanes.insert(waiting, lane, None);
+            match topic.filter(|topic| outcome.fallen_back.iter().any(|(it, _)| it.is_same(topic))) {
+                Some(topic) if frame.index() != 0 => {
+                    outcome.is_queued = false;
+                    outcome.fall_back(Arc::clone(topic), frame.index());
+                }
+                _ => self.lanes.insert(waiting, lane, None),
             }
             return outcome;
         }
@@ -222,7 +233,7 @@ impl Outbound {
             return outcome;
         }
         outcome.is_queued = false;
-        self.give_up(waiting, lane, terms, &mut outcome);
+        self.give_up(waiting, (lane, self.lanes.lane(lane).len()), terms, &mut outcome);
         outcome
     }
 
@@ -340,9 +351,9 @@ impl Outbound {
         if is_enough && self.refuses < Some(newcomer.priority) {
             self.full_since.get_or_insert(terms.now);
             while !self.fits(length, limits, 1) {
-                let Some((evicted, lane)) = self.lanes.pop_below(newcomer.priority) else { break };
+                let Some((evicted, place)) = self.lanes.pop_below(newcomer.priority) else { break };
                 self.refuses = self.refuses.max(Some(evicted.priority));
-                self.give_up(evicted, lane, terms, outcome);
+                self.give_up(evicted, place, terms, outcome);
             }
             return true;
         }
@@ -361,18 +372,29 @@ impl Outbound {
         false
     }
 
-    /// A message does not reach its client, unless a log has it.
-    fn give_up(&mut self, waiting: Waiting, lane: Priority, terms: &Terms<'_>, outcome: &mut Outcome) {
+    /// A message does not reach its client, unless a log has it. `place`: where it stood in its lane.
+    fn give_up(
+        &mut self,
+        waiting: Waiting,
+        (lane, mut place): (Priority, usize),
+        terms: &Terms<'_>,
+        outcome: &mut Outcome,
+    ) {
         let index = waiting.frame.index();
         let is_vital = matches!(waiting.overflow(), Some(Overflow::Disconnect | Overflow::Block(_)));
         match waiting.topic {
             Some(topic) if index != 0 => {
-                // What comes behind it in the log comes from there too, or it would overtake.
-                let is_later = |waiting: &Waiting| waiting.is_of(&topic) && waiting.frame.index() > index;
-                while let Some(place) = self.lanes.lane(lane).iter().rposition(is_later) {
-                    self.lanes.remove(lane, place);
+                // What comes behind it, in its log or in the next one of that name, comes from there too, or it would
+                // overtake.
+                outcome.fall_back(Arc::clone(&topic), index);
+                let is_later = |waiting: &Waiting| waiting.is_of(&topic) && waiting.frame.index() != 0;
+                while let Some(further) = self.lanes.lane(lane).iter().skip(place).position(is_later) {
+                    place += further;
+                    let later = self.lanes.remove(lane, place);
+                    if let Some(topic) = later.topic.filter(|later| !Arc::ptr_eq(later, &topic)) {
+                        outcome.fall_back(topic, later.frame.index());
+                    }
                 }
-                outcome.fallen_back.push((topic, index));
             }
             topic => {
                 if is_vital {

@@ -162,13 +162,13 @@ impl Lanes {
         Some(self.remove(lane, 0))
     }
 
-    /// Takes out what is less important than `priority`: of the least important the oldest of the lowest lane, which is
-    /// returned too.
-    pub fn pop_below(&mut self, priority: Priority) -> Option<(Waiting, Priority)> {
+    /// Takes out what is less important than `priority`: of the least important the oldest of the lowest lane. Returned
+    /// too are the lane and the place where it stood.
+    pub fn pop_below(&mut self, priority: Priority) -> Option<(Waiting, (Priority, usize))> {
         let least = self.spare[..priority as usize].iter().position(|tally| tally.messages > 0)?;
         let is_least = |waiting: &Waiting| waiting.may_go && waiting.priority as usize == least;
         let place = |lane: Priority| Some((lane, self.lane(lane).iter().position(is_least)?));
         let (lane, place) = Priority::ALL.into_iter().find_map(place)?;
-        Some((self.remove(lane, place), lane))
+        Some((self.remove(lane, place), (lane, place)))
     }
 }

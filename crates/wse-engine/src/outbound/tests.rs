@@ -34,8 +34,12 @@ fn terms(limits: &OutboundLimits, now: u64) -> Terms<'_> {
 
 /// A topic whose publications wait as `policy` says.
 fn topic(policy: Policy) -> Arc<Topic> {
+    named("a", policy)
+}
+
+fn named(name: &str, policy: Policy) -> Arc<Topic> {
     let policies = Arc::new(Policies::new([(vec!["*".into()], policy)]));
-    Topics::new(1, None, policies, Arc::default()).want("a", 0)
+    Topics::new(1, None, policies, Arc::default()).want(name, 0)
 }
 
 fn overflowing(overflow: Overflow) -> Arc<Topic> {
@@ -264,7 +268,7 @@ fn what_is_worth_nothing_any_more_makes_room_and_is_told() {
 
 #[test]
 fn a_topic_with_a_log_falls_back_to_it_from_the_first_that_is_given_up() {
-    let (logged, other) = (topic(Policy::default()), topic(Policy::default()));
+    let (logged, other) = (topic(Policy::default()), named("b", Policy::default()));
     let of_log = |index| standing("log", Standing { index, priority: Priority::Low, ..Standing::default() });
     let mut queue = Outbound::default();
     queue.push(&of_log(5), Some(&logged), &terms(&LIMITS, 1));
@@ -291,6 +295,38 @@ fn what_has_made_room_for_another_one_of_its_log_is_not_overtaken_by_it() {
     let outcome = queue.push(&of_log(4, Priority::High), Some(&logged), &terms(&LIMITS, 1));
     assert_eq!((outcome.is_queued, outcome.lost, outcome.fallen_back[0].1), (false, 0, 3));
     assert_eq!(waiting(&queue), ["0", "1", "2"]);
+}
+
+#[test]
+fn a_log_that_began_anew_falls_back_behind_the_one_before_and_never_before_it() {
+    let (before, after) = (topic(Policy::default()), topic(Policy::default()));
+    let of_log = |index, priority| standing("log", Standing { index, priority, ..Standing::default() });
+    let places = |outcome: Outcome, topics: [&Arc<Topic>; 2]| {
+        let place = |topic| topics.iter().position(|it| Arc::ptr_eq(it, topic));
+        outcome.fallen_back.iter().map(|(topic, index)| (place(topic), *index)).collect::<Vec<_>>()
+    };
+    for is_first in [true, false] {
+        let importance = |is_low| if is_low { Priority::Low } else { Priority::Normal };
+        let mut queue = Outbound::default();
+        queue.push(&of_log(7, importance(is_first)), Some(&before), &terms(&LIMITS, 1));
+        queue.push(&of_log(8, Priority::Normal), Some(&before), &terms(&LIMITS, 1));
+        queue.push(&of_log(1, importance(!is_first)), Some(&after), &terms(&LIMITS, 1));
+        queue.push(&of_log(2, Priority::Normal), Some(&after), &terms(&LIMITS, 1));
+        let outcome = queue.push(&text("x"), None, &terms(&LIMITS, 1));
+        let (expected, left) = match is_first {
+            true => (vec![(Some(0), 7), (Some(1), 1)], 1),
+            false => (vec![(Some(1), 1)], 3),
+        };
+        assert_eq!((places(outcome, [&before, &after]), queue.len()), (expected, left));
+    }
+    let mut queue = Outbound::default();
+    for index in 7..11 {
+        queue.push(&of_log(index, Priority::Normal), Some(&before), &terms(&LIMITS, 1));
+    }
+    let outcome = queue.push(&of_log(1, Priority::Normal), Some(&after), &terms(&LIMITS, 1));
+    assert_eq!((places(outcome, [&before, &after]), queue.len()), (vec![(Some(1), 1)], 4));
+    let outcome = queue.push(&of_log(2, Priority::High), Some(&after), &terms(&LIMITS, 1));
+    assert_eq!(places(outcome, [&before, &after]), [(Some(0), 7), (Some(1), 2)]);
 }
 
 #[test]

@@ -252,3 +252,27 @@ fn what_a_glob_brought_before_the_key_is_no_word_for_what_was_before() {
         assert_eq!(answered(&listener)["count"], json!(40));
     }
 }
+
+#[test]
+fn the_hole_that_a_lost_log_leaves_is_told_before_the_next_epoch() {
+    let mut world = World::new(short_queue());
+    let mut listener = Listener::connect_to(&mut world, "", "ne*");
+    listener.client.stop_reading(1);
+    publish(&mut world, "news", 1..=60);
+    logs(&world).lose_oldest(&world.shared.topics);
+    assert!(!world.has_topic("news"), "nobody holds it by its name");
+    publish(&mut world, "news", 61..=63);
+    // It may take the topic by its name meanwhile, without a place in it.
+    ask(&listener, &json!({"action": "subscribe", "topics": ["news"]}));
+    world.settle();
+    listener.client.resume();
+    world.settle();
+    listener.listen();
+    let stamps = listener.messages.iter().map(|message| message.json()).filter_map(|json| {
+        let gap = &json["p"];
+        let offset = if json["t"] == "gap" { (&gap["from"], &gap["to"]) } else { (&json["o"], &json["o"]) };
+        offset.0.as_u64().zip(offset.1.as_u64())
+    });
+    let expected = (1..=10).map(|o| (o, o)).chain([(11, 60), (1, 1), (2, 2), (3, 3)]);
+    assert_eq!(stamps.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+}
