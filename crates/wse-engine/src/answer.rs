@@ -96,19 +96,19 @@ impl Answer {
         self.visit == 0 && !self.taken.iter().any(|taken| matches!(taken.fate, Fate::Running { .. }))
     }
 
-    /// What a running cursor of `topic` came to; whether it was awaited.
+    /// What a running cursor of `topic` came to; whether the client is told of it by this answer.
     pub fn settle(&mut self, topic: &Arc<Topic>, fate: impl Fn(u64) -> Fate) -> bool {
-        let mut is_awaited = false;
+        let mut is_told = false;
         for taken in self.taken.iter_mut().filter(|taken| Arc::ptr_eq(&taken.topic, topic)) {
             if let Fate::Running { from } = taken.fate {
-                is_awaited = true;
+                is_told = self.asker == Asker::Client;
                 taken.fate = match fate(from) {
                     Fate::Recovered { count } if taken.is_last => Fate::Sent { count },
                     fate => fate,
                 };
             }
         }
-        is_awaited
+        is_told
     }
 
     /// `topic` was taken away before the answer could leave.
@@ -175,7 +175,8 @@ impl Core {
             }
             let fate = self.begin(conn, &topic, start);
             let is_lost = fate == Fate::Lost;
-            if is_lost {
+            // What the client is still to get the application does not take from it.
+            if is_lost && asker == Asker::Client {
                 self.jump(conn, &topic);
             }
             let taken = Taken { topic, is_last: matches!(start, Start::Last(_)), fate };

@@ -232,13 +232,13 @@ impl Core {
         self.answer_settled(conn);
     }
 
-    /// What the cursor would read next is gone. Who asked for it learns that from the answer; who was too slow for it is
+    /// What the cursor would read next is gone. A client that asked for it learns that from the answer; every other one is
     /// told of the hole. Then the connection goes on with what comes.
     fn skip<S>(&mut self, conn: &mut Connection<S>, place: usize) {
         let Some(replay) = &mut conn.replay else { return };
-        let mut is_asked = false;
+        let mut is_told = false;
         for answer in &mut replay.answers {
-            is_asked |= answer.settle(&replay.cursors[place].topic, |_| Fate::Lost);
+            is_told |= answer.settle(&replay.cursors[place].topic, |_| Fate::Lost);
         }
         let cursor = &mut replay.cursors[place];
         let topic = Arc::clone(&cursor.topic);
@@ -256,7 +256,7 @@ impl Core {
         if let Some(held) = conn.held_mut(&topic) {
             held.begin(last + 1);
         }
-        if !is_asked && from <= to {
+        if !is_told && from <= to {
             self.lose(conn, to + 1 - from);
             self.say_in(
                 conn,

@@ -85,7 +85,12 @@ impl World {
 
     /// Subscribes a connection by the application's wish; the request's number.
     pub fn subscribe(&mut self, key: ConnectionKey, topic: &str) -> u32 {
-        let topics = vec![(self.shared.topics.want(topic, 0), Start::Now)];
+        self.subscribe_from(key, topic, Start::Now)
+    }
+
+    /// The same from where it is to begin.
+    pub fn subscribe_from(&mut self, key: ConnectionKey, topic: &str, start: Start) -> u32 {
+        let topics = vec![(self.shared.topics.want(topic, 0), start)];
         self.ask_for(key, topics)
     }
 

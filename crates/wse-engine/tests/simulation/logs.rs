@@ -5,11 +5,13 @@ use crate::listener::Listener;
 use crate::world::{World, settings, value};
 use serde_json::{Value, json};
 use uuid::Uuid;
-use wse_engine::Config;
+use wse_engine::answer::Start;
 use wse_engine::config::{OutboundLimits, Recovery};
 use wse_engine::content::Content;
 use wse_engine::logs::Logs;
 use wse_engine::publishing::{Published, Publishing};
+use wse_engine::recovery::Position;
+use wse_engine::{Config, Reply};
 use wse_protocol::codes::close;
 
 fn logged(recovery: Recovery) -> Config {
@@ -275,4 +277,47 @@ fn the_hole_that_a_lost_log_leaves_is_told_before_the_next_epoch() {
     });
     let expected = (1..=10).map(|o| (o, o)).chain([(11, 60), (1, 1), (2, 2), (3, 3)]);
     assert_eq!(stamps.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+}
+
+/// What the application was told of its requests for one topic: whether it was recovered.
+fn subscribed(world: &World) -> Vec<(u32, Option<bool>)> {
+    let replies = world.replies().into_iter().filter_map(|reply| match reply {
+        Reply::Subscribed { request, stands, .. } => Some((request, stands[0].recovered)),
+        _ => None,
+    });
+    replies.collect()
+}
+
+#[test]
+fn a_replay_for_the_application_that_is_lost_is_told_to_the_client() {
+    let mut world = World::new(short_queue());
+    let listener = Listener::connect(&mut world, "");
+    publish(&mut world, "news", 1..=100);
+    listener.client.stop_reading(1);
+    let epoch = u32::from_str_radix(&epoch(&world, "news"), 16).expect("hex");
+    let request =
+        world.subscribe_from(listener.client.key(), "news", Start::Behind(Position { epoch, offset: 0 }));
+    world.settle();
+    logs(&world).lose_oldest(&world.shared.topics);
+    listener.client.resume();
+    world.settle();
+    let got = listener.client.numbers("news").len() as u64;
+    let gap = json!({"topic": "news", "from": got + 1, "to": 100, "reason": "slow"});
+    assert_eq!(listener.client.told("gap"), [gap]);
+    assert_eq!(subscribed(&world), [(request, Some(false))]);
+}
+
+#[test]
+fn a_stale_position_of_the_application_costs_a_slow_client_nothing() {
+    let mut world = World::new(short_queue());
+    let mut listener = Listener::connect_to(&mut world, "", "news");
+    listener.client.stop_reading(1);
+    publish(&mut world, "news", 1..=60);
+    let stale = Position { epoch: 1, offset: 5 };
+    let request = world.subscribe_from(listener.client.key(), "news", Start::Behind(stale));
+    world.settle();
+    listener.client.resume();
+    world.settle();
+    assert_eq!(listener.numbers("news"), (1..=60).collect::<Vec<_>>());
+    assert_eq!(subscribed(&world), [(request, Some(false))]);
 }
