@@ -258,7 +258,7 @@ impl Core {
         }
         if !is_told && from <= to {
             self.lose(conn, to + 1 - from);
-            self.say_in(
+            self.say_place(
                 conn,
                 topic.policy().priority,
                 &Hole { topic: topic.name(), from, to, reason: "slow" },

@@ -208,6 +208,7 @@ impl Core {
             }
             return self.turn.queue(&mut conn.pending, number);
         }
+        self.tell_holes(conn, number);
         let is_single = conn.is_sealed();
         let Some(backlog) = &mut conn.backlog else { return };
         let (frame, topic) = self.turn.frame(number);
@@ -226,6 +227,17 @@ impl Core {
             self.note(conn, Event::Overload(Overload::Outbound));
         }
         self.give_up(conn, outcome);
+    }
+
+    /// What a connection has missed of a log is told before a later publication of it, the message of this number.
+    fn tell_holes<S>(&mut self, conn: &mut Connection<S>, number: u32) {
+        while let Some(backlog) = &mut conn.backlog
+            && let (frame, Some(topic)) = self.turn.frame(number)
+            && frame.index() != 0
+            && let Some(hole) = backlog.take_hole(topic)
+        {
+            self.tell_gap(conn, &hole);
+        }
     }
 
     /// Something does not wait for a connection any more: what is in a log is read from there, the rest is lost.

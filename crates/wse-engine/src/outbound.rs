@@ -387,6 +387,7 @@ impl Outbound {
                 // What comes behind it, in its log or in the next one of that name, comes from there too, or it would
                 // overtake.
                 outcome.fall_back(Arc::clone(&topic), index);
+                self.missed.forget_holes(&topic);
                 let is_later = |waiting: &Waiting| waiting.is_of(&topic) && waiting.frame.index() != 0;
                 while let Some(further) = self.lanes.lane(lane).iter().skip(place).position(is_later) {
                     place += further;
@@ -515,6 +516,11 @@ impl Outbound {
     /// What was missed, once there is room again to say so in order with what comes next.
     pub fn take_missed(&mut self) -> Vec<Missed> {
         if self.full_since.is_some() { Vec::new() } else { self.missed.take() }
+    }
+
+    /// What was missed of the log of `topic`, to be said before anything more of it is queued.
+    pub fn take_hole(&mut self, topic: &Topic) -> Option<Missed> {
+        self.missed.take_hole(topic)
     }
 
     /// Notes messages that do not reach the client.

@@ -307,11 +307,13 @@ impl Core {
         }
     }
 
-    /// Tells what a full queue refused, now that there is room again.
+    /// Tells what a connection has missed. One that cannot be told of a hole in a log is closed.
     pub fn tell_gap<S>(&mut self, conn: &mut Connection<S>, missed: &Missed) {
         if self.shared.config.envelope {
             let frame = self.gap(conn.speech.dialect(), missed);
-            self.tell(conn, frame);
+            if !self.tell(conn, frame) && missed.offsets.is_some() {
+                self.doom(conn);
+            }
         }
     }
 
@@ -360,9 +362,14 @@ impl Core {
             return;
         }
         if !self.say_in(conn, lane, message) && self.shared.config.envelope {
-            conn.backlog.get_or_insert_default().doom(self.now.millis);
-            self.schedule(conn);
+            self.doom(conn);
         }
+    }
+
+    /// A client was not told what it must know.
+    fn doom<S>(&mut self, conn: &mut Connection<S>) {
+        conn.backlog.get_or_insert_default().doom(self.now.millis);
+        self.schedule(conn);
     }
 
     /// Says a message that answers the request with this `cid` (JSON).

@@ -49,6 +49,12 @@ pub struct Missed {
     pub offsets: Option<(u64, u64)>,
 }
 
+impl Missed {
+    fn is_hole_of(&self, topic: &Topic) -> bool {
+        self.offsets.is_some() && self.topic.as_ref().is_some_and(|own| own.is_same(topic))
+    }
+}
+
 /// All that is to be told.
 #[derive(Debug, Default)]
 pub(super) struct Misses(Vec<Missed>);
@@ -57,6 +63,16 @@ impl Misses {
     /// Takes all.
     pub fn take(&mut self) -> Vec<Missed> {
         std::mem::take(&mut self.0)
+    }
+
+    /// Takes what was noted first of a hole in the log of `topic`.
+    pub fn take_hole(&mut self, topic: &Topic) -> Option<Missed> {
+        self.0.iter().position(|missed| missed.is_hole_of(topic)).map(|place| self.0.remove(place))
+    }
+
+    /// The client gets what it had missed of the log of `topic` after all, or is told of it again.
+    pub fn forget_holes(&mut self, topic: &Topic) {
+        self.0.retain(|missed| !missed.is_hole_of(topic));
     }
 
     /// Notes so many messages more.

@@ -367,6 +367,21 @@ fn what_has_no_place_in_the_log_takes_the_room_of_its_own_topics_publications_an
     assert_eq!(waiting(&queue), ["plain"]);
 }
 
+#[test]
+fn a_hole_in_a_log_is_taken_back_with_what_was_before_it() {
+    let logged = topic(Policy::default());
+    let of_log = |index| standing("log", Standing { index, priority: Priority::Low, ..Standing::default() });
+    let mut queue = with(&[text("1"), text("2"), text("3")]);
+    queue.push(&of_log(4), Some(&logged), &terms(&LIMITS, 1));
+    let topic = Some(Arc::clone(&logged));
+    let hole =
+        Missed { topic, lane: Priority::Normal, reason: Reason::Overload, count: 1, offsets: Some((5, 5)) };
+    queue.miss(hole);
+    assert_eq!(queue.push(&text("4"), None, &terms(&LIMITS, 1)).fallen_back[0].1, 4);
+    queue.advance(3 + 3, &LIMITS, 1);
+    assert!(queue.take_missed().is_empty(), "it is read again from there");
+}
+
 proptest! {
     #[test]
     fn bounds_hold_and_everything_leaves_in_order_or_is_told(

@@ -295,6 +295,34 @@ fn a_form_of_a_logged_publication_for_which_there_is_no_room_is_told_by_its_offs
 }
 
 #[test]
+fn what_a_log_brings_to_a_slow_reader_stands_behind_the_hole_before_it() {
+    for pings in [0, 50] {
+        let recovery = Some(Recovery::default());
+        let outbound = OutboundLimits { max_messages: 5, ..OutboundLimits::default() };
+        let config = Config { memory_budget_bytes: 60_000, outbound, recovery, ..settings() };
+        let mut world = World::new(config);
+        let slow = Listener::connect_to(&mut world, "protocol_version=1", "news");
+        slow.client.stop_reading(1);
+        assert!(world.publish_number("news", 1, 0));
+        world.settle();
+        // Twice the bound is full of answers.
+        (0..pings).for_each(|_| slow.client.text(r#"{"t":"ping"}"#));
+        world.settle();
+        assert!(world.publish_number("news", 2, 35_000));
+        world.settle();
+        assert!(world.publish_number("news", 3, 0));
+        world.pass(10);
+        slow.client.resume();
+        world.settle();
+        let told = slow.client.envelopes().into_iter().skip(2);
+        let stamps = told.filter_map(|one| one["o"].as_u64().or(one["p"]["to"].as_u64()));
+        // The log has made room, and began anew.
+        let (expected, code) = if pings == 0 { (&[1, 2, 1][..], None) } else { (&[1][..], Some(4503)) };
+        assert_eq!((stamps.collect::<Vec<_>>(), slow.client.close_code()), (expected.to_vec(), code));
+    }
+}
+
+#[test]
 fn a_form_for_which_there_is_no_room_is_missed_told_and_has_room_again_later() {
     for (query, ..) in KINDS.into_iter().skip(1) {
         // Room for the publication as it is made, and for nothing beside it, not even for what tells of the miss.
