@@ -223,10 +223,23 @@ impl Core {
         if is_full {
             self.shared.desks[self.index].seats.set_refuses(conn.key, refuses);
         }
-        if is_full && !was_full {
-            self.note(conn, Event::Overload(Overload::Outbound));
+        match (was_full, is_full) {
+            (false, true) => self.note(conn, Event::Overload(Overload::Outbound)),
+            (true, false) => self.welcome(conn),
+            _ => {}
         }
         self.give_up(conn, outcome);
+    }
+
+    /// A queue that was full has room again: nothing is refused at the door, and what was is to be told.
+    fn welcome<S>(&self, conn: &mut Connection<S>) {
+        let seats = &self.shared.desks[self.index].seats;
+        seats.set_refuses(conn.key, None);
+        let refused = seats.take_refused(conn.key);
+        if let Some(backlog) = conn.backlog.as_mut().filter(|_| refused > 0) {
+            let (lane, reason) = (Priority::default(), Reason::Slow);
+            backlog.miss(Missed { topic: None, lane, reason, count: refused, offsets: None });
+        }
     }
 
     /// What a connection has missed of a log is told before a later publication of it, the message of this number.
@@ -393,14 +406,9 @@ impl Core {
             }
         }
         if was_full && backlog.full_since().is_none() {
-            let seats = &shared.desks[self.index].seats;
-            seats.set_refuses(conn.key, None);
-            let refused = seats.take_refused(conn.key);
-            if refused > 0 {
-                let (lane, reason) = (Priority::default(), Reason::Slow);
-                backlog.miss(Missed { topic: None, lane, reason, count: refused, offsets: None });
-            }
+            self.welcome(conn);
         }
+        let Some(backlog) = &mut conn.backlog else { return };
         let news = backlog.take_missed();
         if backlog.is_empty() {
             conn.backlog = None;

@@ -278,3 +278,24 @@ fn of_a_sealed_connection_the_order_is_that_of_one_lane() {
         "what comes after the key is sealed with it"
     );
 }
+
+#[test]
+fn a_queue_that_has_room_again_because_something_was_over_refuses_nothing_at_the_door() {
+    let timed = Policy { deadline_ms: NonZeroU64::new(500), ..Policy::default() };
+    let mut world = World::new(policies([("ticks", timed)]));
+    let (slow, _) = readers(&mut world, &["ticks", "plain"]);
+    publish(&mut world, "ticks", 0..10);
+    let seats = Arc::clone(&world.shared);
+    let is_refused = || seats.desks[0].seats.refuses(slow.key(), Priority::Normal);
+    publish(&mut world, "plain", 0..1);
+    assert!(is_refused());
+    seats.desks[0].seats.refuse(slow.key());
+    world.pass(600);
+    publish(&mut world, "plain", 1..2);
+    assert!(!is_refused());
+    slow.resume();
+    world.settle();
+    assert_eq!((slow.numbers("ticks"), slow.numbers("plain")), (vec![0], vec![1]));
+    let at_the_door = slow.told("gap").into_iter().find(|gap| gap["topic"].is_null());
+    assert_eq!(at_the_door.map(|gap| gap["count"].clone()), Some(1.into()));
+}
