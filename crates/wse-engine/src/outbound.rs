@@ -476,6 +476,9 @@ impl Outbound {
     /// `taken` bytes of what `next` showed are with the kernel; returns how many frames that completed.
     pub fn advance(&mut self, mut taken: usize, limits: &OutboundLimits, now: u64) -> u64 {
         let mut completed = 0;
+        if taken > 0 {
+            self.stuck = self.stuck.map(|_| now);
+        }
         while taken > 0 {
             let Some((frame, is_control)) = self.current.take().or_else(|| self.take_next()) else { break };
             let rest = frame.bytes().len() - self.written;
@@ -487,9 +490,6 @@ impl Outbound {
             taken -= rest;
             completed += 1;
             self.written = 0;
-        }
-        if completed > 0 {
-            self.stuck = self.stuck.map(|_| now);
         }
         self.relax(limits);
         completed

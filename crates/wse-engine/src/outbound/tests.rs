@@ -382,6 +382,17 @@ fn a_hole_in_a_log_is_taken_back_with_what_was_before_it() {
     assert!(queue.take_missed().is_empty(), "it is read again from there");
 }
 
+#[test]
+fn a_reader_that_takes_anything_is_not_stuck() {
+    let mut queue = with(&[text(&"x".repeat(100))]);
+    queue.wait_behind(1);
+    assert_eq!(queue.closes_at(&LIMITS), Some(10_001));
+    queue.advance(5, &LIMITS, 9_000);
+    assert_eq!(queue.closes_at(&LIMITS), Some(19_000), "a part of a frame has left");
+    queue.advance(0, &LIMITS, 9_500);
+    assert_eq!(queue.closes_at(&LIMITS), Some(19_000));
+}
+
 proptest! {
     #[test]
     fn bounds_hold_and_everything_leaves_in_order_or_is_told(
