@@ -245,9 +245,8 @@ impl Core {
             self.shared.give_admission_back();
         }
         self.send_now(conn, Frame::ready(upgrade.response().into_bytes()));
-        self.say_error(conn, code, "");
-        let reason = code.as_str();
-        self.close(conn, code.close_code().unwrap_or(close::POLICY), reason);
+        let close_code = code.close_code().unwrap_or(close::POLICY);
+        self.close_for(conn, (code, ""), close_code, code.as_str());
     }
 
     /// Answers with an HTTP refusal.

@@ -241,10 +241,10 @@ impl<S: Socket> Shard<S> {
             Command::Disconnect { key, code, reason, error } => {
                 if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open())
                 {
-                    if let Some(error) = error {
-                        core.say_error(conn, error, &reason);
+                    match error {
+                        Some(error) => core.close_for(conn, (error, &reason), code, &reason),
+                        None => core.close(conn, code, &reason),
                     }
-                    core.close(conn, code, &reason);
                 }
             }
             Command::HoldBack { key, is_held } => {

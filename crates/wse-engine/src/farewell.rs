@@ -8,7 +8,7 @@ use crate::inbound::Kind;
 use crate::log::{Event, Fault, Subject};
 use crate::metrics::count;
 use crate::slab::Slab;
-use wse_protocol::codes::close;
+use wse_protocol::codes::{Code, close};
 use wse_protocol::frame::encode_close;
 
 /// The code of a connection that ended without a Close (RFC 6455 §7.4.1); never on the wire.
@@ -19,6 +19,28 @@ const LINGER_MS: u64 = 2_000;
 impl Core {
     /// Says Close and ends the connection once that has left and been answered.
     pub fn close<S: Socket>(&mut self, conn: &mut Connection<S>, code: u16, reason: &str) {
+        self.close_behind(conn, None, code, reason);
+    }
+
+    /// The same for an error, which is said before: it leaves although what waits is given up.
+    pub(crate) fn close_for<S: Socket>(
+        &mut self,
+        conn: &mut Connection<S>,
+        (error, message): (Code, &str),
+        code: u16,
+        reason: &str,
+    ) {
+        let error = self.last_error(conn, error, message);
+        self.close_behind(conn, error, code, reason);
+    }
+
+    fn close_behind<S: Socket>(
+        &mut self,
+        conn: &mut Connection<S>,
+        error: Option<Frame>,
+        code: u16,
+        reason: &str,
+    ) {
         if matches!(conn.phase, Phase::Closing(_)) {
             return;
         }
@@ -26,7 +48,9 @@ impl Core {
         if let Some(backlog) = &mut conn.backlog {
             backlog.abandon();
         }
-        self.send_control(conn, Frame::ready(encode_close(code, reason)));
+        for frame in error.into_iter().chain([Frame::ready(encode_close(code, reason))]) {
+            self.send_control(conn, frame);
+        }
         self.begin_closing(conn, false);
     }
 

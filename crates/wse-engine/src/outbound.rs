@@ -89,7 +89,7 @@ impl Outdated {
 #[derive(Debug, Default)]
 pub struct Outbound {
     lanes: Lanes,
-    /// Close and the newest pong: they go first, between whole frames.
+    /// The newest pong, and Close with the error before it: they go first, between whole frames.
     control: VecDeque<Frame>,
     /// The frame of which the kernel has taken `written` bytes, and whether it is a control frame.
     current: Option<(Frame, bool)>,

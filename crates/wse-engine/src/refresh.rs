@@ -60,8 +60,7 @@ impl Core {
     /// Ends a connection with its token.
     pub(crate) fn expire<S: Socket>(&mut self, conn: &mut Connection<S>) {
         count(&self.shared.metrics.expired_closed_total, 1);
-        self.say_error(conn, Code::AuthExpired, "");
-        self.close(conn, close::UNAUTHENTICATED, Code::AuthExpired.as_str());
+        self.close_for(conn, (Code::AuthExpired, ""), close::UNAUTHENTICATED, Code::AuthExpired.as_str());
     }
 
     /// Answers `auth_refresh`: another token of the same user takes the place of the one before.
@@ -92,8 +91,8 @@ impl Core {
             Ok(_) | Err(_) => {
                 if conn.expiry.fail() {
                     count(&shared.metrics.auth_failed_total, 1);
-                    self.say_error(conn, Code::AuthFailed, "");
-                    self.close(conn, close::UNAUTHENTICATED, Code::AuthFailed.as_str());
+                    let code = Code::AuthFailed;
+                    self.close_for(conn, (code, ""), close::UNAUTHENTICATED, code.as_str());
                 } else {
                     self.refuse_token(conn, Duration::ZERO);
                 }

@@ -326,10 +326,13 @@ impl Core {
                 keys.failures += 1;
                 let is_enough = keys.failures >= MAX_FAILURES;
                 count(&self.shared.metrics.protocol_errors_total, 1);
-                self.say_error(conn, error.code(), &error.to_string());
+                let (code, message) = (error.code(), error.to_string());
                 if is_enough {
-                    self.close(conn, close::PROTOCOL, "too many messages could not be opened");
+                    let reason = "too many messages could not be opened";
+                    self.close_for(conn, (code, &message), close::PROTOCOL, reason);
                     self.stop_listening(conn, false);
+                } else {
+                    self.say_error(conn, code, &message);
                 }
                 None
             }

@@ -331,8 +331,19 @@ impl Core {
     /// Says an error. Plain connections have none: they are told by the close code alone.
     pub fn say_error<S>(&mut self, conn: &mut Connection<S>, code: Code, message: &str) {
         self.note(conn, Event::Fault(Fault::Wire(code)));
-        let message = if message.is_empty() { explain(code) } else { message };
-        self.say(conn, &Error::new(code, message, self.timestamp()));
+        self.say(conn, &Error::new(code, explain(code, message), self.timestamp()));
+    }
+
+    /// The error that a Close follows, whatever room there is; plain connections have none.
+    pub(crate) fn last_error<S>(&mut self, conn: &Connection<S>, code: Code, message: &str) -> Option<Frame> {
+        self.note(conn, Event::Fault(Fault::Wire(code)));
+        if !self.shared.config.envelope {
+            return None;
+        }
+        let error = Error::new(code, explain(code, message), self.timestamp());
+        let text = self.text(conn.speech.dialect(), &error);
+        let charge = self.shared.budget.charge(text.len() + FRAME_WEIGHT);
+        Some(Frame::own(&text, Priority::Critical, charge))
     }
 
     /// Queues a message of the server's own; whether there was room. Over the memory budget it is refused and counted.
@@ -418,8 +429,10 @@ impl Core {
     }
 }
 
-fn explain(code: Code) -> &'static str {
+/// The message of an error that was given none.
+fn explain(code: Code, message: &str) -> &str {
     match code {
+        _ if !message.is_empty() => message,
         Code::AuthRequired => "a token is required",
         Code::AuthFailed => "the token was not accepted",
         Code::AuthExpired => "the token ended: come back with another",

@@ -171,3 +171,22 @@ fn a_client_that_reads_has_its_answers_also_when_memory_is_used_up() {
     assert_eq!(client.told("server_hello").len(), 1);
     assert_eq!(client.told("subscription_update").len(), 1);
 }
+
+#[test]
+fn the_error_that_says_why_comes_before_the_close_whatever_waits() {
+    let mut world = two_each(ConnectionLimitPolicy::Replace);
+    let clients = ["a", "b"].map(|agent| knock(&mut world, "ann", agent));
+    clients[0].stop_reading(30);
+    for _ in 0..5 {
+        assert!(world.publish_all(r#"{"t":"all","p":{}}"#));
+        world.settle();
+    }
+    knock(&mut world, "ann", "c");
+    clients[0].resume();
+    world.settle();
+    assert_eq!(
+        (clients[0].errors(), clients[0].close_code()),
+        (vec!["CONNECTION_REPLACED".to_owned()], Some(4403))
+    );
+    assert_eq!(clients[0].told("all").len(), 1, "what had begun to leave");
+}
