@@ -14,6 +14,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use wse_protocol::glob::{is_glob, matches};
 use wse_protocol::message::{Action, SubscriptionUpdate};
+use wse_protocol::priority::Priority;
 use wse_protocol::rules::{Grants, Verdict};
 use wse_protocol::topic::{MAX_LEN, is_safe_id};
 
@@ -188,28 +189,55 @@ impl Core {
         self.ask_again(conn);
     }
 
-    /// Ends subscriptions, and tells the client which and that it may not have them: behind what was published to them, so
-    /// once for each lane concerned.
+    /// Ends subscriptions, and tells the client which and that it may not have them.
     pub(crate) fn take_away<S>(&mut self, conn: &mut Connection<S>, lost: Vec<String>) {
-        let mut taken = Vec::with_capacity(lost.len());
-        for name in lost {
+        let names = lost.iter().map(String::as_str);
+        let (left, _) = self.leave(conn, names);
+        if !left.is_empty() && conn.is_open() {
+            self.tell_left(conn, &left, &[]);
+            self.tell_refused(conn, &left.iter().map(|(_, name)| *name).collect::<Vec<_>>());
+        }
+    }
+
+    /// Ends subscriptions. Returns those by the lanes of their topics, from the lowest, and what was not held.
+    pub(crate) fn leave<'a, S>(
+        &mut self,
+        conn: &mut Connection<S>,
+        names: impl Iterator<Item = &'a str>,
+    ) -> (Vec<(Priority, &'a str)>, Vec<&'a str>) {
+        let (mut left, mut unknown) = (Vec::new(), Vec::new());
+        for name in names {
             let held = conn.topics.iter().find(|held| held.name() == name);
-            let Some(lane) = held.map(|held| held.policy().priority) else { continue };
-            self.unsubscribe(conn, &name);
-            taken.push((lane, name));
+            match held.map(|held| held.policy().priority) {
+                Some(lane) => {
+                    self.unsubscribe(conn, name);
+                    left.push((lane, name));
+                }
+                None => unknown.push(name),
+            }
         }
-        if taken.is_empty() || !conn.is_open() {
-            return;
-        }
-        taken.sort_by_key(|(lane, _)| *lane);
-        let names = taken.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>();
+        left.sort_by_key(|(lane, _)| *lane);
+        (left, unknown)
+    }
+
+    /// Tells the client what it holds no longer: behind what was published there, so once for each lane concerned. What
+    /// it does not hold in any case is named with the first of them.
+    pub(crate) fn tell_left<S>(
+        &mut self,
+        conn: &mut Connection<S>,
+        left: &[(Priority, &str)],
+        mut unknown: &[&str],
+    ) {
+        let names = left.iter().map(|(_, name)| *name).collect::<Vec<_>>();
         let mut rest = &names[..];
-        for alike in taken.chunk_by(|(one, _), (other, _)| one == other) {
-            let (names, others) = rest.split_at(alike.len());
+        let lanes = left.chunk_by(|(one, _), (other, _)| one == other).map(|alike| (alike[0].0, alike.len()));
+        let nothing = left.is_empty().then_some((Priority::default(), 0));
+        for (lane, count) in lanes.chain(nothing) {
+            let (names, others) = rest.split_at(count);
             rest = others;
-            self.say_in(conn, alike[0].0, &SubscriptionUpdate::new(Action::Unsubscribe, names, &[]));
+            let unknown = std::mem::take(&mut unknown);
+            self.say_in(conn, lane, &SubscriptionUpdate::new(Action::Unsubscribe, names, unknown));
         }
-        self.tell_refused(conn, &names);
     }
 
     /// Whether there is room for one more subscription of the connection, to this topic or glob.

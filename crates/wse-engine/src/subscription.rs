@@ -12,8 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use wse_protocol::codes::Code;
 use wse_protocol::envelope::Dialect;
-use wse_protocol::message::{Action, SubscriptionUpdate};
-use wse_protocol::priority::Priority;
+use wse_protocol::message::Action;
 use wse_protocol::ticket::Kind as TicketKind;
 
 /// What an answer is longer than what it repeats of the request, in bytes.
@@ -154,13 +153,9 @@ impl Core {
     /// Ends subscriptions as a client asks.
     fn unsubscribe_all<S: Socket>(&mut self, conn: &mut Connection<S>, topics: &[serde_json::Value]) {
         let names = topics.iter().map(|topic| topic.as_str().unwrap_or_default());
-        let (left, unknown): (Vec<_>, Vec<_>) = names.partition(|name| self.unsubscribe(conn, name));
+        let (left, unknown) = self.leave(conn, names);
         let unknown = unknown.into_iter().map(shown).collect::<Vec<_>>();
-        self.say_in(
-            conn,
-            Priority::default(),
-            &SubscriptionUpdate::new(Action::Unsubscribe, &left, &unknown),
-        );
+        self.tell_left(conn, &left, &unknown);
     }
 
     /// The topics of those `tokens` that are good for this connection; `None`: it is no list of tokens, or too long.

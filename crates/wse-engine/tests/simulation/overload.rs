@@ -4,6 +4,7 @@
 use crate::application::{numbered, urgent};
 use crate::client::Client;
 use crate::world::{World, settings, value};
+use serde_json::json;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use wse_engine::config::OutboundLimits;
@@ -298,4 +299,35 @@ fn a_queue_that_has_room_again_because_something_was_over_refuses_nothing_at_the
     assert_eq!((slow.numbers("ticks"), slow.numbers("plain")), (vec![0], vec![1]));
     let at_the_door = slow.told("gap").into_iter().find(|gap| gap["topic"].is_null());
     assert_eq!(at_the_door.map(|gap| gap["count"].clone()), Some(1.into()));
+}
+
+#[test]
+fn the_answer_to_who_leaves_a_topic_stands_behind_its_publications_in_their_lane() {
+    let mut world = World::new(policies([("low", lane(Priority::Low)), ("high", lane(Priority::High))]));
+    let (slow, _) = readers(&mut world, &["low", "high", "plain"]);
+    publish(&mut world, "plain", 0..1);
+    publish(&mut world, "low", 0..2);
+    publish(&mut world, "high", 0..2);
+    let request = json!({"action": "unsubscribe", "topics": ["low", "none", "high"]});
+    slow.text(&json!({"t": "subscription_update", "p": request}).to_string());
+    world.settle();
+    slow.resume();
+    world.settle();
+    let expected = [
+        "subscription_update",
+        "subscription_update",
+        "subscription_update",
+        "plain",
+        "high",
+        "high",
+        "subscription_update",
+        "low",
+        "low",
+        "subscription_update",
+    ];
+    assert_eq!(order(&slow, &["low", "high", "plain", "subscription_update"]), expected);
+    let told = slow.told("subscription_update");
+    let named = told.iter().skip(3).map(|update| (&update["success_topics"], &update["failed_topics"]));
+    let (high, low, none) = (json!(["high"]), json!(["low"]), json!(["none"]));
+    assert_eq!(named.collect::<Vec<_>>(), [(&high, &json!([])), (&low, &none)]);
 }
