@@ -573,7 +573,10 @@ export interface RecoveryResult {
   readonly epoch: string | null
   /** The last publication that it has got, or will not get. */
   readonly offset: number | null
-  /** Whether it has everything behind the position that was given; absent: none was. */
+  /**
+   * Whether it has everything behind the position that was given; absent: none was. Also false where 64 requests of the
+   * connection wait for their replays already: what there is still comes, and nobody waits to see.
+   */
   readonly recovered?: boolean
   /** Publications that were sent again. */
   readonly count?: number

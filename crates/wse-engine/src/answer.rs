@@ -276,10 +276,10 @@ impl Core {
     fn stand<S>(&self, conn: &Connection<S>, taken: &Taken) -> Option<Stand> {
         let (recovered, count) = match taken.fate {
             Fate::Live => (None, None),
-            Fate::Running { .. } => (None, None),
             Fate::Recovered { count } => (Some(true), Some(count)),
             Fate::Sent { count } => (None, Some(count)),
-            Fate::Lost => (Some(false), Some(0)),
+            // Nobody waits to see what a running one comes to.
+            Fate::Running { .. } | Fate::Lost => (Some(false), Some(0)),
         };
         let position = self.place(conn, &taken.topic);
         let is_told = position.is_some() || recovered.is_some();

@@ -321,3 +321,20 @@ fn a_stale_position_of_the_application_costs_a_slow_client_nothing() {
     assert_eq!(listener.numbers("news"), (1..=60).collect::<Vec<_>>());
     assert_eq!(subscribed(&world), [(request, Some(false))]);
 }
+
+#[test]
+fn the_application_is_told_when_nobody_waits_for_its_replay() {
+    let mut world = World::new(short_queue());
+    let mut listener = Listener::connect(&mut world, "");
+    publish(&mut world, "news", 1..=60);
+    let epoch = u32::from_str_radix(&epoch(&world, "news"), 16).expect("hex");
+    for _ in 0..66 {
+        let start = Start::Behind(Position { epoch, offset: 0 });
+        world.subscribe_from(listener.client.key(), "news", start);
+    }
+    world.settle();
+    let replayed = (1..=64).map(|request| (request, Some(true)));
+    let expected = [(65, Some(false)), (66, Some(false))].into_iter().chain(replayed);
+    assert_eq!(subscribed(&world), expected.collect::<Vec<_>>(), "no more than 64 wait");
+    assert_eq!(listener.numbers("news"), (1..=60).collect::<Vec<_>>());
+}
