@@ -76,7 +76,7 @@ pub struct Core {
     pub(crate) calendar: Calendar,
     /// What members of groups were given in this turn.
     pub(crate) given: Vec<Given>,
-    /// The message of each member that its kernel has taken a part of.
+    /// What members were given before, and has begun to leave.
     pub(crate) begun: Vec<Given>,
     pub(crate) handshakes: VecDeque<ConnectionKey>,
     /// Large topics whose changes this shard tells, in the order of when.

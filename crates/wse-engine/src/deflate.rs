@@ -63,10 +63,11 @@ impl Deflate {
         }
     }
 
-    /// Writes what `socket` takes of `bytes`, which are whole frames; how many bytes are done with.
-    pub fn write<S: Socket>(&mut self, socket: &mut S, bytes: &[u8]) -> io::Result<usize> {
+    /// Writes what `socket` takes of `bytes`, which are whole frames; how many bytes are done with. `is_single`: of no more
+    /// than one of them, where they wait here.
+    pub fn write<S: Socket>(&mut self, socket: &mut S, bytes: &[u8], is_single: bool) -> io::Result<usize> {
         match &mut self.writer {
-            Some(writer) => writer.write(socket, bytes),
+            Some(writer) => writer.write(socket, bytes, is_single),
             None => socket.write(bytes),
         }
     }

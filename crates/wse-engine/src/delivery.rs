@@ -306,19 +306,26 @@ impl Core {
     pub(crate) fn flush<S: Socket>(&mut self, conn: &mut Connection<S>) {
         let pending = std::mem::replace(&mut conn.pending, Pending::NONE);
         if !pending.is_none() {
+            let is_member = conn.is_member;
+            if is_member {
+                self.complete(conn);
+            }
             let (bytes, frames) = self.turn.bytes(pending);
-            let (length, mut written) = (bytes.len(), 0);
+            let (length, mut progress) =
+                (bytes.len(), Progress { is_single: is_member, ..Progress::default() });
             if !conn.is_ended
-                && write_all(&mut conn.socket, conn.deflate.as_deref_mut(), bytes, &mut written).is_err()
+                && write_all(&mut conn.socket, conn.deflate.as_deref_mut(), bytes, &mut progress).is_err()
             {
                 self.end(conn);
             }
-            let metrics = &self.shared.metrics;
-            count(&metrics.bytes_sent_total, written as u64);
-            if written == length {
-                count(&metrics.messages_sent_total, frames);
+            count(&self.shared.metrics.bytes_sent_total, progress.written as u64);
+            if is_member && progress.left < length {
+                self.take_back(conn, pending, &progress);
+            }
+            if progress.written == length {
+                count(&self.shared.metrics.messages_sent_total, frames);
             } else {
-                self.park(conn, pending, written);
+                self.park(conn, pending, progress.written);
             }
         }
         self.finish(conn);
@@ -333,15 +340,10 @@ impl Core {
             sent += 1;
         }
         count(&self.shared.metrics.messages_sent_total, sent);
-        let is_shared_out = |topic: Option<&Arc<Topic>>| topic.is_some_and(|topic| topic.group().is_some());
         let begun = left.next_if(|_| written > 0);
-        let has_begun = begun.is_some_and(|(_, topic)| is_shared_out(topic));
-        let (mut shared_out, mut lost) = (0, 0);
-        let others = left.filter(|(_, topic)| {
-            let is_given = conn.is_member && is_shared_out(*topic);
-            shared_out += usize::from(is_given);
-            !is_given
-        });
+        let is_member = conn.is_member;
+        let others = left.filter(|(_, topic)| !(is_member && is_shared_out(*topic)));
+        let mut lost = 0;
         let mut kept = begun.into_iter().chain(others).peekable();
         if !conn.is_ended && kept.peek().is_some() {
             let is_single = conn.is_sealed();
@@ -351,9 +353,6 @@ impl Core {
             }
         } else {
             kept.for_each(drop);
-        }
-        if conn.is_member {
-            self.take_back(conn, shared_out, has_begun);
         }
         self.lose(conn, lost);
         self.wait_behind(conn);
@@ -371,6 +370,7 @@ impl Core {
             }
         }
         if conn.is_member {
+            self.complete(conn);
             self.feed(conn);
         }
     }
@@ -393,10 +393,11 @@ impl Core {
             }
             let asked = next.len();
             let deflate = conn.deflate.as_deref_mut();
-            let mut taken = 0;
-            if write_all(&mut conn.socket, deflate, next, &mut taken).is_err() {
+            let mut progress = Progress::default();
+            if write_all(&mut conn.socket, deflate, next, &mut progress).is_err() {
                 return self.end(conn);
             }
+            let taken = progress.written;
             count(&shared.metrics.bytes_sent_total, taken as u64);
             let completed = backlog.advance(taken, limits, self.now.millis);
             count(&shared.metrics.messages_sent_total, completed);
@@ -418,7 +419,7 @@ impl Core {
             }
         }
         if has_completed && conn.is_member {
-            self.complete(conn);
+            self.finish_begun(conn);
         }
         for missed in news {
             self.tell_gap(conn, &missed);
@@ -428,26 +429,45 @@ impl Core {
     }
 }
 
-/// Writes until everything is gone or the kernel refuses, and counts in `written` how much went.
+/// How far a write came.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Bytes that the connection is rid of.
+    pub(crate) written: usize,
+    /// Those that the kernel has, as far as is known: what was written behind them may wait in TLS, or compressed.
+    pub(crate) left: usize,
+    /// Messages are compressed one at a time, so that it is known of each.
+    pub(crate) is_single: bool,
+}
+
+/// Writes until everything is gone or the kernel refuses.
 fn write_all<S: Socket>(
     socket: &mut S,
     mut deflate: Option<&mut Deflate>,
     bytes: &[u8],
-    written: &mut usize,
+    progress: &mut Progress,
 ) -> std::io::Result<()> {
-    while *written < bytes.len() {
-        let rest = &bytes[*written..];
+    while progress.written < bytes.len() {
+        let rest = &bytes[progress.written..];
         let taken = match &mut deflate {
-            Some(deflate) => deflate.write(socket, rest),
+            Some(deflate) => deflate.write(socket, rest, progress.is_single),
             None => socket.write(rest),
         };
         match taken {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(length) => *written += length,
+            Ok(length) => progress.written += length,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+        if !socket.has_unsent() && !deflate.as_ref().is_some_and(|deflate| deflate.has_unsent()) {
+            progress.left = progress.written;
+        }
     }
     Ok(())
+}
+
+/// Whether a message is one that a group's members share out among them.
+pub(crate) fn is_shared_out(topic: Option<&Arc<Topic>>) -> bool {
+    topic.is_some_and(|topic| topic.group().is_some())
 }

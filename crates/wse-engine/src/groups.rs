@@ -1,14 +1,15 @@
 //! Queue groups: of those who share the work of a topic, one gets each publication (PROTOCOL §8).
 //!
 //! A group knows its members, which of them are free, and what waits while none is. A member's own queue never holds
-//! anything of a group: what the kernel does not take at once goes back, so that it leaves by whoever is free first.
+//! anything of a group: what the kernel does not take at once goes back, so that it leaves by whoever is free first. What
+//! a kernel has taken a part of, or what waits in between, is kept until all of it has left.
 //! Never stamps, never touches a socket.
 
 use crate::command::Command;
 use crate::config::OutboundLimits;
 use crate::connection::{Connection, Socket};
 use crate::core::Core;
-use crate::delivery::Publication;
+use crate::delivery::{Progress, Publication, is_shared_out};
 use crate::frame::Frame;
 use crate::id::ConnectionKey;
 use crate::log::{Event, Overload, Subject};
@@ -16,6 +17,7 @@ use crate::metrics::count;
 use crate::shared::{Desk, Shared};
 use crate::sync::{AtomicUsize, Mutex};
 use crate::topics::Topic;
+use crate::turn::Pending;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -201,6 +203,8 @@ pub(crate) struct Given {
     slot: usize,
     topic: Arc<Topic>,
     frame: Frame,
+    /// The connection's queue has the rest of it.
+    is_part: bool,
 }
 
 impl Shared {
@@ -273,36 +277,63 @@ impl Core {
         }
         let publication = &mut Publication::new(frame.clone(), Some(Arc::clone(topic)));
         // Before it is queued, because that may already find out that the kernel refuses it.
-        self.given.push(Given { slot: conn.key.slot(), topic: Arc::clone(topic), frame });
+        self.given.push(Given { slot: conn.key.slot(), topic: Arc::clone(topic), frame, is_part: false });
         if !self.publish(conn, publication) {
             // It was told that it has missed something.
             self.given.pop();
         }
     }
 
-    /// The kernel has not taken the last `number` messages that a connection was given in this turn: they go to others,
-    /// in their order. `has_begun`: it has taken a part of the one before.
-    pub(crate) fn take_back<S>(&mut self, conn: &Connection<S>, number: usize, has_begun: bool) {
+    /// A connection is not rid of all that it has to send in this turn: what was shared out and has not begun to leave
+    /// goes to others, in its order; what has begun is kept until all of it has left.
+    pub(crate) fn take_back<S>(&mut self, conn: &Connection<S>, pending: Pending, progress: &Progress) {
         let slot = conn.key.slot();
         for topic in &conn.topics {
             topic.group().inspect(|group| group.rest(conn.key));
         }
+        let mut end = 0;
+        let spans = self.turn.chain(pending).filter_map(|(frame, topic)| {
+            let begin = end;
+            end += frame.bytes().len();
+            (is_shared_out(topic) && end > progress.left).then_some((begin, end))
+        });
+        let spans = spans.collect::<Vec<_>>();
         let places = self.given.iter().enumerate().filter(|(_, given)| given.slot == slot).map(|(at, _)| at);
-        let places = places.rev().take(number + usize::from(has_begun)).collect::<Vec<_>>();
-        let mut back = places.into_iter().map(|at| self.given.remove(at)).collect::<Vec<_>>();
-        self.begun.extend(back.pop_if(|_| has_begun));
-        back.into_iter().rev().for_each(|Given { topic, frame, .. }| self.pass_on(&topic, frame));
+        let places = places.rev().take(spans.len()).collect::<Vec<_>>();
+        let given = places.into_iter().map(|at| self.given.remove(at)).collect::<Vec<_>>();
+        for ((begin, end), given) in spans.into_iter().zip(given.into_iter().rev()) {
+            if begin < progress.written {
+                self.begun.push(Given { is_part: end > progress.written, ..given });
+            } else {
+                self.pass_on(&given.topic, given.frame);
+            }
+        }
     }
 
-    /// What the kernel had taken a part of has left as a whole.
-    pub(crate) fn complete<S>(&mut self, conn: &Connection<S>) {
-        self.begun.retain(|begun| begun.slot != conn.key.slot());
+    /// The rest of what a connection's queue began with has been written.
+    pub(crate) fn finish_begun<S: Socket>(&mut self, conn: &mut Connection<S>) {
+        let own = self.begun.iter_mut().filter(|begun| begun.slot == conn.key.slot());
+        own.for_each(|begun| begun.is_part = false);
+        self.complete(conn);
     }
 
-    /// The connection has ended: of what it was given a part of, nobody has seen anything, so another one gets it.
-    pub(crate) fn hand_down<S>(&mut self, conn: &Connection<S>) {
-        if let Some(at) = self.begun.iter().position(|begun| begun.slot == conn.key.slot()) {
-            let Given { topic, frame, .. } = self.begun.swap_remove(at);
+    /// Forgets what a connection was given and has left as a whole.
+    pub(crate) fn complete<S: Socket>(&mut self, conn: &mut Connection<S>) {
+        if self.begun.is_empty() {
+            return;
+        }
+        // What waits below leaves before anything else does. An error is told again by the next write.
+        let _ = conn.flush();
+        if !conn.has_unsent() {
+            self.begun.retain(|begun| begun.slot != conn.key.slot() || begun.is_part);
+        }
+    }
+
+    /// The connection has ended: what it was given and has not left as a whole goes to others, in its order.
+    pub(crate) fn hand_down<S: Socket>(&mut self, conn: &mut Connection<S>) {
+        self.complete(conn);
+        while let Some(at) = self.begun.iter().position(|begun| begun.slot == conn.key.slot()) {
+            let Given { topic, frame, .. } = self.begun.remove(at);
             self.pass_on(&topic, frame);
         }
     }
@@ -315,7 +346,7 @@ impl Core {
 }
 
 /// Whether the connection can have a message at once.
-fn is_free<S>(conn: &Connection<S>) -> bool {
+fn is_free<S: Socket>(conn: &Connection<S>) -> bool {
     let is_sealing = conn.secrecy.as_ref().is_some_and(|secrecy| secrecy.deadline().is_some());
-    conn.is_open() && !conn.is_ended && conn.backlog.is_none() && !is_sealing
+    conn.is_open() && !conn.is_ended && conn.backlog.is_none() && !conn.has_unsent() && !is_sealing
 }

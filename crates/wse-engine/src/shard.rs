@@ -430,7 +430,7 @@ impl<S: Socket> Shard<S> {
         for slot in ended.drain(..) {
             if let Some(mut conn) = self.slab.remove(slot as usize) {
                 self.core.depart(&mut conn, ABNORMAL, "");
-                self.core.hand_down(&conn);
+                self.core.hand_down(&mut conn);
                 self.core.take_reader(&mut conn);
                 if matches!(conn.phase, Phase::Handshake(_)) {
                     self.core.unfinished -= 1;

@@ -39,13 +39,14 @@ impl Writer {
     }
 
     /// Takes frames that `bytes` begin with, and writes what `socket` takes of them; how many bytes it took, which
-    /// is never a part of a frame.
+    /// is never a part of a frame; with `is_single` one frame.
     ///
     /// `WouldBlock` until what it took before has left.
-    pub fn write<S: Socket>(&mut self, socket: &mut S, bytes: &[u8]) -> io::Result<usize> {
+    pub fn write<S: Socket>(&mut self, socket: &mut S, bytes: &[u8], is_single: bool) -> io::Result<usize> {
         self.flush(socket)?;
+        let most = if is_single { 1 } else { MOST_UNSENT };
         let mut rest = bytes;
-        while !rest.is_empty() && self.unsent.len() < MOST_UNSENT {
+        while !rest.is_empty() && self.unsent.len() < most {
             rest = self.take(rest);
         }
         match self.flush(socket) {
@@ -166,7 +167,7 @@ mod tests {
             let mut rest = &bytes[..];
             while !rest.is_empty() || writer.has_unsent() {
                 pipe.room = room;
-                match writer.write(&mut pipe, rest) {
+                match writer.write(&mut pipe, rest, false) {
                     Ok(taken) => rest = &rest[taken..],
                     Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
                 }
@@ -192,16 +193,16 @@ mod tests {
             frame::encode_close(1000, "a reason that is long enough for the threshold"),
         ]
         .concat();
-        assert_eq!(writer.write(&mut pipe, &plain).ok(), Some(plain.len()));
+        assert_eq!(writer.write(&mut pipe, &plain, false).ok(), Some(plain.len()));
         assert_eq!(pipe.taken, plain);
         pipe.taken.clear();
         let head = [b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec(), frame::encode(OpCode::Text, &long)]
             .concat();
-        assert_eq!(writer.write(&mut pipe, &head).ok(), Some(head.len()));
+        assert_eq!(writer.write(&mut pipe, &head, false).ok(), Some(head.len()));
         assert_eq!(pipe.taken, head);
         pipe.taken.clear();
         let other = frame::encode(OpCode::Binary, &long);
-        assert_eq!(writer.write(&mut pipe, &other).ok(), Some(other.len()));
+        assert_eq!(writer.write(&mut pipe, &other, false).ok(), Some(other.len()));
         assert_eq!(read(&pipe.taken), [(true, long.to_vec())]);
     }
 
@@ -218,9 +219,9 @@ mod tests {
             bytes.collect::<Vec<u8>>()
         };
         let frames = [frame::encode(OpCode::Binary, &payload()), frame::encode(OpCode::Binary, &payload())];
-        assert_eq!(writer.write(&mut pipe, &frames.concat()).ok(), Some(frames[0].len()));
+        assert_eq!(writer.write(&mut pipe, &frames.concat(), false).ok(), Some(frames[0].len()));
         assert!(writer.has_unsent() && writer.unsent.len() < 101_000);
-        let blocked = writer.write(&mut pipe, &frames[1]).map_err(|error| error.kind());
+        let blocked = writer.write(&mut pipe, &frames[1], false).map_err(|error| error.kind());
         assert_eq!(blocked, Err(ErrorKind::WouldBlock));
         pipe.room = usize::MAX;
         assert!(writer.flush(&mut pipe).is_ok() && !writer.has_unsent());

@@ -8,7 +8,7 @@ use wse_engine::config::{Compression, Deflate, InboundLimits, Mode, OutboundLimi
 use wse_engine::inbound::Kind;
 use wse_protocol::compress::Terms;
 
-fn deflating(keeps_window: bool) -> Config {
+pub fn deflating(keeps_window: bool) -> Config {
     let terms =
         Terms { server_keeps_window: keeps_window, client_keeps_window: keeps_window, ..Terms::default() };
     let compression = Compression { threshold_bytes: 200, level: 6 };
@@ -16,7 +16,7 @@ fn deflating(keeps_window: bool) -> Config {
 }
 
 /// An open connection of a client that makes this offer.
-fn connect(world: &mut World, offer: &str) -> Client {
+pub fn connect(world: &mut World, offer: &str) -> Client {
     let client = world.accept();
     let offer = format!("Host: a\r\nSec-WebSocket-Extensions: {offer}\r\n");
     client.write(HEAD.replace("Host: a\r\n", &offer).as_bytes());
@@ -32,7 +32,7 @@ fn connect_to(world: &mut World, topic: &str, offer: &str) -> Client {
     client
 }
 
-const OFFER: &str = "permessage-deflate; client_max_window_bits";
+pub const OFFER: &str = "permessage-deflate; client_max_window_bits";
 
 /// The raw texts and bytes that the application was told, in order.
 fn told(world: &World) -> Vec<Vec<u8>> {

@@ -2,6 +2,7 @@
 
 use crate::application::numbered;
 use crate::client::{Client, PING, close, frame};
+use crate::deflate;
 use crate::random::for_each_seed;
 use crate::world::{World, settings, value};
 use std::collections::BTreeSet;
@@ -122,6 +123,54 @@ fn what_a_socket_has_taken_only_a_part_of_goes_to_another_member_when_it_ends() 
     world.settle();
     assert_eq!(third.numbers("jobs").len(), 1, "it has left as a whole");
     assert_eq!(all(&[&second, &third]), every(4));
+}
+
+/// A member whose bytes pass something on their way to the kernel: records, permessage-deflate, or both.
+fn member_behind(world: &mut World, has_records: bool, has_deflate: bool) -> Client {
+    let client = if has_deflate { deflate::connect(world, deflate::OFFER) } else { world.connect() };
+    client.kernel().has_records = has_records;
+    world.join_group(client.key(), "jobs", "workers");
+    world.settle();
+    client
+}
+
+#[test]
+fn what_waits_between_a_connection_and_its_kernel_goes_to_another_member_when_it_ends() {
+    for (has_records, has_deflate) in [(true, false), (false, true), (true, true)] {
+        for ends in [true, false] {
+            let mut world = World::new(deflate::deflating(true));
+            let first = member_behind(&mut world, has_records, has_deflate);
+            first.stop_reading(10);
+            if has_records {
+                first.ping(b"fills the send buffer");
+                world.settle();
+            }
+            for n in 0..4 {
+                assert!(world.publish_number("jobs", n, 5_000));
+            }
+            world.settle();
+            let second = member(&mut world, "workers");
+            publish(&mut world, 4..6);
+            let others = second.numbers("jobs");
+            assert!(
+                others.ends_with(&[4, 5]) && !others.contains(&0),
+                "the first one is skipped: {others:?}"
+            );
+            first.kernel().drain(usize::MAX);
+            if ends {
+                first.kernel().reset();
+            } else {
+                first.resume();
+            }
+            world.settle();
+            publish(&mut world, 6..8);
+            first.kernel().reset();
+            world.settle();
+            assert_eq!(all(&[&first, &second]), every(8), "{has_records} {has_deflate} {ends}");
+            assert_eq!((first.numbers("jobs").contains(&0), dropped(&world)), (!ends, 0));
+            assert_eq!(world.shared.budget.used(), 0);
+        }
+    }
 }
 
 #[test]
@@ -295,7 +344,7 @@ fn who_waits_for_its_key_gets_nothing_of_a_group_before() {
 fn run(seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let outbound = OutboundLimits { max_messages: random.usize(0..20), ..OutboundLimits::default() };
-    let mut world = World::seeded(Config { outbound, ..settings() }, seed);
+    let mut world = World::seeded(Config { outbound, ..deflate::deflating(true) }, seed);
     // One that always reads stays, so that the group never ends.
     let mut clients = vec![member(&mut world, "workers")];
     let mut open = vec![0];
@@ -303,7 +352,7 @@ fn run(seed: u64) {
         match random.u8(0..10) {
             0 if open.len() < 6 => {
                 open.push(clients.len());
-                clients.push(member(&mut world, "workers"));
+                clients.push(member_behind(&mut world, random.bool(), random.bool()));
             }
             1 => clients[*random.choice(&open).expect("one stays")].stop_reading(random.usize(1..400)),
             2 => clients[*random.choice(&open).expect("one stays")].resume(),

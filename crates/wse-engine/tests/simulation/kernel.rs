@@ -9,6 +9,9 @@ use std::io::{self, ErrorKind};
 use std::rc::Rc;
 use wse_engine::connection::Socket;
 
+/// Bytes of a record.
+const RECORD: usize = 16 << 10;
+
 /// What has changed since the shard was last told.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Edges {
@@ -40,6 +43,9 @@ pub struct Kernel {
     pub writes: usize,
     /// Whether a read is as expensive as a handshake of TLS.
     pub is_costly: bool,
+    /// Whether the server writes records, as TLS does: each leaves whole or waits beside the connection's own queue.
+    pub has_records: bool,
+    record: Vec<u8>,
     arrived: VecDeque<u8>,
     unread: VecDeque<u8>,
     read: Vec<u8>,
@@ -60,6 +66,8 @@ impl Kernel {
             is_faulty: false,
             writes: 0,
             is_costly: false,
+            has_records: false,
+            record: Vec::new(),
             arrived: VecDeque::new(),
             unread: VecDeque::new(),
             read: Vec::new(),
@@ -119,6 +127,13 @@ impl Kernel {
         self.unread.len()
     }
 
+    /// Room in the send buffer; `None`: there is none, and who asked is told when there is.
+    fn room(&mut self) -> Option<usize> {
+        let room = self.send_buffer.saturating_sub(self.unread.len());
+        self.is_full |= room == 0;
+        (room > 0).then_some(room)
+    }
+
     /// Whether the server has ended its writing half.
     pub fn is_shut(&self) -> bool {
         self.is_shut
@@ -156,20 +171,38 @@ impl Socket for Wire {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.flush()?;
         let mut kernel = self.0.borrow_mut();
         assert!(!kernel.is_shut, "nothing is written behind the end");
+        let room =
+            if kernel.has_records { kernel.record.is_empty().then_some(RECORD) } else { kernel.room() };
+        let Some(room) = room else { return Err(ErrorKind::WouldBlock.into()) };
+        let length = bytes.len().min(room).min(kernel.most_per_write);
+        kernel.writes += 1;
+        if kernel.has_records {
+            kernel.record.extend(&bytes[..length]);
+            drop(kernel);
+            self.flush()?;
+        } else {
+            kernel.unread.extend(&bytes[..length]);
+        }
+        Ok(length)
+    }
+
+    fn has_unsent(&self) -> bool {
+        !self.0.borrow().record.is_empty()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut kernel = self.0.borrow_mut();
         if kernel.is_reset {
             return Err(ErrorKind::ConnectionReset.into());
         }
-        let room = kernel.send_buffer.saturating_sub(kernel.unread.len());
-        if room == 0 {
-            kernel.is_full = true;
-            return Err(ErrorKind::WouldBlock.into());
+        if !kernel.record.is_empty() && kernel.room().is_some() {
+            let record = std::mem::take(&mut kernel.record);
+            kernel.unread.extend(record);
         }
-        let length = bytes.len().min(room).min(kernel.most_per_write);
-        kernel.writes += 1;
-        kernel.unread.extend(&bytes[..length]);
-        Ok(length)
+        Ok(())
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
