@@ -48,6 +48,30 @@ pub struct Charge {
     bytes: usize,
 }
 
+impl Charge {
+    /// Nothing yet, of what will have its room whether there is some or not: others give way.
+    pub fn nothing(budget: &Arc<Budget>) -> Self {
+        Self { budget: Arc::clone(budget), bytes: 0 }
+    }
+
+    /// What it holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Holds `bytes` more.
+    pub fn grow(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.budget.used.fetch_add(bytes, SeqCst);
+    }
+
+    /// Gives `bytes` of it back.
+    pub fn shrink(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.budget.used.fetch_sub(bytes, SeqCst);
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, SeqCst);

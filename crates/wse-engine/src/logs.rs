@@ -4,6 +4,7 @@
 //! ago goes, and its next publication opens a new epoch. Locks the order of use, then one log; never the other way
 //! round.
 
+use crate::budget::{Budget, Charge};
 use crate::config::Recovery;
 use crate::recovery::Log;
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex};
@@ -26,6 +27,8 @@ const SWEEP_MS: u64 = 1_000;
 pub struct Logs {
     limits: Recovery,
     bytes: Arc<AtomicUsize>,
+    /// The memory that they are a part of.
+    memory: Arc<Budget>,
     /// The first epoch, and how many logs were lost: a topic that was never published to needs no memory for its epoch.
     first_epoch: u32,
     lost: AtomicU32,
@@ -45,10 +48,11 @@ struct Order {
 
 impl Logs {
     /// No logs, in an epoch that no other engine has had.
-    pub fn new(limits: Recovery, first_epoch: u32) -> Self {
+    pub fn new(limits: Recovery, first_epoch: u32, memory: &Arc<Budget>) -> Self {
         Self {
             limits,
             bytes: Arc::default(),
+            memory: Arc::clone(memory),
             first_epoch,
             lost: AtomicU32::new(0),
             order: Mutex::default(),
@@ -61,7 +65,7 @@ impl Logs {
         &self.limits
     }
 
-    /// Bytes of all logs.
+    /// Bytes of all logs, all of them held against the memory budget.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)
     }
@@ -93,7 +97,7 @@ impl Logs {
 
     /// A log for the topic `name`.
     pub fn make(&self, name: &str, shards: usize) -> Log {
-        Log::new(name, self.epoch(), shards, Arc::clone(&self.bytes))
+        Log::new(name, self.epoch(), shards, Charge::nothing(&self.memory), Arc::clone(&self.bytes))
     }
 
     /// The log of `topic` was appended to: keeps all of them within their budget. With no lock of a log held.

@@ -3,6 +3,7 @@
 //! A ring of shared frames, each with a number that counts on for the life of the topic. On the wire a number is an
 //! offset in an epoch, which begins anew when the log is lost. Never knows who reads it.
 
+use crate::budget::Charge;
 use crate::config::Recovery;
 use crate::frame::{Frame, Payload, Stamp};
 use crate::idempotency::Keys;
@@ -63,6 +64,8 @@ pub struct Ring {
     /// What it weighs beside its publications, from the first one on: a topic that nobody publishes to takes nothing from
     /// others.
     weight: usize,
+    /// What of its bytes no publication holds against the memory budget itself.
+    own: Charge,
     /// The bytes of all logs.
     total: Arc<AtomicUsize>,
 }
@@ -73,11 +76,8 @@ struct Entry {
     at: u64,
 }
 
-impl Entry {
-    fn weight(&self) -> usize {
-        self.frame.weight() + size_of::<Self>()
-    }
-}
+/// What an entry weighs beside its publication, in bytes.
+const ENTRY_WEIGHT: usize = size_of::<Entry>();
 
 /// How an envelope of `topic` and `epoch` begins, up to its offset.
 fn opening(topic: &str, epoch: u32) -> String {
@@ -86,8 +86,9 @@ fn opening(topic: &str, epoch: u32) -> String {
 }
 
 impl Log {
-    /// An empty log of `topic`, for `shards` shards.
-    pub fn new(topic: &str, epoch: u32, shards: usize, total: Arc<AtomicUsize>) -> Self {
+    /// An empty log of `topic`, for `shards` shards. What it weighs is added to `total`, and as far as publications have
+    /// not been charged for it, to `own`.
+    pub fn new(topic: &str, epoch: u32, shards: usize, own: Charge, total: Arc<AtomicUsize>) -> Self {
         // Epochs are written in as many digits, all of them.
         let opening = opening(topic, epoch);
         let stamp_room = Stamp::room(opening.len());
@@ -105,6 +106,7 @@ impl Log {
             keys: None,
             bytes: 0,
             weight: LOG_WEIGHT + 2 * topic.len() + shards * SHARD_WEIGHT,
+            own,
             total,
         };
         Self { ring: Mutex::new(ring), stamp_room }
@@ -179,9 +181,9 @@ impl Ring {
         while self.entries.len() >= limits.slots {
             self.forget_oldest();
         }
-        let entry = Entry { frame: frame.clone(), at: now };
-        self.hold(entry.weight());
-        self.entries.push_back(entry);
+        self.entries.push_back(Entry { frame: frame.clone(), at: now });
+        self.hold(ENTRY_WEIGHT);
+        self.count(frame.weight());
         self.used = now;
         frame
     }
@@ -225,7 +227,8 @@ impl Ring {
     pub fn lose(&mut self, topic: &str, epoch: u32) {
         self.entries = VecDeque::new();
         self.keys = None;
-        self.free(self.bytes);
+        self.discount(self.bytes - self.own.bytes());
+        self.free(self.own.bytes());
         if self.before.len() == EPOCHS {
             self.before.remove(0);
         }
@@ -305,16 +308,29 @@ impl Ring {
 
     fn forget_oldest(&mut self) {
         if let Some(oldest) = self.entries.pop_front() {
-            self.free(oldest.weight());
+            self.free(ENTRY_WEIGHT);
+            self.discount(oldest.frame.weight());
         }
     }
 
+    /// Something of its own takes `bytes` more.
     fn hold(&mut self, bytes: usize) {
+        self.own.grow(bytes);
+        self.count(bytes);
+    }
+
+    /// Something of its own takes so much less.
+    fn free(&mut self, bytes: usize) {
+        self.discount(bytes);
+        self.own.shrink(bytes);
+    }
+
+    fn count(&mut self, bytes: usize) {
         self.bytes += bytes;
         self.total.fetch_add(bytes, Relaxed);
     }
 
-    fn free(&mut self, bytes: usize) {
+    fn discount(&mut self, bytes: usize) {
         self.bytes -= bytes;
         self.total.fetch_sub(bytes, Relaxed);
     }

@@ -187,7 +187,8 @@ impl Shared {
             (0, _) | (_, 0) => MOST_SLOTS,
             (connections, handshakes) => (connections + handshakes + SPARE_SLOTS).min(MOST_SLOTS),
         };
-        let logs = config.recovery.clone().map(|limits| Logs::new(limits, ids.first_epoch()));
+        let budget = Budget::new(config.memory_budget_bytes);
+        let logs = config.recovery.clone().map(|limits| Logs::new(limits, ids.first_epoch(), &budget));
         let desk = |_| Desk {
             seats: Seats::new(slots),
             inbound: Inbound::default(),
@@ -197,7 +198,7 @@ impl Shared {
         };
         let pressure = Arc::<Pressure>::default();
         Self {
-            budget: Budget::new(config.memory_budget_bytes),
+            budget,
             metrics: Metrics::default(),
             rules: Mutex::new(Arc::new(config.topics.clone())),
             topics: Topics::new(config.shards + 1, logs, Arc::clone(&config.policies), Arc::clone(&pressure)),
