@@ -67,16 +67,16 @@ impl Default for InboundLimits {
     }
 }
 
-/// How much is kept of what is published, for clients that were away (PROTOCOL §9). Zero: no bound.
+/// How much is kept of what is published, for clients that were away (PROTOCOL §9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovery {
-    /// Publications of one topic, a power of two. Default: 256.
+    /// Publications of one topic, a power of two; the last one is always kept. Default: 256.
     pub slots: usize,
-    /// How long one is kept, in milliseconds. Default: 300 000.
+    /// How long one is kept, in milliseconds; zero: for any time. Default: 300 000.
     pub ttl_ms: u64,
     /// Publications of one replay, or `slots` when those are more. Default: 500.
     pub max_messages: usize,
-    /// Bytes of all logs. Default: 256 MiB.
+    /// Bytes of all logs; zero: any number. Default: 256 MiB.
     pub budget_bytes: usize,
     /// The topics that have a log, as globs. Default: all.
     pub topics: Vec<String>,

@@ -178,7 +178,7 @@ impl Ring {
         let stamp = Stamp { opening: &self.opening, offset: self.head - self.base, index: self.head };
         let frame = payload.into_stamped(stamp);
         self.trim(now, limits);
-        while self.entries.len() >= limits.slots {
+        if self.entries.len() >= limits.slots {
             self.forget_oldest();
         }
         self.entries.push_back(Entry { frame: frame.clone(), at: now });

@@ -114,6 +114,18 @@ fn what_logs_weigh_beside_their_publications_is_a_part_of_the_memory() {
 }
 
 #[test]
+fn the_last_publication_of_a_topic_is_kept_however_few_slots_it_has() {
+    for slots in [0, 1] {
+        let mut world = World::new(logged(Recovery { slots, ..Recovery::default() }));
+        (1..=3).for_each(|n| assert!(world.publish_number("news", n, 0)));
+        let listener = Listener::connect(&mut world, "");
+        ask(&listener, &json!({"action": "subscribe", "topics": ["news"], "history": 9}));
+        world.settle();
+        assert_eq!(listener.client.numbers("news"), [3]);
+    }
+}
+
+#[test]
 fn nothing_is_kept_of_a_topic_whose_publications_have_no_place_in_a_log() {
     let world = World::new(logged(Recovery::default()));
     for n in 0..1_000 {
