@@ -586,7 +586,8 @@ export interface RecoveryResult {
 export interface PublishOptions {
   /**
    * The event's own key, 1 to 255 bytes: publishing with a key that the topic has had within five minutes returns the
-   * position of the first and sends nothing. The last 5 000 keys of a topic are remembered. It needs a log.
+   * position of the first and sends nothing. The last 5 000 keys of a topic are remembered, until its log is lost for want
+   * of memory. It needs a log.
    */
   idempotencyKey?: string
   /** How important it is, in place of its own `pri`: what is less important is dropped first. Default: 5. */

@@ -1,4 +1,4 @@
-//! Keys of publications that may come twice, and where the first of each went (PROTOCOL §13).
+//! Keys of publications that may come twice, and where the first of each went (PROTOCOL §9).
 //!
 //! A plain state machine on a clock that it is given; 5 000 keys of a topic for five minutes, beyond which the oldest
 //! is forgotten.

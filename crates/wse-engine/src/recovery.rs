@@ -223,7 +223,7 @@ impl Ring {
         self.hold(self.weight);
     }
 
-    /// Loses everything: the next publication is the first of `epoch`.
+    /// Loses everything, keys included: the next publication is the first of `epoch`.
     pub fn lose(&mut self, topic: &str, epoch: u32) {
         self.entries = VecDeque::new();
         self.keys = None;
