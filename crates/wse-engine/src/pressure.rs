@@ -1,11 +1,12 @@
 //! Whether publishers wait for room, and when they are told that there is some.
 //!
-//! Holds flags and nothing else: who waits is the facade's to know, and in which order.
+//! Holds flags and counts: who waits is the facade's to know, and in which order.
 
-use crate::sync::{AtomicBool, AtomicUsize};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex};
 use crate::topics::Topic;
-use std::sync::Arc;
+use hashbrown::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Weak};
 
 /// What a publication has no room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Pressure {
     for_reader: AtomicBool,
     /// A reader has room again, or is gone.
     has_caught_up: AtomicBool,
+    /// The brakes of topics that somebody has in hand. Locked while topics are made and dropped.
+    brakes: Mutex<HashMap<Box<str>, Weak<Behind>>>,
 }
 
 impl Pressure {
@@ -51,47 +54,78 @@ impl Pressure {
     }
 }
 
-/// A topic's readers that are behind, where its publishers wait for them.
-#[derive(Debug, Default)]
-pub struct Brake {
+/// The readers of one topic that are behind, where its publishers wait for them: one brake for each name, however often
+/// the registry makes a topic of it anew. Default: of a topic whose publishers never wait.
+#[derive(Debug, Clone, Default)]
+pub struct Brake(Option<Arc<Behind>>);
+
+#[derive(Debug)]
+struct Behind {
+    topic: Box<str>,
     readers: AtomicUsize,
     pressure: Arc<Pressure>,
 }
 
 impl Brake {
-    /// A brake that nobody holds.
-    pub fn new(pressure: &Arc<Pressure>) -> Self {
-        Self { readers: AtomicUsize::new(0), pressure: Arc::clone(pressure) }
+    /// The brake of the topic `name`.
+    pub fn new(name: &str, pressure: &Arc<Pressure>) -> Self {
+        let mut brakes = pressure.brakes.lock();
+        let known = brakes.get(name).and_then(Weak::upgrade);
+        let behind = known.unwrap_or_else(|| {
+            let (readers, pressure) = (AtomicUsize::new(0), Arc::clone(pressure));
+            let behind = Arc::new(Behind { topic: name.into(), readers, pressure });
+            brakes.insert(name.into(), Arc::downgrade(&behind));
+            behind
+        });
+        Self(Some(behind))
     }
 
     /// Whether publishers wait.
     pub fn is_on(&self) -> bool {
-        self.readers.load(SeqCst) > 0
+        self.0.as_ref().is_some_and(|behind| behind.readers.load(SeqCst) > 0)
+    }
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        let mut brakes = self.pressure.brakes.lock();
+        // By now the name may have another one.
+        if brakes.get(&self.topic).is_some_and(|behind| behind.strong_count() == 0) {
+            brakes.remove(&self.topic);
+            if brakes.capacity() > 1024 && brakes.len() < brakes.capacity() / 8 {
+                brakes.shrink_to_fit();
+            }
+        }
     }
 }
 
 /// A reader that publishers of a topic wait for, until this is dropped.
 #[derive(Debug)]
-pub struct Blocked(Arc<Topic>);
+pub struct Blocked(Option<Arc<Behind>>);
 
 impl Blocked {
     /// Holds the brake of `topic`.
-    pub fn new(topic: &Arc<Topic>) -> Self {
-        topic.brake().readers.fetch_add(1, SeqCst);
-        Self(Arc::clone(topic))
+    pub fn new(topic: &Topic) -> Self {
+        let behind = topic.brake().0.clone();
+        if let Some(behind) = &behind {
+            behind.readers.fetch_add(1, SeqCst);
+        }
+        Self(behind)
     }
 
     /// Whether it is about `topic`.
-    pub fn is_of(&self, topic: &Arc<Topic>) -> bool {
-        Arc::ptr_eq(&self.0, topic)
+    pub fn is_of(&self, topic: &Topic) -> bool {
+        let (own, other) = (self.0.as_ref(), topic.brake().0.as_ref());
+        own.zip(other).is_some_and(|(own, other)| Arc::ptr_eq(own, other))
     }
 }
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        let brake = self.0.brake();
-        brake.readers.fetch_sub(1, SeqCst);
-        brake.pressure.catch_up();
+        if let Some(behind) = &self.0 {
+            behind.readers.fetch_sub(1, SeqCst);
+            behind.pressure.catch_up();
+        }
     }
 }
 

@@ -199,7 +199,9 @@ impl Topics {
     fn unheld(&self, name: &str) -> Topic {
         let log = self.logs.as_ref().filter(|_| !is_glob(name) && self.has_log(name));
         let log = log.map(|logs| logs.make(name, self.shards));
-        Topic { log, ..Topic::new(name, self.shards + 1, self.policies.of(name), Brake::new(&self.pressure)) }
+        let policy = self.policies.of(name);
+        let brake = if policy.is_firm() { Brake::new(name, &self.pressure) } else { Brake::default() };
+        Topic { log, ..Topic::new(name, self.shards + 1, policy, brake) }
     }
 
     /// Who holds globs that match `name`; `None`: nobody.

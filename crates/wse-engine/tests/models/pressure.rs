@@ -5,6 +5,7 @@ use loom::sync::Notify;
 use std::sync::Arc;
 use wse_engine::Config;
 use wse_engine::frame::{FRAME_WEIGHT, Payload, ROOM};
+use wse_engine::policy::{Overflow, Policies, Policy};
 use wse_engine::pressure::Blocked;
 use wse_engine::publishing::Published;
 use wse_engine::shared::Shared;
@@ -31,10 +32,39 @@ fn tries_until_there_is_room<T: Send + 'static>(
     }
 }
 
+/// Publishers of every topic wait for its readers.
+fn blocking() -> Config {
+    let block = Policy { overflow: Overflow::Block(1), ..Policy::default() };
+    Config { policies: Arc::new(Policies::new([(vec!["*".into()], block)])), ..settings() }
+}
+
+#[test]
+fn a_reader_is_waited_for_whoever_makes_and_forgets_its_topic() {
+    model(|| {
+        let (shared, _) = share(blocking());
+        let other = Arc::clone(&shared);
+        start(move || {
+            let topic = other.topics.want("t", 1);
+            other.topics.release(&topic, 1);
+        });
+        for _ in 0..2 {
+            let topic = shared.topics.want("t", 0);
+            let held = Blocked::new(&topic);
+            shared.topics.release(&topic, 0);
+            drop(topic);
+            let again = shared.topics.want("t", 0);
+            assert!(again.brake().is_on() && held.is_of(&again));
+            drop(held);
+            assert!(!again.brake().is_on());
+            shared.topics.release(&again, 0);
+        }
+    });
+}
+
 #[test]
 fn who_waits_for_readers_is_told_when_the_last_has_caught_up() {
     model(|| {
-        let engine = share(settings());
+        let engine = share(blocking());
         let topic = engine.0.topics.want("t", 0);
         let held = [Blocked::new(&topic), Blocked::new(&topic)];
         tries_until_there_is_room(engine, held, |shared| {

@@ -178,6 +178,31 @@ fn a_reader_that_catches_up_lets_its_publishers_go_on_and_has_missed_nothing() {
 }
 
 #[test]
+fn a_reader_that_holds_a_glob_is_waited_for_whoever_comes_and_goes() {
+    let mut world = World::new(policies([("orders:*", overflowing(Overflow::Block(1_000)))]));
+    let (slow, _) = readers(&mut world, &["orders:*"]);
+    publish(&mut world, "orders:7", 0..11);
+    let refused = |world: &World| {
+        let published = world.publish_as("orders:7", Content::Text("{}"), Publishing::default());
+        assert_eq!(published, Published::Refused(Lacking::Reader));
+    };
+    refused(&world);
+    let other = world.connect();
+    for name in ["news:*", "orders:7", "orders:?"] {
+        other.subscribe(&[name]);
+        world.settle();
+        refused(&world);
+        world.unsubscribe(other.key(), None);
+        world.settle();
+        refused(&world);
+    }
+    slow.resume();
+    world.settle();
+    publish(&mut world, "orders:7", 11..15);
+    assert_eq!(slow.numbers("orders:7"), (0..15).collect::<Vec<_>>());
+}
+
+#[test]
 fn who_waits_for_memory_is_told_when_there_is_some_again() {
     let mut config = policies([]);
     config.outbound.max_messages = 0;
