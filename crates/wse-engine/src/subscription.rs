@@ -9,6 +9,7 @@ use crate::core::Core;
 use crate::recovery::Position;
 use crate::topics::MAX_SUBSCRIPTIONS;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use wse_protocol::codes::Code;
 use wse_protocol::envelope::Dialect;
@@ -19,6 +20,8 @@ use wse_protocol::ticket::Kind as TicketKind;
 const ANSWER_BYTES: usize = 512;
 /// Bytes of a name that come back to who asked for it.
 const SHOWN_BYTES: usize = 1_024;
+/// Topics of a request that count as a message.
+const TOPICS_OF_A_MESSAGE: usize = 16;
 /// What the answer says of a topic's position, in bytes.
 const POSITION_BYTES: usize = 96;
 
@@ -61,9 +64,28 @@ impl Core {
     /// Subscribes and unsubscribes as a client asks, and answers once; where the application has to be asked, when it has
     /// answered.
     pub(crate) fn subscription<S: Socket>(&mut self, conn: &mut Connection<S>, payload: Option<&str>) {
-        if !self.has_to_wait(conn, payload) {
+        if self.is_within_rate_of_topics(conn, payload) && !self.has_to_wait(conn, payload) {
             self.carry_out(conn, payload, &[]);
         }
+    }
+
+    /// Whether the connection's rate has room for as many topics: each of them is looked for among all that are held, so
+    /// [`TOPICS_OF_A_MESSAGE`] count as a message. All that may be saved up is enough for any request.
+    fn is_within_rate_of_topics<S: Socket>(
+        &mut self,
+        conn: &mut Connection<S>,
+        payload: Option<&str>,
+    ) -> bool {
+        #[derive(Deserialize)]
+        struct Length {
+            topics: Vec<IgnoredAny>,
+        }
+        // As short as this none has many.
+        let payload = payload.filter(|json| json.len() > TOPICS_OF_A_MESSAGE * r#""a","#.len());
+        let length = payload.and_then(|json| serde_json::from_str::<Length>(json).ok());
+        let more = length.map_or(0, |length| length.topics.len().saturating_sub(1) / TOPICS_OF_A_MESSAGE);
+        let most = self.shared.config.rate.map_or(0, |rate| rate.burst.saturating_sub(1) as usize);
+        (0..more.min(most)).all(|_| self.is_within_rate(conn))
     }
 
     /// Carries a request for topics out. `answered` are the topics that the application was asked about and has granted,

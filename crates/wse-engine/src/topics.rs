@@ -216,7 +216,11 @@ impl Topics {
 
     /// The topic, made if nobody wants it: for a publication that is kept. `note` is called before anyone else can
     /// forget it.
-    fn make(&self, name: &str, note: impl FnOnce(&Topic)) -> Arc<Topic> {
+    fn make(&self, name: &str, note: impl Fn(&Topic)) -> Arc<Topic> {
+        if let Some(Named(topic)) = self.topics.read().get(name) {
+            note(topic);
+            return Arc::clone(topic);
+        }
         let mut topics = self.topics.write();
         let topic = match topics.get(name) {
             Some(Named(topic)) => Arc::clone(topic),

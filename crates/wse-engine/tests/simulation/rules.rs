@@ -230,14 +230,35 @@ fn to_look_at_a_glob_counts_against_the_rate_of_who_asks() {
     let rate = Some(Rate { per_second: 1, burst: 10 });
     let mut world = World::new(Config { rate, ..settings() });
     let client = world.connect();
-    let globs = (0..20).map(|n| format!("a{n}*")).collect::<Vec<_>>();
+    let globs = (0..16).map(|n| format!("a{n}*")).collect::<Vec<_>>();
     let (got, refused) = ask(&mut world, &client, &globs.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(got.as_array().map(Vec::len), Some(9), "the message itself is one");
-    assert_eq!(refused.as_array().map(Vec::len), Some(11));
+    assert_eq!(refused.as_array().map(Vec::len), Some(7));
     world.pass(20_000);
     let (long, longest) = (format!("{}*", "a".repeat(64)), format!("{}*", "a".repeat(254)));
     let (got, _) = ask(&mut world, &client, &[&long, &longest, &format!("{}*", "a".repeat(300)), "a", "b*"]);
     assert_eq!(got, json!([long, "a"]), "three for 65 bytes, and too few are left for 255");
+}
+
+#[test]
+fn many_topics_count_as_many_messages_whatever_is_asked_of_them() {
+    let names = (0..1_024).map(|n| format!("t{n}")).collect::<Vec<_>>();
+    for (burst, more) in [(64 + 3, true), (10, false)] {
+        let mut world = World::new(Config { rate: Some(Rate { per_second: 1, burst }), ..settings() });
+        let client = world.connect();
+        let mut ask = |action, names: &[String]| {
+            let request = json!({"t": "subscription_update", "p": {"action": action, "topics": names}});
+            client.text(&request.to_string());
+            world.settle();
+            client.told("subscription_update").len()
+        };
+        assert_eq!(ask("subscribe", &names), 1, "once all that is saved up is enough");
+        assert_eq!(ask("subscribe", &names[..16]), 1 + usize::from(more), "so many are one message");
+        for action in ["subscribe", "unsubscribe"] {
+            assert_eq!(ask(action, &names[..48]), 1 + usize::from(more));
+        }
+        assert_eq!(client.errors(), ["RATE_LIMITED"]);
+    }
 }
 
 #[test]
@@ -370,7 +391,7 @@ fn so_many_requests_wait_and_no_more_and_none_is_left_behind() {
 
 #[test]
 fn to_ask_the_hook_counts_against_the_rate_of_who_asks() {
-    let rate = Some(Rate { per_second: 1, burst: 10 });
+    let rate = Some(Rate { per_second: 1, burst: 13 });
     let mut world = World::new(Config { authorize: true, rate, ..with_rules(&["n*"], &["d*"]) });
     let client = connect(&mut world, &json!({}), "");
     let topics = (10..30).flat_map(|n| ["a", "d", "n"].map(|kind| format!("{kind}{n}"))).collect::<Vec<_>>();
@@ -378,7 +399,10 @@ fn to_ask_the_hook_counts_against_the_rate_of_who_asks() {
     world.settle();
     let asked = questions(&world);
     let expected = (10..19).map(|n| format!("a{n}")).collect::<Vec<_>>();
-    assert_eq!(asked[0].2, expected, "the message itself is one; what the rules decide costs nothing");
+    assert_eq!(
+        asked[0].2, expected,
+        "the message is four, for sixty topics; what the rules decide costs no more"
+    );
     world.authorize(asked[0].0, asked[0].1, &expected.iter().map(String::as_str).collect::<Vec<_>>());
     let reply = client.told("subscription_update").pop().expect("a reply");
     assert_eq!(reply["success_topics"].as_array().map(Vec::len), Some(20 + 9));
