@@ -11,8 +11,8 @@ use std::hash::BuildHasher;
 use wse_protocol::envelope::Timestamp;
 use wse_protocol::ticket::{Kind, Ticket, TicketError, TicketKey};
 
-/// Revocations that are remembered one by one, about 3 MiB. Beyond, the oldest becomes one of all users: it never
-/// gives back what was taken.
+/// Users whose revocations are remembered one by one, about 4 MiB; of whatever age, because a connection may be older
+/// than any token. Beyond, the oldest becomes one of all users: it never gives back what was taken.
 const MOST_REVOCATIONS: usize = 1 << 16;
 
 /// The tokens of an engine.
@@ -80,21 +80,23 @@ impl Tickets {
         // Not before what was made last, whatever the clock says.
         let now = revocations.newest.map_or(now, |newest| newest.max(now));
         let user = revocations.hasher.hash_one(user);
-        let lifetime = Kind::Session.lifetime().as_millis() as u64;
-        while let Some((at, other)) = revocations.order.front().copied() {
-            let is_crowded = revocations.order.len() >= MOST_REVOCATIONS;
-            if at.0 + lifetime >= now.0 && !is_crowded {
-                break;
-            }
-            // No token is as old as one that is over; the login of a connection may be.
-            revocations.floor = revocations.floor.max(Some(at));
-            revocations.order.pop_front();
-            if revocations.users.get(&other) == Some(&at) {
-                revocations.users.remove(&other);
+        let Revocations { users, order, floor, .. } = &mut *revocations;
+        if users.insert(user, now) != Some(now) {
+            order.push_back((now, user));
+        }
+        // What a later one of the same user stands for is no loss.
+        let is_last = |users: &HashMap<_, _>, (at, user): &(Timestamp, u64)| users.get(user) == Some(at);
+        while users.len() > MOST_REVOCATIONS
+            && let Some(oldest) = order.pop_front()
+        {
+            if is_last(users, &oldest) {
+                users.remove(&oldest.1);
+                *floor = (*floor).max(Some(oldest.0));
             }
         }
-        revocations.users.insert(user, now);
-        revocations.order.push_back((now, user));
+        if order.len() > 2 * MOST_REVOCATIONS {
+            order.retain(|revocation| is_last(users, revocation));
+        }
     }
 }
 
@@ -156,19 +158,26 @@ mod tests {
     }
 
     #[test]
-    fn a_revocation_is_forgotten_when_no_token_can_be_older() {
+    fn a_revocation_counts_for_its_user_alone_however_long_a_connection_lasts() {
         let tickets = Tickets::new(None);
-        let day = Kind::Session.lifetime().as_millis() as u64;
+        let year = 365 * Kind::Session.lifetime().as_millis() as u64;
         tickets.revoke("ann", NOW);
-        tickets.revoke("ann", later(1));
-        tickets.revoke("bob", later(day + 2));
+        tickets.revoke("bob", later(year));
+        let verdict = |user, login| tickets.issue(ticket(user, later(year)), Some(login)).map(drop);
+        assert_eq!(verdict("ann", NOW), Err(TicketError::Revoked), "who was connected all the time");
+        assert_eq!((verdict("ann", later(1)), verdict("carol", NOW)), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn one_user_takes_one_place_however_often_its_tokens_are_taken_back() {
+        let tickets = Tickets::new(None);
+        tickets.revoke("ann", NOW);
+        for ms in 0..3 * MOST_REVOCATIONS as u64 {
+            tickets.revoke("bob", later(ms / 2));
+        }
         let revocations = tickets.revocations.lock();
-        assert_eq!((revocations.order.len(), revocations.users.len()), (1, 1));
-        drop(revocations);
-        let now = later(day + 2);
-        let verdict = |login| tickets.issue(ticket("ann", now), Some(login)).map(drop);
-        assert_eq!(verdict(later(1)), Err(TicketError::Revoked), "who was connected all the time");
-        assert_eq!(verdict(later(2)), Ok(()));
+        assert_eq!((revocations.users.len(), revocations.floor), (2, None));
+        assert!(revocations.order.len() <= 2 * MOST_REVOCATIONS);
     }
 
     #[test]
