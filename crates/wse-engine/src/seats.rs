@@ -1,7 +1,8 @@
 //! Who sits where: what other threads may know about a shard's connections without asking it.
 //!
-//! The shard writes, everyone reads, nobody locks. A seat says whether its connection is open, which
-//! occupant it is and whose, whether its outbound queue refuses, and whether its last ping is unanswered; nothing else about a connection is shared.
+//! The shard writes, but for the messages to one connection alone, which their senders number and count; everyone reads. A
+//! seat says whether its connection is open, which occupant it is and whose, and how it does: nothing else about a
+//! connection is shared. Atomics, beside one lock for whose it is.
 
 use crate::id::ConnectionKey;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Mutex};

@@ -1,4 +1,4 @@
-//! How important a message is (PROTOCOL §15).
+//! How important a message is (PROTOCOL §13).
 //!
 //! Five steps, told by a number. Never decides what follows from it: that is the engine's queue.
 

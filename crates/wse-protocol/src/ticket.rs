@@ -30,7 +30,7 @@ const INFO: &[u8] = b"wse-tickets/hmac-key";
 pub enum Kind {
     /// To act for one connection, beside its socket.
     Session,
-    /// To have one topic.
+    /// To have the topics that it names.
     Topic,
     /// To come back as who one was, with the topics that one had.
     Resume,
