@@ -213,7 +213,7 @@ impl<S: Socket> Shard<S> {
                     |topic: &Topic| conn.as_ref().is_some_and(|conn| core.may_be_given(conn, topic.name()));
                 let (given, denied): (Vec<_>, Vec<_>) = topics.into_iter().partition(|(topic, _)| may(topic));
                 let denied = denied.into_iter().map(|(topic, _)| {
-                    core.shared.topics.release(&topic, core.index);
+                    core.shared.release(&topic, core.index);
                     topic.name().to_owned()
                 });
                 let refused = denied.chain(refused).collect();

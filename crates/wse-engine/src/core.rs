@@ -304,7 +304,7 @@ impl Core {
     ) -> bool {
         if let Some(held) = conn.held_mut(topic) {
             held.by = held.by.max(by);
-            self.shared.topics.release(topic, self.index);
+            self.shared.release(topic, self.index);
             return true;
         }
         if topic.group().is_some() || topic.groups().is_some() {
@@ -312,7 +312,7 @@ impl Core {
             self.unsubscribe(conn, topic.name());
         }
         if !self.has_room(conn, topic) {
-            self.shared.topics.release(topic, self.index);
+            self.shared.release(topic, self.index);
             return false;
         }
         if conn.topics.capacity() == 0 {
@@ -338,7 +338,7 @@ impl Core {
         let Some(index) = conn.topics.iter().position(|topic| topic.name() == name) else { return false };
         let topic = conn.topics.swap_remove(index);
         self.go(conn, &topic);
-        self.shared.topics.leave(&topic, self.index, conn.key.slot());
+        self.shared.leave(&topic, self.index, conn.key.slot());
         self.stop_reading(conn, &topic);
         self.count_topics(conn);
         self.marks.forget(&self.shared.topics);
@@ -348,7 +348,7 @@ impl Core {
     pub(crate) fn leave_topics<S>(&mut self, conn: &mut Connection<S>) {
         for topic in std::mem::take(&mut conn.topics) {
             self.go(conn, &topic);
-            self.shared.topics.leave(&topic, self.index, conn.key.slot());
+            self.shared.leave(&topic, self.index, conn.key.slot());
             self.stop_reading(conn, &topic);
         }
         self.marks.forget(&self.shared.topics);

@@ -208,6 +208,16 @@ pub(crate) struct Given {
 }
 
 impl Shared {
+    /// Takes an announced subscription back, see [`crate::topics::Topics::release`].
+    pub fn release(&self, topic: &Arc<Topic>, shard: usize) {
+        count(&self.metrics.groups_dropped_total, self.topics.release(topic, shard) as u64);
+    }
+
+    /// Ends a held subscription.
+    pub fn leave(&self, topic: &Arc<Topic>, shard: usize, slot: usize) {
+        count(&self.metrics.groups_dropped_total, self.topics.leave(topic, shard, slot) as u64);
+    }
+
     /// Gives a publication of `topic` to one member of each of its groups. Shards learn of it when they are woken.
     pub fn publish_to_groups(&self, topic: &Topic, frame: &Frame) {
         let Some(groups) = topic.groups() else { return };
@@ -228,7 +238,7 @@ impl Shared {
             Placed::Nobody => 1,
         };
         if given_up > 0 {
-            count(&self.topics.groups_dropped_total, given_up);
+            count(&self.metrics.groups_dropped_total, given_up);
             self.note(Event::Overload(Overload::Groups), Subject::default);
         }
         None
@@ -269,7 +279,7 @@ impl Core {
 
     fn give<S: Socket>(&mut self, conn: &mut Connection<S>, topic: &Arc<Topic>, frame: Frame) {
         if frame.standing().expires.is_some_and(|at| self.now.millis >= at.get()) {
-            return count(&self.shared.topics.groups_dropped_total, 1);
+            return count(&self.shared.metrics.groups_dropped_total, 1);
         }
         if !is_free(conn) {
             topic.group().inspect(|group| group.rest(conn.key));

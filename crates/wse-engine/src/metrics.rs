@@ -31,6 +31,8 @@ pub struct Metrics {
     pub bytes_sent_total: AtomicU64,
     /// Messages that a full outbound queue refused.
     pub outbound_refused_total: AtomicU64,
+    /// Messages for groups that nobody got: too many waited, or for too long, or the last member had left.
+    pub groups_dropped_total: AtomicU64,
     /// Connections closed with 4503.
     pub slow_closed_total: AtomicU64,
     /// Connections closed with 4408.

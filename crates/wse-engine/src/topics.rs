@@ -8,7 +8,6 @@ mod globs;
 
 use crate::groups::{Group, Groups};
 use crate::logs::Logs;
-use crate::metrics::count;
 use crate::policy::{Policies, Policy};
 use crate::presence::Presence;
 use crate::pressure::{Brake, Pressure};
@@ -172,22 +171,12 @@ pub struct Topics {
     pressure: Arc<Pressure>,
     logs: Option<Logs>,
     shards: usize,
-    /// Messages for groups that nobody got: too many waited, or for too long, or the last member had left.
-    pub groups_dropped_total: std::sync::atomic::AtomicU64,
 }
 
 impl Topics {
     /// An empty registry for `shards` shards. `logs` keeps what is published.
     pub fn new(shards: usize, logs: Option<Logs>, policies: Arc<Policies>, pressure: Arc<Pressure>) -> Self {
-        Self {
-            topics: RwLock::default(),
-            globs: Globs::default(),
-            logs,
-            policies,
-            pressure,
-            shards,
-            groups_dropped_total: Default::default(),
-        }
+        Self { topics: RwLock::default(), globs: Globs::default(), logs, policies, pressure, shards }
     }
 
     /// The topic, when anyone wants it.
@@ -283,23 +272,23 @@ impl Topics {
         topic.shards[shard].slots.lock().push(slot as u32);
     }
 
-    /// Takes an announced subscription back; forgets the topic with the last one.
-    pub fn release(&self, topic: &Arc<Topic>, shard: usize) {
+    /// Takes an announced subscription back; forgets the topic with the last one, and the group. Returns how many
+    /// messages waited for that group, which nobody will get.
+    pub fn release(&self, topic: &Arc<Topic>, shard: usize) -> usize {
         if let Some(group) = topic.group() {
             let parent = group.parent();
             let lost = parent.groups().map_or(0, |groups| groups.release(group));
-            count(&self.groups_dropped_total, lost as u64);
-            return self.release(parent, self.shards);
+            return lost + self.release(parent, self.shards);
         }
         if topic.shards[shard].interest.fetch_sub(1, Relaxed) > 1 {
-            return;
+            return 0;
         }
         if is_glob(topic.name()) {
-            return self.globs.forget(topic);
-        }
-        if topic.log.as_ref().is_none_or(|log| log.lock().is_blank()) {
+            self.globs.forget(topic);
+        } else if topic.log.as_ref().is_none_or(|log| log.lock().is_blank()) {
             self.forget(topic);
         }
+        0
     }
 
     /// Forgets a topic that nobody wants, unless it remembers what was told of its members in this second: whoever
@@ -325,8 +314,8 @@ impl Topics {
         }
     }
 
-    /// Ends a held subscription.
-    pub fn leave(&self, topic: &Arc<Topic>, shard: usize, slot: usize) {
+    /// Ends a held subscription. Returns what [`Topics::release`] does.
+    pub fn leave(&self, topic: &Arc<Topic>, shard: usize, slot: usize) -> usize {
         if let Some(group) = topic.group() {
             group.leave(shard, slot);
             return self.release(topic, shard);
@@ -340,7 +329,7 @@ impl Topics {
             }
         }
         drop(slots);
-        self.release(topic, shard);
+        self.release(topic, shard)
     }
 
     /// Subscriptions to exactly `name`, a topic or a glob, on all shards; those in groups included.

@@ -17,10 +17,10 @@ fn what_waits_for_a_group_that_ends_is_counted_once() {
         let group = member.group().expect("it stands for one");
         group.join(ConnectionKey::new(0, 1, 1));
         let (publisher, of_member) = (Arc::clone(&shared), Arc::clone(&member));
-        let leaver = start(move || publisher.topics.leave(&of_member, 0, 1));
+        let leaver = start(move || publisher.leave(&of_member, 0, 1));
         let placed = group.place(Frame::new(OpCode::Text, b"1", None), &OutboundLimits::default());
         leaver.join().expect("it leaves");
-        let lost = shared.topics.groups_dropped_total.load(Relaxed);
+        let lost = shared.metrics.groups_dropped_total.load(Relaxed);
         assert_eq!(lost, u64::from(matches!(placed, Placed::Waits(0))), "{placed:?}");
         assert!(shared.topics.is_empty());
     });

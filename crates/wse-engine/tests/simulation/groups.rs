@@ -31,7 +31,7 @@ fn publish(world: &mut World, numbers: std::ops::Range<u64>) {
 }
 
 fn dropped(world: &World) -> u64 {
-    value(&world.shared.topics.groups_dropped_total)
+    value(&world.shared.metrics.groups_dropped_total)
 }
 
 /// Everything that the clients got, in order of the numbers.
