@@ -5,7 +5,8 @@
 //! interleaving lets in more than the bucket holds.
 
 use crate::rate_limit::Rate;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The latest that somebody is told to come back, in seconds; more than fit begin again with the first second.
 const LATEST_SECONDS: u64 = 60;

@@ -3,6 +3,7 @@
 //! The real code on the locks and atomics of loom (`src/sync.rs`). Built apart, with `--cfg loom`: see `scripts/test.mjs`.
 #![cfg(loom)]
 
+mod door;
 mod groups;
 mod host;
 mod logs;
