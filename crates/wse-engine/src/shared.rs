@@ -1,4 +1,5 @@
-//! What the shards of an engine share: settings, registries, mailboxes. Each lock is held alone and briefly.
+//! What the shards of an engine share: settings, registries, mailboxes. Locks are held briefly; which is taken
+//! under which is in docs/architecture.md.
 
 use crate::budget::{Budget, Charge};
 use crate::command::Command;
