@@ -195,8 +195,14 @@ impl Traveller {
         let at = position(&stand["epoch"], &stand["offset"]);
         let account = self.account(topic);
         if stand["recovered"] == true {
-            assert_eq!((account.at, account.beyond), (Some(at), None), "{topic}: {stand}");
-            account.is_answered = true;
+            // Where its epoch has ended since, the beginning of the next one is the same place.
+            let is_there = account.at.is_some() && account.at <= Some(at) && account.beyond.is_none();
+            assert!(
+                is_there && place(published, at) == account.place,
+                "{topic}: {stand} at {:?}",
+                account.at
+            );
+            (account.at, account.is_answered) = (Some(at), true);
             return;
         }
         let place = place(published, at);
