@@ -2,7 +2,7 @@ import test, { type ExecutionContext } from 'ava'
 import { type ServerOptions, WseServer } from 'wse-server'
 import { Authorizer } from '../lib/authorize.js'
 import { Log } from '../lib/log.js'
-import { gate, within } from './harness/arrivals.js'
+import { gate, until, within } from './harness/arrivals.js'
 import { type Connection, connect } from './harness/connect.js'
 import { type RunningServer, startServer, warned } from './harness/server.js'
 import { secret, tokenOf } from './harness/tokens.js'
@@ -211,6 +211,30 @@ test('asks again about what the application took away, though the answer was rem
       ['anna', ['b']],
     ],
   )
+})
+
+test('asks again about what the application takes away while the hook is thinking', async (t) => {
+  const [isAnswered, answer] = gate()
+  let isGranted = true
+  const { server, calls } = await serverAsking(t, async (_, topics) => {
+    const granted = isGranted ? topics : []
+    await isAnswered
+    return granted
+  })
+  const anna = await connectAs(t, server, 'anna')
+  const reply = anna.subscribe(['a', 'b'])
+  await until('the question', () => calls.length === 1)
+  isGranted = false
+  t.true(server.unsubscribeConnection(anna.id, ['a']))
+  await anna.roundTrip()
+  answer()
+  t.like(await reply, { success_topics: ['b'], failed_topics: ['a'] })
+  t.deepEqual(
+    calls.map(({ topics }) => topics),
+    [['a', 'b'], ['a']],
+    'what was not taken away has its answer',
+  )
+  t.deepEqual(await reached(server, anna, ['a', 'b']), ['b'])
 })
 
 test('gives each anonymous connection an answer of its own', async (t) => {

@@ -230,6 +230,7 @@ impl<S: Socket> Shard<S> {
             Command::Unsubscribe { key, topics } => {
                 if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
                     core.forget_granted(conn, topics.as_deref());
+                    core.ask_anew(conn, topics.as_deref());
                     match topics {
                         None => core.leave_topics(conn),
                         Some(names) => names.iter().for_each(|name| {

@@ -193,6 +193,16 @@ impl Core {
         }
     }
 
+    /// Asks the hook again about what waits and names one of these topics (`None`: about all that waits): the application
+    /// has taken them away, and an answer from before could give them back.
+    pub(crate) fn ask_anew<S>(&mut self, conn: &mut Connection<S>, topics: Option<&[String]>) {
+        let Some(access) = &conn.access else { return };
+        let is_meant = |name: &String| topics.is_none_or(|topics| topics.contains(name));
+        let is_meant = |place: &usize| access.questions[*place].topics.iter().any(is_meant);
+        let places = (0..access.questions.len()).filter(is_meant).collect::<Vec<_>>();
+        places.into_iter().for_each(|place| self.put_to_hook(conn, place));
+    }
+
     /// Asks the hook again about what it has granted to a connection, whose claims have changed.
     pub(crate) fn ask_again<S: Socket>(&mut self, conn: &mut Connection<S>) {
         if !self.shared.config.authorize {

@@ -358,6 +358,45 @@ fn a_request_waits_for_the_hook_and_those_behind_it_wait_too() {
 }
 
 #[test]
+fn what_the_application_takes_away_meanwhile_is_asked_again() {
+    let mut world = World::new(Config { authorize: true, ..with_rules(&["news"], &[]) });
+    let client = connect(&mut world, &json!({}), "topics=a,b");
+    client.subscribe(&["a"]);
+    client.subscribe(&["b"]);
+    client.subscribe(&["news"]);
+    world.settle();
+    let asked = questions(&world);
+    // The second has its answer, and waits behind the first.
+    world.authorize(asked[1].0, asked[1].1, &["a"]);
+    world.unsubscribe(client.key(), Some(vec!["a".into()]));
+    world.settle();
+    let again = questions(&world);
+    assert_eq!(again.iter().map(|it| &it.2[..]).collect::<Vec<_>>(), [&["a", "b"][..], &["a"]]);
+    for (key, number, topics) in asked {
+        world.authorize(key, number, &topics.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    assert_eq!(
+        client.told("subscription_update"),
+        Vec::<Value>::new(),
+        "what was said before counts no more"
+    );
+    world.authorize(again[0].0, again[0].1, &["b"]);
+    world.authorize(again[1].0, again[1].1, &[]);
+    let replies = client.told("subscription_update");
+    let got = replies.iter().map(|reply| reply["success_topics"].clone()).collect::<Vec<_>>();
+    assert_eq!(got, [json!([]), json!(["b"]), json!(["news"])]);
+    client.subscribe(&["c", "d"]);
+    world.settle();
+    questions(&world);
+    world.unsubscribe(client.key(), None);
+    world.settle();
+    assert_eq!(questions(&world)[0].2, ["c", "d"], "all of it");
+    client.close(1000);
+    world.settle();
+    world.assert_nothing_is_left(&["ann"]);
+}
+
+#[test]
 fn so_many_requests_wait_and_no_more_and_none_is_left_behind() {
     let mut world = World::new(Config { authorize: true, ..with_rules(&["news"], &[]) });
     let client = connect(&mut world, &json!({}), "topics=query,news,other");
