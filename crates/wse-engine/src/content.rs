@@ -4,7 +4,7 @@
 
 use crate::config::Config;
 use crate::error::EngineError;
-use crate::frame::{EnvelopeInfo, Payload, ROOM, Standing};
+use crate::frame::{EnvelopeInfo, FRAME_WEIGHT, Payload, ROOM, Standing};
 use uuid::Uuid;
 use wse_protocol::crypto;
 use wse_protocol::envelope::{self, Outcome, Seq, Timestamp};
@@ -74,6 +74,11 @@ impl Content<'_> {
         let (length, limit) = grown.map_or((length, limit), |(growth, limit)| (length + growth, limit));
         if limit != 0 && length > limit {
             return Err(EngineError::TooLarge { bytes: length, limit });
+        }
+        // It would wait for room that there never is.
+        let (held, limit) = (bytes.capacity() + FRAME_WEIGHT, config.memory_budget_bytes);
+        if limit != 0 && held > limit {
+            return Err(EngineError::TooLarge { bytes: held, limit });
         }
         Ok(Payload::behind(room, opcode, bytes, envelope, None).standing(standing))
     }

@@ -162,8 +162,9 @@ fn what_has_no_room_without_logs_either_costs_none_of_them() {
     for n in 0..10 {
         assert!(world.publish_number(&format!("t{n}"), n, 0));
     }
+    let _others = world.shared.budget.charge(300_000).expect("there is room for it");
     let published =
-        world.publish_as("other", Content::Text(&numbered("x", 1, 900_000)), Publishing::default());
+        world.publish_as("other", Content::Text(&numbered("x", 1, 300_000)), Publishing::default());
     assert!(matches!(published, Published::Refused(_)));
     assert_eq!(logs(&world).len(), 10);
 }

@@ -7,12 +7,13 @@ use crate::world::{World, settings, value};
 use serde_json::json;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use uuid::Uuid;
 use wse_engine::config::OutboundLimits;
 use wse_engine::content::Content;
 use wse_engine::policy::{Overflow, Policies, Policy};
 use wse_engine::pressure::Lacking;
 use wse_engine::publishing::{Published, Publishing};
-use wse_engine::{Config, Reply};
+use wse_engine::{Config, EngineError, Reply};
 use wse_protocol::priority::Priority;
 
 /// A queue of ten messages, and what topics want.
@@ -222,6 +223,18 @@ fn who_waits_for_memory_is_told_when_there_is_some_again() {
     world.settle();
     assert_eq!(world.replies(), [Reply::Room]);
     assert_eq!(publish(&mut world), Published::Queued(None));
+}
+
+#[test]
+fn what_is_larger_than_all_memory_is_an_error_and_nobody_waits_for_it() {
+    let world = World::new(Config { memory_budget_bytes: 40_000, ..settings() });
+    let publish = |padding: usize| {
+        let text = numbered("news", 1, padding);
+        world.shared.publish("news", Content::Text(&text), Publishing::default(), world.now(), Uuid::nil)
+    };
+    assert_eq!(publish(39_000).expect("it fits"), Published::Queued(None));
+    let error = publish(40_000).expect_err("it never would, and nobody has to listen for that");
+    assert!(matches!(error, EngineError::TooLarge { limit: 40_000, .. }), "{error}");
 }
 
 #[test]
