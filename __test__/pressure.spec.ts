@@ -1,5 +1,6 @@
 // Whether publishers wait for room: in the memory of all queues, and for readers that must get everything.
 import test from 'ava'
+import { Publications } from '../lib/publications.js'
 import { within } from './harness/arrivals.js'
 import { connect } from './harness/connect.js'
 import { type RunningServer, startServer } from './harness/server.js'
@@ -124,4 +125,57 @@ test('a single publication has a deadline and an importance of its own', async (
   for (const bad of [{ deadlineMs: 0 }, { deadlineMs: 1.5 }, { priority: Number.NaN }]) {
     await t.throwsAsync(server.publish('numbers', { t: 'n', p: {} }, bad as never), { code: 'WSE_OPTION_INVALID' })
   }
+})
+
+/** Publications that wait for the room that `free` says there is; each is as long as it is large. */
+function waiting(timeoutMs: number) {
+  const memory = { free: 0, asked: [] as string[] }
+  const publications = new Publications(timeoutMs)
+  const publish = (topic: string, length: number) =>
+    publications.publish(topic, length, () => {
+      memory.asked.push(`${topic} ${length}`)
+      if (length > memory.free) return 'memory'
+      memory.free -= length
+      return null
+    })
+  return { memory, publications, publish }
+}
+
+test('what memory has no room for holds up its own topic, and nothing that is shorter', async (t) => {
+  const { memory, publications, publish } = waiting(0)
+  const settled: string[] = []
+  const published = [
+    ['large', 90],
+    ['large', 10],
+    ['larger', 95],
+    ['small', 10],
+    ['larger', 5],
+  ] as const
+  for (const [topic, length] of published) void publish(topic, length).then(() => settled.push(`${topic} ${length}`))
+  memory.asked = []
+  memory.free = 50
+  publications.resume()
+  await turn()
+  t.deepEqual(settled, ['small 10'])
+  t.deepEqual(memory.asked, ['large 90', 'small 10'], 'what is longer still is not asked for')
+  memory.free = 200
+  publications.resume()
+  await turn()
+  t.deepEqual(settled.slice(1), ['large 90', 'large 10', 'larger 95', 'larger 5'])
+})
+
+test('what is given up holds up nothing behind it', async (t) => {
+  const { memory, publish } = waiting(20)
+  const [large, small] = [publish('news', 100), publish('news', 10)]
+  memory.free = 50
+  await t.throwsAsync(within(large, 'the end of its patience'), { code: 'WSE_SERVER_OVERLOADED' })
+  t.is(await within(small, 'its turn'), null)
+})
+
+test('what is larger than the memory of all queues waits for nothing', async (t) => {
+  const options = { memoryBudgetBytes: 64 << 10, outbound: { publishTimeoutMs: 0 } }
+  const server = await startServer(t, options)
+  const large = server.publish('news', { t: 'n', p: { PADDING } })
+  await t.throwsAsync(within(large, 'the end of it'), { code: 'WSE_MESSAGE_TOO_LARGE' })
+  t.throws(() => server.broadcast('news', { t: 'n', p: { PADDING } }), { code: 'WSE_MESSAGE_TOO_LARGE' })
 })

@@ -1,7 +1,7 @@
 /**
  * Publications that wait for room: of each topic in order, no more than so many, and not for ever.
  *
- * Never asks by itself whether there is room: it is told, and then tries once more.
+ * Never asks by itself whether there is room: it is told, and then tries once more, and so it does before it gives one up.
  *
  * @module
  */
@@ -67,25 +67,32 @@ export class Publications {
     })
   }
 
-  /** There is room: those that wait try again. */
+  /**
+   * There may be room: those that wait try again, but for what is no shorter than one that memory has no room for. What
+   * has waited for too long is given up, and holds up nothing behind it.
+   */
   resume(): void {
+    const now = performance.now()
     const held = new Set<string>()
-    let isFull = false
+    let most = Number.POSITIVE_INFINITY
     this.#sift((one) => {
-      if (isFull || held.has(one.topic)) return true
+      const isLate = one.until <= now
       try {
-        const placed = one.place()
-        if (!isLacking(placed)) {
-          one.resolve(placed)
-          return false
+        if (!held.has(one.topic)) {
+          const placed = one.length < most ? one.place() : 'memory'
+          if (!isLacking(placed)) {
+            one.resolve(placed)
+            return false
+          }
+          if (placed === 'memory') most = Math.min(most, one.length)
+          if (placed === 'reader' || !isLate) held.add(one.topic)
         }
-        if (placed === 'memory') isFull = true
-        else held.add(one.topic)
-        return true
+        if (!isLate) return true
+        one.reject(overloaded(`there was no room for the publication within ${this.#timeoutMs} ms`))
       } catch (cause) {
         one.reject(cause)
-        return false
       }
+      return false
     })
   }
 
@@ -93,16 +100,6 @@ export class Publications {
   close(): void {
     this.#sift(({ reject }) => {
       reject(new WseError('WSE_SERVER_CLOSED', 'the server was closed while the publication waited for room'))
-      return false
-    })
-  }
-
-  #giveUp(): void {
-    this.#timer = undefined
-    const now = performance.now()
-    this.#sift(({ until, reject }) => {
-      if (until > now) return true
-      reject(overloaded(`there was no room for the publication within ${this.#timeoutMs} ms`))
       return false
     })
   }
@@ -124,7 +121,11 @@ export class Publications {
   #watch(): void {
     const [oldest] = this.#waiting
     if (oldest && !this.#timer && Number.isFinite(oldest.until)) {
-      this.#timer = setTimeout(() => this.#giveUp(), Math.ceil(oldest.until - performance.now()))
+      const expire = () => {
+        this.#timer = undefined
+        this.resume()
+      }
+      this.#timer = setTimeout(expire, Math.ceil(oldest.until - performance.now()))
     } else if (!oldest) {
       clearTimeout(this.#timer)
       this.#timer = undefined
