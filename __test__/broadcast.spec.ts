@@ -23,6 +23,34 @@ test('delivers a publication to each subscriber once and to nobody else', async 
   t.deepEqual(stranger.waiting, [])
 })
 
+interface Price {
+  t: string
+  p: { symbol: string }
+  source: string
+}
+
+class Quote implements Price {
+  readonly t = 'quote'
+  readonly p = { symbol: 'IBM' }
+  readonly source = 'XETR'
+}
+
+test('takes events that have types of their own', async (t) => {
+  const server = await startServer(t)
+  const [reader] = await subscribers(t, server, 1)
+  const price: Price = { t: 'price', p: { symbol: 'IBM' }, source: 'XETR' }
+  server.handle('last', (): Price => price)
+  for (const event of [price, new Quote()]) {
+    await server.publish('prices', event)
+    server.broadcast('prices', event)
+    server.sendEvent(reader?.id ?? '', event)
+    server.sendToUser('nobody', event)
+    for (let n = 0; n < 3; n++) t.like(await reader?.next(event.t), { ...event })
+  }
+  reader?.send({ t: 'last', p: {} })
+  t.like(await reader?.next('price'), price)
+})
+
 test('completes the envelope and keeps what the publisher gave', async (t) => {
   const server = await startServer(t)
   const [connection] = await subscribers(t, server, 1)

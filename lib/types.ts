@@ -14,7 +14,8 @@ export interface OutboundEvent {
   t: string
   /** The payload, an object. Default: `{}`. */
   p?: JsonObject
-  [member: string]: unknown
+  // biome-ignore lint/suspicious/noExplicitAny: with `unknown` no interface would fit, because it has no index.
+  [member: string]: any
 }
 
 /** What the `authenticate` hook sees of a connection's request. */
