@@ -76,6 +76,9 @@ test('copies the name of a request into its answer, unless the answer has one or
   }
   connection.send({ t: 'ask', cid: 'mine', p: { set: { cid: 'yours' } } })
   t.is((await connection.next('answer')).cid, 'yours')
+  server.handle('ask', () => ({ t: 'hidden', toJSON: () => ({ t: 'answer', p: { n: 1 } }) }))
+  connection.send({ t: 'ask', cid: 7 })
+  t.like(await connection.next('answer'), { cid: 7, p: { n: 1 } })
 })
 
 test('knows no user of an anonymous connection, and no payload that is none', async (t) => {

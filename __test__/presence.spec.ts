@@ -146,7 +146,12 @@ test('says what cannot be, and by name', async (t) => {
   const large = { text: 'x'.repeat(32) }
   await t.throwsAsync(server.subscribeConnection(anna.id, ['chat'], large), { code: 'WSE_PRESENCE_TOO_LARGE' })
   await t.throwsAsync(server.updatePresence(anna.id, large), { code: 'WSE_PRESENCE_TOO_LARGE' })
-  await t.throwsAsync(server.updatePresence(anna.id, [] as never), { code: 'WSE_OPTION_INVALID' })
+  const cycle: { self?: object } = {}
+  cycle.self = cycle
+  for (const none of [[], null, new Date(), { toJSON: () => 'here' }, { toJSON: () => undefined }, { n: 1n }, cycle]) {
+    await t.throwsAsync(server.updatePresence(anna.id, none as never), { code: 'WSE_OPTION_INVALID' })
+    await t.throwsAsync(server.subscribeConnection(anna.id, ['chat'], none as never), { code: 'WSE_OPTION_INVALID' })
+  }
   await t.throwsAsync(server.subscribeConnection(anna.id, ['chat'], 'here' as never), { code: 'WSE_OPTION_INVALID' })
   for (const limit of [0, 1_001, 1.5])
     t.throws(() => server.presence('chat', { limit }), { code: 'WSE_OPTION_INVALID' })

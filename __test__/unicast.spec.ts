@@ -34,6 +34,24 @@ test('says how many bytes of JSON an event took', async (t) => {
   t.like(JSON.parse(text), { t: 'note', p: { text: 'grün' }, seq: 1 })
 })
 
+test('writes an event as JSON says it, whatever its priority', async (t) => {
+  const server = await startServer(t)
+  const connection = await connect(t, server)
+  const event = { t: 'secret', p: { pin: 7 }, toJSON: () => ({ t: 'note', p: { text: 'no pin' }, pri: 3 }) }
+  server.sendEvent(connection.id, event)
+  t.like(await connection.next('note'), { p: { text: 'no pin' }, pri: 3 })
+  server.sendEvent(connection.id, event, { priority: 8 })
+  const text = await connection.nextText()
+  t.like(JSON.parse(text), { t: 'note', p: { text: 'no pin' }, pri: 8 })
+  t.is(text.split('"pri"').length, 2, 'once')
+  for (const none of [[], new Date(), { t: 'x', toJSON: () => undefined }, { t: 'x', p: { n: 1n } }, null, 7]) {
+    for (const options of [{}, { priority: 8 }] as const) {
+      t.throws(() => server.sendEvent(connection.id, none as never, options), { code: 'WSE_MESSAGE_INVALID' })
+      await t.throwsAsync(server.publish('news', none as never, options), { code: 'WSE_MESSAGE_INVALID' })
+    }
+  }
+})
+
 test('says so when a connection is gone or never was', async (t) => {
   const server = await startServer(t)
   const application = new Application(server)

@@ -7,6 +7,7 @@
  */
 import { WseError } from './errors.js'
 import type { RequestEvent } from './events.js'
+import { adding, isObject, objectText } from './json.js'
 import type { Log } from './log.js'
 import type { AuthenticateRequest, OutboundEvent, RequestHandler, ServerOptions } from './types.js'
 
@@ -33,7 +34,7 @@ export function authenticating(hook: NonNullable<ServerOptions['authenticate']>,
       if (typeof exp !== 'number' || !Number.isFinite(exp)) {
         throw new WseError('WSE_IDENTITY_INVALID', 'claims.exp is a number, seconds since 1970')
       }
-      return { userId, claims: JSON.stringify(claims ?? {}) }
+      return { userId, claims: objectText(claims ?? {}, 'WSE_IDENTITY_INVALID', 'claims: expected an object') }
     } catch (err) {
       const code = err instanceof WseError ? err.code : 'HANDLER_ERROR'
       log.fault('WseAuthenticateWarning', 'authenticate failed', { code, callback: 'authenticate', err })
@@ -132,7 +133,7 @@ export class Handlers {
     if (answer === undefined || answer === null) return
     if (!isObject(answer)) throw new WseError('WSE_MESSAGE_INVALID', 'a handler returns an event, or nothing')
     const cid = answer.cid ?? cidOf(event)
-    this.#engine.send(event.connId, cid === undefined ? answer : { ...answer, cid })
+    this.#engine.send(event.connId, cid === undefined ? answer : adding(answer, { cid }))
   }
 
   #refuse(event: RequestEvent): void {
@@ -158,9 +159,6 @@ function cidOf({ data: { cid } }: RequestEvent): string | number | undefined {
   const isFit = typeof cid === 'number' || (typeof cid === 'string' && Buffer.byteLength(cid) <= LONGEST_CID)
   return isFit ? cid : undefined
 }
-
-const isObject = (value: unknown): value is object =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Whether a callback or handler has to be waited for: promises of the language, and everybody else's. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {

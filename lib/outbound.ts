@@ -10,6 +10,7 @@
 import { isUint8Array } from 'node:util/types'
 import { ensureKnown } from './config.js'
 import { translated, WseError } from './errors.js'
+import { adding, objectText } from './json.js'
 import type { Life } from './life.js'
 import { native } from './native.js'
 import { Publications } from './publications.js'
@@ -115,17 +116,11 @@ function asText(event: OutboundEvent | string, priority?: number): string {
 }
 
 function asJson(event: OutboundEvent, priority?: number): string {
-  if (typeof event !== 'object' || event === null) {
-    throw new WseError('WSE_MESSAGE_INVALID', 'expected text, or an event: an object')
-  }
   if (priority !== undefined && !Number.isFinite(priority)) {
     throw new WseError('WSE_OPTION_INVALID', 'priority: expected 10, 8, 5, 3 or 1')
   }
-  try {
-    return JSON.stringify(priority === undefined ? event : { ...event, pri: priority })
-  } catch (cause) {
-    throw new WseError('WSE_MESSAGE_INVALID', `an event that JSON cannot say: ${String(cause)}`, { cause })
-  }
+  const said = priority === undefined ? event : adding(event, { pri: priority })
+  return objectText(said, 'WSE_MESSAGE_INVALID', 'expected text, or an event: an object')
 }
 
 function asBytes(bytes: Uint8Array): Uint8Array {

@@ -7,6 +7,7 @@
  */
 import { ensureKnown } from './config.js'
 import { translated, WseError } from './errors.js'
+import { objectText } from './json.js'
 import type { Life } from './life.js'
 import { native } from './native.js'
 import type { JsonObject, PresenceMember, PresencePage, PresencePageOptions, PresenceStats } from './types.js'
@@ -36,10 +37,7 @@ export class Presence {
   /** What a user is present with, as the addon wants it; undefined: with nothing, or presence is off. */
   text(data: JsonObject | undefined): string | undefined {
     if (data === undefined || this.#limits === null) return undefined
-    if (typeof data !== 'object' || data === null || Array.isArray(data)) {
-      throw new WseError('WSE_OPTION_INVALID', 'presence data: expected an object')
-    }
-    const text = JSON.stringify(data)
+    const text = objectText(data, 'WSE_OPTION_INVALID', 'presence data: expected an object')
     const most = this.#limits.maxDataBytes
     if (most > 0 && Buffer.byteLength(text) > most) {
       throw new WseError('WSE_PRESENCE_TOO_LARGE', `presence data has more than ${most} bytes of JSON`)
