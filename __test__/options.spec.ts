@@ -1,6 +1,8 @@
+import { createServer } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
 import { WseServer } from 'wse-server'
+import { startServer } from './harness/server.js'
 import { Signer } from './harness/tokens.js'
 
 const later = ['redis']
@@ -10,6 +12,26 @@ for (const option of [...later, 'pathh', 'Path']) {
     t.regex(error?.message ?? '', new RegExp(option))
   })
 }
+
+test('refuses options that a call does not know, and what is no object', async (t) => {
+  const server = await startServer(t)
+  const wse = new WseServer()
+  const calls: ((options: never) => unknown)[] = [
+    (options) => server.setCallbacks({}, options),
+    (options) => wse.attach(createServer(), options),
+    (options) => server.sendEvent('nobody', { t: 'x' }, options),
+    (options) => server.issueToken('nobody', options),
+    (options) => server.presence('news', options),
+  ]
+  for (const call of calls) {
+    const error = t.throws(() => call({ prioriy: 8 } as never), { code: 'WSE_OPTION_UNKNOWN' }, String(call))
+    t.regex(error?.message ?? '', /prioriy/)
+    t.throws(() => call(7 as never), { code: 'WSE_OPTION_INVALID' }, String(call))
+  }
+  t.throws(() => server.setTopicRules(undefined as never), { code: 'WSE_OPTION_INVALID' }, 'all rules would go')
+  t.throws(() => server.sendEvent('nobody', { t: 'x' }, null as never), { code: 'WSE_OPTION_INVALID' })
+  await t.throwsAsync(server.publish('news', { t: 'x' }, { prioriy: 8 } as never), { code: 'WSE_OPTION_UNKNOWN' })
+})
 
 test('refuses an unknown option inside another one', (t) => {
   const error = t.throws(() => new WseServer({ outbound: { maxByte: 1 } } as never), { code: 'WSE_OPTION_UNKNOWN' })

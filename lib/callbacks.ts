@@ -8,6 +8,7 @@
  * @module
  */
 import { setImmediate as turn } from 'node:timers/promises'
+import { ensureKnown } from './config.js'
 import type { Drain, Listener } from './drain.js'
 import { WseError } from './errors.js'
 import { type Incoming, weightOf } from './events.js'
@@ -87,6 +88,7 @@ export class Dispatcher implements Listener {
 
   /** See `setCallbacks` of the server. */
   set(callbacks: Callbacks | null, options: CallbackOptions): void {
+    ensureKnown(options, 'setCallbacks', ['inOrder', 'concurrency'])
     const next = callbacks === null ? undefined : generation(callbacks, options)
     this.#drain.listen(next && this)
     // Without new ones, what was handed out before is finished by those that it was handed to.

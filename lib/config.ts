@@ -430,7 +430,11 @@ export const listening = (options: unknown) =>
 export const certificate = (options: unknown) => tls(options, 'tls') as TlsOptions
 
 /** Validates the rules of `setTopicRules`, complete. Throws like {@link settings}. */
-export const topicRules = (value: unknown) => rules(value, 'topics') as { allow: string[]; deny: string[] }
+export function topicRules(value: unknown): { allow: string[]; deny: string[] } {
+  // As an option they may be absent; here all of those before would go.
+  if (value === undefined) throw invalid('topics', 'an object')
+  return rules(value, 'topics') as { allow: string[]; deny: string[] }
+}
 
 /** Validates the options of `drainConnections`. Throws like {@link settings}. */
 export const draining = (options: unknown) => pace(options, 'drain') as Pace

@@ -37,8 +37,9 @@ export class Outbound {
     return this.#handOver(-1, () => native.send(this.#handle, connId, text))
   }
 
-  sendEvent(connId: string, event: OutboundEvent, { priority }: SendOptions): number {
-    return this.send(connId, asJson(event, priority))
+  sendEvent(connId: string, event: OutboundEvent, options?: SendOptions): number {
+    if (options !== undefined) ensureKnown(options, 'sendEvent', ['priority'])
+    return this.send(connId, asJson(event, options?.priority))
   }
 
   sendBytes(connId: string, bytes: Uint8Array): boolean {

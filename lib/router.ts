@@ -9,6 +9,7 @@
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { ensureKnown } from './config.js'
 import { WseError } from './errors.js'
 import type { Authenticate, Decided } from './handlers.js'
 import { finish } from './streams.js'
@@ -136,7 +137,9 @@ export class Router {
   /** Sockets that wait, for the application's word or an earlier answer, and what ends the wait. */
   readonly #waiting = new Map<Duplex, NodeJS.Timeout | undefined>()
 
-  constructor(host: HttpServer, engine: Engine, { via = 'auto' }: AttachOptions) {
+  constructor(host: HttpServer, engine: Engine, options: AttachOptions) {
+    ensureKnown(options, 'attach', ['via'])
+    const { via = 'auto' } = options
     if (via !== 'auto' && via !== 'stream') {
       throw new WseError('WSE_OPTION_INVALID', "option via: expected 'auto' or 'stream'")
     }

@@ -229,7 +229,7 @@ export class WseServer {
    * while it is. Closing such a host tells their connections that the server restarts (1012).
    *
    * Throws `WSE_ATTACH_UNSUPPORTED` when `host` is an application and not its HTTP server, `WSE_OPTION_INVALID`,
-   * `WSE_PATH_TAKEN`, `WSE_SERVER_STARTED`, `WSE_SERVER_CLOSED`.
+   * `WSE_OPTION_UNKNOWN`, `WSE_PATH_TAKEN`, `WSE_SERVER_STARTED`, `WSE_SERVER_CLOSED`.
    */
   attach(host: HttpServer | HttpsServer, options: AttachOptions = {}): void {
     this.#begin()
@@ -449,9 +449,10 @@ export class WseServer {
   /**
    * Sends an event to one connection; the bytes of JSON queued, 0 when it is gone or its queue is full.
    *
-   * Throws `WSE_MESSAGE_INVALID`, `WSE_RESERVED_MEMBER`, `WSE_MESSAGE_TOO_LARGE`, `WSE_OPTION_INVALID`.
+   * Throws `WSE_MESSAGE_INVALID`, `WSE_RESERVED_MEMBER`, `WSE_MESSAGE_TOO_LARGE`, `WSE_OPTION_INVALID`,
+   * `WSE_OPTION_UNKNOWN`.
    */
-  sendEvent(connId: string, event: OutboundEvent, options: SendOptions = {}): number {
+  sendEvent(connId: string, event: OutboundEvent, options?: SendOptions): number {
     return Math.max(0, this.#outbound.sendEvent(connId, event, options))
   }
 
@@ -487,7 +488,7 @@ export class WseServer {
    *
    * Rejects with `WSE_SERVER_OVERLOADED` when there is no room within `outbound.publishTimeoutMs`, or 10 000 wait already,
    * `WSE_TOPIC_UNLOGGED` for a key without a log, `WSE_TOPIC_LOGGED` for a deadline with one, `WSE_OPTION_INVALID`,
-   * `WSE_TOPIC_INVALID`, `WSE_RESERVED_MEMBER`, `WSE_MESSAGE_TOO_LARGE`, `WSE_MESSAGE_INVALID`, `WSE_SERVER_CLOSED`.
+   * `WSE_OPTION_UNKNOWN`, `WSE_TOPIC_INVALID`, `WSE_RESERVED_MEMBER`, `WSE_MESSAGE_TOO_LARGE`, `WSE_MESSAGE_INVALID`, `WSE_SERVER_CLOSED`.
    */
   async publish(topic: string, event: OutboundEvent | string, options: PublishOptions = {}): Promise<Position | null> {
     this.#life.ensureOpen()
