@@ -166,6 +166,18 @@ test('takes zero as off wherever a limit is a number', (t) => {
   t.notThrows(() => new WseServer(options))
 })
 
+test('takes a configuration that nobody may change', (t) => {
+  const options = {
+    allowedOrigins: ['https://app.example'],
+    topics: { allow: ['news'], deny: ['secret'] },
+    subscribeOnConnect: ['news'],
+    recovery: { topics: ['news'] },
+    signing: { keys: [{ kid: 'a', secret: 's'.repeat(32) }], types: ['order_*'] },
+    topicPolicies: [{ topics: ['prices'], overflow: { latest: 'symbol' } }],
+  } as const
+  t.notThrows(() => new WseServer(options))
+})
+
 test('takes an option that is undefined as absent', (t) => {
   t.notThrows(() => new WseServer({ path: undefined, jwt: undefined } as never))
 })

@@ -125,6 +125,19 @@ test('has a user with many tabs once, until the last one is cut', async (t) => {
   t.is(await server.updatePresence((tabs[0] as Connection).id, {}), 0, 'it is gone')
 })
 
+test('turns pages until there are no more', async (t) => {
+  const server = await startServer(t, options)
+  for (const userId of ['anna', 'ben', 'cleo']) await attend(await enter(t, server, userId), ['chat'], {})
+  const seen: string[] = []
+  let after: string | null | undefined
+  do {
+    const { members, next } = server.presence('chat', { after, limit: 2 })
+    seen.push(...members.map(({ userId }) => userId))
+    after = next
+  } while (after !== null)
+  t.deepEqual(seen, ['anna', 'ben', 'cleo'])
+})
+
 test('hands joins and leaves to callbacks', async (t) => {
   const server = await startServer(t, options)
   const [isJoined, join] = gate()

@@ -48,9 +48,9 @@ export class Presence {
   /** See `presence` of the server. */
   members(topic: string): Record<string, PresenceMember> {
     const entries: [string, PresenceMember][] = []
-    let after: string | null = null
+    let after: string | null | undefined
     do {
-      const page: PresencePage = this.page(topic, after === null ? { limit: MOST } : { after, limit: MOST })
+      const page: PresencePage = this.page(topic, { after, limit: MOST })
       for (const { userId, data, connections } of page.members) entries.push([userId, { data, connections }])
       after = page.next
     } while (after !== null)

@@ -40,9 +40,9 @@ export interface AuthorizeConnection {
 /** Who may have which topics beside their own, as globs (`*` any run, `?` one character). */
 export interface TopicRules {
   /** Granted to every client that asks. Default: none. */
-  allow?: string[]
+  allow?: readonly string[]
   /** Granted to nobody, not even by the application; wins over everything. Default: none. */
-  deny?: string[]
+  deny?: readonly string[]
 }
 
 /** Who a connection belongs to. */
@@ -110,7 +110,7 @@ export interface ServerOptions {
    */
   tokenExpiry?: boolean | 'all'
   /** Origins that may connect, `*` for all. Default: any, but with credentials only the page's own host. */
-  allowedOrigins?: string[]
+  allowedOrigins?: readonly string[]
   /** Proxies that may append to `X-Forwarded-For`: how many, or true for one. Default: false. */
   trustProxy?: boolean | number
   /** Open connections in all; beyond: HTTP 503. Default: 10 000. */
@@ -216,9 +216,9 @@ export interface ServerOptions {
    */
   signing?: {
     /** Of these the first one signs, and all verify. */
-    keys: SigningKey[]
+    keys: readonly SigningKey[]
     /** The types that are signed, as globs (`*` any run, `?` one character): `order_*`. */
-    types: string[]
+    types: readonly string[]
     /**
      * Whether messages of these types from clients of version 2 must be signed too, or with `all` those of clients of
      * version 1 as well, who could evade it otherwise. With false only a signature that is there is looked at.
@@ -252,7 +252,7 @@ export interface ServerOptions {
         /** Bytes of all logs; over it the one that was used longest ago goes. Default: 256 MiB. */
         budgetBytes?: number
         /** The topics that are kept, as globs (`*` any run, `?` one character). Default: all. */
-        topics?: string[]
+        topics?: readonly string[]
       }
   /** Topics that clients may subscribe to beside their own; replaced by {@link WseServer.setTopicRules}. */
   topics?: TopicRules
@@ -274,7 +274,7 @@ export interface ServerOptions {
    * Topics, and globs, that every connection holds from the start; `{id}` stands for the user id, as in `user:{id}`, and
    * connections without a user, or with an id that no topic can have, skip it. Bound by `topics.deny`. Default: none.
    */
-  subscribeOnConnect?: string[]
+  subscribeOnConnect?: readonly string[]
   /** Topics that one connection may hold, globs among them. Default: 1 024. */
   maxSubscriptions?: number
   /** Globs that one connection may hold, of four `*` at most. Default: 32. */
@@ -289,7 +289,7 @@ export interface ServerOptions {
         maxMembers?: number
       }
   /** How topics wait for readers that do not keep up; of several that match a topic the first counts. */
-  topicPolicies?: TopicPolicy[]
+  topicPolicies?: readonly TopicPolicy[]
   /** Messages are v2 envelopes; false: plain WebSocket, nothing added, no messages of ours. Default: true. */
   envelope?: boolean
   /**
@@ -334,7 +334,7 @@ export interface SendOptions {
 /** What becomes of a topic's publications where a reader does not keep up with them. */
 export interface TopicPolicy {
   /** The topics, as globs (`*` any run, `?` one character). */
-  topics: string[]
+  topics: readonly string[]
   /** Their lane: while a connection has a backlog, a higher lane leaves first. Default: 5. */
   priority?: Priority
   /**
@@ -357,6 +357,7 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
 /** What is needed of a logger: pino's methods, an object first, then the name of the event. */
 export type Logger = Record<Exclude<LogLevel, 'silent'>, (fields: JsonObject, event: string) => unknown>
+
 /** How a server takes the sockets of its host. */
 export interface AttachOptions {
   /**
@@ -608,7 +609,7 @@ export interface PresenceMember {
 /** Which page of those who are present. */
 export interface PresencePageOptions {
   /** The user id behind which the page begins: `next` of the one before. Default: the first page. */
-  after?: string
+  after?: string | null | undefined
   /** Users at most, up to 1 000. Default: 100. */
   limit?: number
 }
