@@ -510,7 +510,8 @@ export class WseServer {
    * `WSE_OPTION_INVALID` when `topics` is no list of texts.
    *
    * With `presenceData` the connection's user is present in these topics, and everybody there is told; without the
-   * option `presence` it is ignored. Rejects with `WSE_PRESENCE_TOO_LARGE`.
+   * option `presence` it is ignored. Rejects with `WSE_PRESENCE_TOO_LARGE`, to be caught where others say what is in it,
+   * and `WSE_OPTION_INVALID` when it is no object.
    */
   async subscribeConnection(
     connId: string,
