@@ -27,7 +27,7 @@ export declare function adopt(handle: number, descriptor: number, head: Uint8Arr
 /** Answers an `authorize` reply: which of its topics are granted, and whether some are missing because the hook failed. */
 export declare function authorized(handle: number, place: number, generation: number, number: number, granted: Array<string>, hasFailed: boolean): void
 
-/** Publishes text to a topic; false: over the budget. */
+/** Publishes text to a topic; false: over the budget, or a reader that publishers wait for is behind. */
 export declare function broadcast(handle: number, topic: string, text: string): boolean
 
 /** Sends text to everyone; false: over the budget. */

@@ -432,7 +432,8 @@ export class WseServer {
   // ---- what goes out ----
 
   /**
-   * Sends text to one connection. False: it is gone, or its queue is full (then it is told with `gap`).
+   * Sends text to one connection. False: it is gone, or there is no room for it in its queue or in the memory budget
+   * (then it is told with `gap`).
    *
    * A JSON object becomes an envelope; other text goes out as it is. Throws `WSE_RESERVED_MEMBER`,
    * `WSE_MESSAGE_TOO_LARGE`.
@@ -441,13 +442,13 @@ export class WseServer {
     return this.#outbound.send(connId, text) >= 0
   }
 
-  /** Sends bytes to one connection. False: it is gone, or its queue is full. */
+  /** Sends bytes to one connection. False: it is gone, or there is no room for it. */
   sendBytes(connId: string, bytes: Uint8Array): boolean {
     return this.#outbound.sendBytes(connId, bytes)
   }
 
   /**
-   * Sends an event to one connection; the bytes of JSON queued, 0 when it is gone or its queue is full.
+   * Sends an event to one connection; the bytes of JSON queued, 0 when it is gone or there is no room for it.
    *
    * Throws `WSE_MESSAGE_INVALID`, `WSE_RESERVED_MEMBER`, `WSE_MESSAGE_TOO_LARGE`, `WSE_OPTION_INVALID`,
    * `WSE_OPTION_UNKNOWN`.
@@ -483,7 +484,7 @@ export class WseServer {
 
   /**
    * Publishes to everyone who holds `topic`. Resolves when the event is logged and on its way: to its place in the log,
-   * or null when the topic has none (option `recovery`). Where there is no room for it, in the memory of all queues or
+   * or null when the topic has none (option `recovery`), or it is text that is no envelope. Where there is no room for it, in the memory of all queues or
    * for a reader of a topic with `overflow: 'block'`, it waits, in order with others to the topic.
    *
    * Rejects with `WSE_SERVER_OVERLOADED` when there is no room within `outbound.publishTimeoutMs`, or 10 000 wait already,
@@ -503,7 +504,7 @@ export class WseServer {
   // ---- topics ----
 
   /**
-   * Makes a connection hold topics: exact ones, bound by `topics.deny` only, 1 024 at most.
+   * Makes a connection hold topics, and globs: bound by `topics.deny` only, and by `maxSubscriptions` and `maxGlobs`.
    *
    * What is published after the call reaches the connection, also before the promise resolves. A connection that
    * is gone, which any may be at any time, holds nothing: all topics are in `failedTopics`. Rejects with
@@ -549,7 +550,8 @@ export class WseServer {
    * no longer by itself, or in another group; {@link WseServer.unsubscribeConnection} ends it.
    *
    * While no member is free, messages wait within the bounds of the option `outbound`; the oldest give way. Rejects with
-   * `WSE_OPTION_INVALID` when a name is no text, `WSE_TOPIC_INVALID` when the group's is none that a topic could have.
+   * `WSE_OPTION_INVALID` when a name is no text, `WSE_TOPIC_INVALID` when the group's is none that a topic could have,
+   * `WSE_TOPIC_LOGGED` when the topic has a log.
    */
   async joinQueueGroup(connId: string, topic: string, group: string): Promise<SubscribeResult> {
     const wanted = topicsOf([topic])

@@ -180,7 +180,10 @@ export interface ServerOptions {
     /** Bytes of one connection. Default: 256 KiB. */
     maxBytesPerConnection?: number
   }
-  /** Bytes of all outbound queues, and of who is present; beyond, `broadcast` and `send` return false. Default: 512 MiB. */
+  /**
+   * Bytes of all outbound queues and logs, and of who is present. Beyond, the oldest logs give way first; then
+   * `broadcast` and `send` return false, and `publish` waits. Default: 512 MiB.
+   */
   memoryBudgetBytes?: number
   /**
    * Compression of messages for clients that ask for it (`compression=true` or `compression=payload` in the query, or

@@ -105,7 +105,7 @@ pub fn flush(handle: u32) -> Result<()> {
     })
 }
 
-/// Publishes text to a topic; false: over the budget.
+/// Publishes text to a topic; false: over the budget, or a reader that publishers wait for is behind.
 #[napi]
 pub fn broadcast(handle: u32, topic: JsString<'_>, text: JsString<'_>) -> Result<bool> {
     instance::with(handle, |it| {
