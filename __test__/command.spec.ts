@@ -44,6 +44,19 @@ test.serial('sends its clients away at SIGTERM when it is told to, and ends well
   t.like(await child.exited(), { code: 0, signal: null })
 })
 
+for (const second of ['SIGINT', 'SIGTERM'] as const) {
+  test.serial(`ends at once when ${second} comes while it sends its clients away`, async (t) => {
+    const drain = ['--drain-on-sigterm-waves', '2', '--drain-on-sigterm-deadline-ms', '600000']
+    const child = run(t, ['serve', '--host', '127.0.0.1', '--port', '0', ...drain])
+    const port = await portOf(child)
+    const connections = [await connect(t, { port }), await connect(t, { port })]
+    child.kill('SIGTERM')
+    t.is((await Promise.race(connections.map((connection) => connection.closed()))).code, 4300)
+    child.kill(second)
+    t.like(await child.exited(), { code: second === 'SIGINT' ? 130 : 143, signal: null })
+  })
+}
+
 test.serial('ends well at a signal that comes before it listens', async (t) => {
   const [isAsked, ask] = gate()
   const { port } = await startStranger(t, () => ask())

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { constants } from 'node:os'
 import { inspect } from 'node:util'
 import { type Logger, WseServer } from 'wse-server'
 import { type Command, named, parsed } from './arguments.js'
@@ -44,7 +45,11 @@ async function run(args: string[]): Promise<number> {
 
   // From here on: what follows may wait for others, and in a container nothing else ends a process that has no handler.
   const stop = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort(signal))
+  const onSignal = (signal: 'SIGINT' | 'SIGTERM') => {
+    if (stop.signal.aborted) process.exit(128 + constants.signals[signal])
+    stop.abort(signal)
+  }
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
   const configuration = await Configuration.read(config, process.env, given)
   const { options, address } = configuration
   if (stop.signal.aborted) return 0
