@@ -8,7 +8,7 @@ import { Hono } from 'hono'
 import Koa from 'koa'
 import { WebSocketServer } from 'ws'
 import { WseServer } from 'wse-server'
-import { within } from './harness/arrivals.js'
+import { gate, until, within } from './harness/arrivals.js'
 import { connect, refused } from './harness/connect.js'
 import { get, serveOn, startHost } from './harness/host.js'
 import { Application } from './harness/server.js'
@@ -252,6 +252,32 @@ test('refuses who waits for a hook that never answers when it closes, and keeps 
   await host.wse.close()
   t.is((await socket.head()).status, 503)
   await socket.ended()
+})
+
+test('lets so many wait for a hook and no more: the oldest gives way', async (t) => {
+  const [isFree, free] = gate()
+  const asked: string[] = []
+  const lines: unknown[] = []
+  const host = await startHost(t, {
+    maxHandshakes: 2,
+    authenticate: async ({ url }) => {
+      asked.push(url)
+      await isFree
+      return { userId: 'anna' }
+    },
+    logger: { ...console, info: () => {}, warn: (fields, event) => lines.push([event, fields.reason]) },
+  })
+  const sockets = []
+  for (const name of ['first', 'second', 'third']) {
+    const socket = await openSocket(t, host)
+    socket.write(upgradeRequest({ path: `/wse?${name}` }))
+    await until(`the question about the ${name}`, () => asked.includes(`/wse?${name}`))
+    sockets.push(socket)
+  }
+  t.is((await sockets[0]?.head())?.status, 503)
+  free()
+  for (const socket of sockets.slice(1)) t.is((await socket.head()).status, 101)
+  t.deepEqual(lines, [['wse.overload', 'handshakes']])
 })
 
 test('leaves the emit of a host to whoever wrapped it meanwhile, and serves again', async (t) => {

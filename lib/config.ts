@@ -481,6 +481,7 @@ export interface Settings {
   readonly path: string
   readonly publishTimeoutMs: number
   readonly handshakeTimeoutMs: number
+  readonly maxHandshakes: number
   readonly trustProxy: number
   readonly envelope: boolean
   readonly inbound: InboundLimits
@@ -562,6 +563,7 @@ export function settings(options: ServerOptions): Settings {
     path: complete.path as string,
     publishTimeoutMs: publishTimeoutMs as number,
     handshakeTimeoutMs: complete.handshakeTimeoutMs as number,
+    maxHandshakes: complete.maxHandshakes as number,
     trustProxy: complete.trustProxy as number,
     envelope: complete.envelope as boolean,
     inbound: complete.inbound as InboundLimits,

@@ -19,12 +19,15 @@ import type { AttachOptions, AuthenticateRequest, HealthSnapshot } from './types
 export interface Engine {
   readonly path: string
   readonly handshakeTimeoutMs: number
+  readonly maxHandshakes: number
   readonly trustProxy: number
   readonly authenticate: Authenticate | undefined
   /** Takes a duplicate of the descriptor, with what was read. `undefined`: nothing is decided. */
   readonly adopt: (descriptor: number, head: Buffer, identity: Decided | null | undefined) => void
   /** What to do before the application is asked: 0 ask, below hand over at once, above refuse with so many seconds. */
   readonly knock: (head: Buffer) => number
+  /** So many wait that the oldest is refused. */
+  readonly onCrowd: () => void
   /** Takes a socket that JavaScript reads and writes. False: there is no place for it. */
   readonly carry: (
     socket: Duplex,
@@ -169,10 +172,12 @@ export class Router {
   }
 
   #refuseWaiting(isMeant: (socket: Duplex) => boolean): void {
-    for (const socket of [...this.#waiting.keys()].filter(isMeant)) {
-      this.#resume(socket)
-      refuse(socket, '503 Service Unavailable')
-    }
+    for (const socket of [...this.#waiting.keys()].filter(isMeant)) this.#turnAway(socket)
+  }
+
+  #turnAway(socket: Duplex): void {
+    this.#resume(socket)
+    refuse(socket, '503 Service Unavailable')
   }
 
   #descriptorOf(socket: Duplex): TcpHandle | undefined {
@@ -206,9 +211,14 @@ export class Router {
     if (this.#resume(socket)) this.#handOver(request, socket, head, identity)
   }
 
-  /** Lets the socket wait for the handshake time at most. */
+  /** Lets the socket wait for the handshake time at most; where too many do, the oldest gives way. */
   #wait(socket: Duplex, onLate: () => void): void {
-    const { handshakeTimeoutMs } = this.#engine
+    const { handshakeTimeoutMs, maxHandshakes, onCrowd } = this.#engine
+    const [oldest] = this.#waiting.keys()
+    if (oldest && maxHandshakes > 0 && this.#waiting.size >= maxHandshakes) {
+      this.#turnAway(oldest)
+      onCrowd()
+    }
     this.#waiting.set(socket, handshakeTimeoutMs > 0 ? setTimeout(onLate, handshakeTimeoutMs) : undefined)
   }
 

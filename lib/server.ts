@@ -238,6 +238,7 @@ export class WseServer {
       const engine = {
         path: this.#settings.path,
         handshakeTimeoutMs: this.#settings.handshakeTimeoutMs,
+        maxHandshakes: this.#settings.maxHandshakes,
         trustProxy: this.#settings.trustProxy,
         authenticate: this.#authenticate,
         adopt: (descriptor: number, head: Buffer, identity: Decided | null | undefined) => {
@@ -245,6 +246,7 @@ export class WseServer {
           translated(() => native.adopt(this.#handle, descriptor, head, isDecided, identity?.userId, identity?.claims))
         },
         knock: (head: Buffer) => translated(() => native.knock(this.#handle, head)),
+        onCrowd: () => this.#log.say(['warn', 'wse.overload', { reason: 'handshakes' }]),
         carry: this.#streams.open.bind(this.#streams),
         onHostClose: () => this.#streams.disconnect(),
         health: () => ({

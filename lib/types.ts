@@ -136,7 +136,10 @@ export interface ServerOptions {
   maxConnectionAgeMs?: number
   /** Time for a handshake, in milliseconds. Default: 10 000. */
   handshakeTimeoutMs?: number
-  /** Unfinished handshakes; over it the oldest is dropped. Default: 4 096. */
+  /**
+   * Unfinished handshakes; over it the oldest is dropped. On the port of a host those that wait for `authenticate` are
+   * counted by themselves, and the oldest of them gets HTTP 503. Default: 4 096.
+   */
   maxHandshakes?: number
   /** Unfinished handshakes of one address; over it its oldest is dropped. Default: 0, off. */
   maxHandshakesPerAddress?: number
