@@ -10,6 +10,7 @@ import { translated, WseError } from './errors.js'
 import { objectText } from './json.js'
 import type { Life } from './life.js'
 import { native } from './native.js'
+import { Requests } from './requests.js'
 import type { JsonObject, PresenceMember, PresencePage, PresencePageOptions, PresenceStats } from './types.js'
 
 /** The option `presence`; null: off. */
@@ -24,9 +25,8 @@ export class Presence {
   readonly #handle: number
   readonly #life: Life
   readonly #limits: PresenceLimits
-  /** Updates that have no answer yet. */
-  readonly #asked = new Map<number, (topics: number) => void>()
-  #requests = 0
+  /** Updates that have no answer yet: in how many topics. */
+  readonly #updates = new Requests<number>()
 
   constructor(handle: number, life: Life, limits: PresenceLimits) {
     this.#handle = handle
@@ -80,22 +80,17 @@ export class Presence {
     }
     const text = this.text(data)
     if (text === undefined) throw new WseError('WSE_OPTION_INVALID', 'presence data: expected an object')
-    // The addon counts in 32 bits.
-    const request = this.#requests++ >>> 0
-    const send = () => translated(() => native.updatePresence(this.#handle, connId, text, request))
-    if (this.#life.isGone || !send()) return 0
-    return new Promise((resolve) => this.#asked.set(request, resolve))
+    const send = (request: number) => translated(() => native.updatePresence(this.#handle, connId, text, request))
+    return (await this.#updates.ask((request) => !this.#life.isGone && send(request))) ?? 0
   }
 
   /** The engine's answer to an update. */
   answer(request: number, topics: number): void {
-    const resolve = this.#asked.get(request)
-    this.#asked.delete(request)
-    resolve?.(topics)
+    this.#updates.answer(request, topics)
   }
 
   /** No more answers will come: nobody is present. */
   close(): void {
-    for (const request of this.#asked.keys()) this.answer(request, 0)
+    this.#updates.close()
   }
 }

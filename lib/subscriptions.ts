@@ -1,41 +1,36 @@
 /**
- * Subscriptions that the engine works on: what was asked for, and who waits for the answer.
+ * Subscriptions: what is asked of the engine for them, and what becomes of it.
  *
  * Never calls the addon.
  *
  * @module
  */
 import { WseError } from './errors.js'
+import { Requests } from './requests.js'
 import type { Position, SubscribeResult } from './types.js'
 
-interface Asked {
-  readonly topics: readonly string[]
-  readonly resolve: (result: SubscribeResult) => void
-}
+/** What the engine answers: the topics that were refused, and where the connection stands in others. */
+type Answer = [failedTopics: readonly string[], recovery: SubscribeResult['recovery']]
 
-/** The requests of one server that have no answer yet. */
+/** The subscriptions of one server that have no answer yet. */
 export class Subscriptions {
-  readonly #asked = new Map<number, Asked>()
-  #requests = 0
+  readonly #requests = new Requests<Answer>()
 
   /** Sends a request with a number of its own; resolves when that number is answered, or at once when it did not go. */
   async ask(topics: readonly string[], send: (request: number) => boolean): Promise<SubscribeResult> {
-    // The addon counts in 32 bits.
-    const request = this.#requests++ >>> 0
-    if (!send(request)) return result(topics, topics, {})
-    return new Promise((resolve) => this.#asked.set(request, { topics, resolve }))
+    // Without an answer nobody holds anything.
+    const [failedTopics, recovery] = (await this.#requests.ask(send)) ?? [topics, {}]
+    return result(topics, failedTopics, recovery)
   }
 
   /** The engine's answer to a request. */
-  answer(request: number, failedTopics: readonly string[], recovery: SubscribeResult['recovery']): void {
-    const asked = this.#asked.get(request)
-    this.#asked.delete(request)
-    asked?.resolve(result(asked.topics, failedTopics, recovery))
+  answer(request: number, ...answer: Answer): void {
+    this.#requests.answer(request, answer)
   }
 
-  /** No more answers will come: nobody holds anything. */
+  /** No more answers will come. */
   close(): void {
-    for (const [request, { topics }] of this.#asked) this.answer(request, topics, {})
+    this.#requests.close()
   }
 }
 
