@@ -101,6 +101,10 @@ const orOff = ({ members }: Field, check: Field): Field =>
     { members },
   )
 
+/** Off by default; true for the defaults of its members. */
+const optIn = (members: Field, check: Field = members): Field =>
+  orOff(members, (value, path) => (value === undefined ? null : check(value === true ? {} : value, path)))
+
 /** Off where either number is zero, too. */
 const rateLimit = orOff(rates, (value, path) => {
   const { perSecond, burst } = rates(value, path) as { perSecond: number; burst: number }
@@ -126,10 +130,7 @@ const pace = group({
   deadlineMs: whole(30_000, { min: 1, max: LONGEST_MS }),
 })
 
-/** Off by default; true for the defaults of its members. */
-const drainOnSigterm = orOff(pace, (value, path) =>
-  value === undefined ? null : pace(value === true ? {} : value, path),
-)
+const drainOnSigterm = optIn(pace)
 
 const deflation = group({ thresholdBytes: whole(1_024, { max: 1 << 30 }), level: whole(6, { max: 9 }) })
 
@@ -147,10 +148,7 @@ const windows = group({
   clientMaxWindowBits: whole(15, { min: 9, max: 15 }),
 })
 
-/** Off by default; true for the defaults of its members. */
-const perMessageDeflate = orOff(windows, (value, path) =>
-  value === undefined ? null : windows(value === true ? {} : value, path),
-)
+const perMessageDeflate = optIn(windows)
 
 /** The most keys that signatures are made and read with: those of today, and those that go. */
 const MOST_KEYS = 16
@@ -185,10 +183,7 @@ const AROUND_PRESENCE = 4_096
 
 const attendance = group({ maxDataBytes: whole(4_096, { max: 1 << 20 }), maxMembers: whole(0, { max: U32 }) })
 
-/** Off by default; true for the defaults of its members. */
-const presence = orOff(attendance, (value, path) =>
-  value === undefined ? null : attendance(value === true ? {} : value, path),
-)
+const presence = optIn(attendance)
 
 /** A text that means something else; what `read` throws says why it does not. */
 const meaning =
@@ -313,10 +308,8 @@ const logs = group({
   topics: readBy(listOf, (value = ['*'], path) => globs(value, path)),
 })
 
-/** Off by default; true for the defaults of its members. */
-const recovery = orOff(logs, (value, path) => {
-  if (value === undefined) return null
-  const checked = logs(value === true ? {} : value, path) as { slots: number }
+const recovery = optIn(logs, (value, path) => {
+  const checked = logs(value, path) as { slots: number }
   if (Math.log2(checked.slots) % 1 === 0) return checked
   throw invalid(`${path}.slots`, 'a power of two')
 })
@@ -390,12 +383,16 @@ const schema: Schema = {
   logLevel: oneOf('info', 'debug', 'warn', 'error', 'silent'),
 }
 
+/** Refuses names of options that are not among the known ones; all stand behind `prefix`. */
+function ensureAmong(known: readonly string[], names: readonly string[], prefix: string): void {
+  const unknown = names.find((name) => !known.includes(name))
+  if (unknown === undefined) return
+  const all = known.map((name) => `${prefix}${name}`).join(', ')
+  throw new WseError('WSE_OPTION_UNKNOWN', `option ${prefix}${unknown} is unknown; known are ${all}`)
+}
+
 function read(fields: Schema, values: Record<string, unknown>, prefix: string): Record<string, unknown> {
-  for (const name of Object.keys(values)) {
-    if (Object.hasOwn(fields, name)) continue
-    const known = Object.keys(fields).map((field) => `${prefix}${field}`)
-    throw new WseError('WSE_OPTION_UNKNOWN', `option ${prefix}${name} is unknown; known are ${known.join(', ')}`)
-  }
+  ensureAmong(Object.keys(fields), Object.keys(values), prefix)
   return Object.fromEntries(
     Object.entries(fields).map(([name, field]) => [name, field(values[name], `${prefix}${name}`)]),
   )
@@ -442,9 +439,7 @@ export const draining = (options: unknown) => pace(options, 'drain') as Pace
 /** Refuses what is no option of a call: a misspelt one would be left out without a word. Throws like {@link settings}. */
 export function ensureKnown(options: unknown, call: string, known: readonly string[]): void {
   if (typeof options !== 'object' || options === null) throw invalid(call, 'an object')
-  const unknown = Object.keys(options).find((name) => !known.includes(name))
-  if (unknown === undefined) return
-  throw new WseError('WSE_OPTION_UNKNOWN', `option ${unknown} of ${call} is unknown; known are ${known.join(', ')}`)
+  ensureAmong(known, Object.keys(options), `${call}.`)
 }
 
 /** An option that text can give, in the environment or on a command line. */

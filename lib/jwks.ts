@@ -139,7 +139,7 @@ export function originOf(location: string): Origin {
 }
 
 /** A file, which is read again when it changes. */
-export function fileOrigin(path: string): Origin {
+function fileOrigin(path: string): Origin {
   return {
     name: path,
     initial: () => textOf(readFileSync(path)),
