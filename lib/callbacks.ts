@@ -8,12 +8,12 @@
  * @module
  */
 import { setImmediate as turn } from 'node:timers/promises'
-import { ensureKnown } from './config.js'
 import type { Drain, Listener } from './drain.js'
 import { WseError } from './errors.js'
 import { type Incoming, weightOf } from './events.js'
 import { type Handlers, isThenable } from './handlers.js'
 import type { Log } from './log.js'
+import { ensureKnown } from './schema.js'
 import type { CallbackOptions, Callbacks, InboundEvent } from './types.js'
 
 /** Which callback wants which events. */

@@ -9,101 +9,35 @@ import { WseError } from './errors.js'
 import { type Origin, originOf } from './jwks.js'
 import { publicJwk } from './keys.js'
 import type { PresenceLimits } from './presence.js'
+import {
+  type Field,
+  flag,
+  group,
+  inCode,
+  invalid,
+  listOf,
+  meaning,
+  numberOf,
+  oneOf,
+  optIn,
+  optional,
+  orOff,
+  read,
+  readBy,
+  type Schema,
+  type Setting,
+  settingsOf,
+  text,
+  texts,
+  truthOf,
+  U32,
+  whole,
+} from './schema.js'
 import { LONGEST_MS } from './timers.js'
+import { globs, policies, presence, recovery, rules } from './topic-options.js'
 import type { JwtOptions, Logger, LogLevel, ServerOptions, TlsOptions } from './types.js'
 
-/** Checks a value and returns it, or its default. `path` names the option. */
-interface Field {
-  (value: unknown, path: string): unknown
-  /** Makes a value of text, for the check to judge: text that is none stays. Absent: text is the value. */
-  readonly fromText?: FromText
-  /** What the option is made of, each settable by itself. */
-  readonly members?: Schema
-  /** Only code can give it, a function for instance. */
-  readonly isCode?: boolean
-}
-type Schema = Record<string, Field>
-type FromText = (text: string) => unknown
-
-const invalid = (path: string, expected: string): WseError =>
-  new WseError('WSE_OPTION_INVALID', `option ${path}: expected ${expected}`)
-
-const numberOf: FromText = (text) => (/^\d+$/.test(text) ? Number(text) : text)
-const truthOf: FromText = (text) => (text === 'true' ? true : text === 'false' ? false : text)
-const listOf: FromText = (text) =>
-  text
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '')
-
-const readBy = (fromText: FromText, field: Field): Field => Object.assign(field, { fromText })
-const inCode = (field: Field): Field => Object.assign(field, { isCode: true })
-
-/** A count or a time: a whole number, zero for off. */
-const whole = (initial: number, { max = Number.MAX_SAFE_INTEGER, min = 0 } = {}): Field =>
-  readBy(numberOf, (value = initial, path) => {
-    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max) return value
-    throw invalid(path, `a whole number from ${min}${max < Number.MAX_SAFE_INTEGER ? ` to ${max}` : ''}`)
-  })
-
-const flag = (initial: boolean): Field =>
-  readBy(truthOf, (value = initial, path) => {
-    if (typeof value === 'boolean') return value
-    throw invalid(path, 'true or false')
-  })
-
-const text =
-  (initial: string | null, isGood: (value: string) => boolean = (value) => value !== '', expected = 'text'): Field =>
-  (value, path) => {
-    if (value === undefined) return initial
-    if (typeof value === 'string' && isGood(value)) return value
-    throw invalid(path, expected)
-  }
-
-const oneOf =
-  (...choices: string[]): Field =>
-  (value = choices[0], path) => {
-    if (choices.includes(value as string)) return value
-    throw invalid(path, choices.map((choice) => `'${choice}'`).join(' or '))
-  }
-
-const texts = readBy(listOf, (value = [], path) => {
-  if (Array.isArray(value) && value.every((item) => typeof item === 'string' && item !== '')) return value
-  throw invalid(path, 'a list of texts')
-})
-
-/** Topics, and globs. What no topic can be matches none, and is a mistake. */
-const globs = readBy(listOf, (value, path) => {
-  const names = texts(value, path) as string[]
-  if (names.every((name) => Buffer.byteLength(name) <= 255 && !/\p{Cc}/u.test(name))) return names
-  throw invalid(path, 'topics of 255 bytes at most, without control characters')
-})
-
-const group = (members: Schema): Field => {
-  const check: Field = (value = {}, path) => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(path, 'an object')
-    return read(members, value as Record<string, unknown>, `${path}.`)
-  }
-  return Object.assign(check, { members })
-}
-
-const optional = (field: Field): Field =>
-  Object.assign((value: unknown, path: string) => (value === undefined ? null : field(value, path)), { ...field })
-
-const U32 = 0xffff_ffff
-
 const rates = group({ perSecond: whole(10_000, { max: U32 }), burst: whole(100_000, { max: U32 }) })
-
-/** False is off; what else is given is for `check` to say. Its members are settable by themselves. */
-const orOff = ({ members }: Field, check: Field): Field =>
-  Object.assign(
-    readBy(truthOf, (value, path) => (value === false ? null : check(value, path))),
-    { members },
-  )
-
-/** Off by default; true for the defaults of its members. */
-const optIn = (members: Field, check: Field = members): Field =>
-  orOff(members, (value, path) => (value === undefined ? null : check(value === true ? {} : value, path)))
 
 /** Off where either number is zero, too. */
 const rateLimit = orOff(rates, (value, path) => {
@@ -181,67 +115,6 @@ const signatures = group({
 /** What a message has beside a user's presence data, at most: the names of user and topic, and the envelope. */
 const AROUND_PRESENCE = 4_096
 
-const attendance = group({ maxDataBytes: whole(4_096, { max: 1 << 20 }), maxMembers: whole(0, { max: U32 }) })
-
-const presence = optIn(attendance)
-
-/** A text that means something else; what `read` throws says why it does not. */
-const meaning =
-  (expected: string, read: (value: string) => unknown): Field =>
-  (value, path) => {
-    if (value === undefined) return null
-    if (typeof value !== 'string') throw invalid(path, expected)
-    try {
-      return read(value)
-    } catch (cause) {
-      throw invalid(path, `${expected}: ${(cause as Error).message}`)
-    }
-  }
-
-const overflow: Field = (value = 'drop', path) => {
-  if (value === 'drop' || value === 'block' || value === 'disconnect') return value
-  const { ring, latest, ...others } = Object(value) as Record<string, unknown>
-  if (Object.keys(others).length === 0 && (ring === undefined || latest === undefined)) {
-    if (Number.isSafeInteger(ring) && Number(ring) >= 1) return { ring }
-    if (latest === true) return { latest: null }
-    if (typeof latest === 'string' && latest !== '') return { latest }
-  }
-  throw invalid(path, "'drop', 'block', 'disconnect', { ring: 1 or more } or { latest: true or a member of p }")
-}
-
-const policy = group({
-  topics: globs,
-  priority: (value = 5, path) => {
-    if ([10, 8, 5, 3, 1].includes(value as number)) return value
-    throw invalid(path, '10, 8, 5, 3 or 1')
-  },
-  overflow,
-  blockMs: whole(1_000, { min: 1, max: LONGEST_MS }),
-  deadlineMs: whole(0, { max: LONGEST_MS }),
-  recovery: optional(flag(false)),
-})
-
-/** Policies of topics at most: each topic looks for its own among them once. */
-const MOST_POLICIES = 256
-
-const policies = inCode((value = [], path) => {
-  if (!Array.isArray(value) || value.length > MOST_POLICIES) throw invalid(path, `a list of ${MOST_POLICIES} at most`)
-  return value.map((one, place) => {
-    const name = `${path}[${place}]`
-    const { blockMs, ...read } = policy(one, name) as Record<string, unknown>
-    const topics = read.topics as string[]
-    if (topics.length === 0) throw invalid(`${name}.topics`, 'a list of topics, as globs')
-    const isLossy = typeof read.overflow === 'object' ? 'overflow' : read.deadlineMs !== 0 && 'deadlineMs'
-    if (read.recovery && isLossy) {
-      const message = `options ${name}.recovery and ${name}.${isLossy}: a log has no holes that are meant to be`
-      throw new WseError('WSE_OPTION_INVALID', message)
-    }
-    if (read.overflow === 'block') read.overflow = { block: blockMs }
-    else if (one.blockMs !== undefined) throw invalid(`${name}.blockMs`, "none without overflow: 'block'")
-    return read
-  })
-})
-
 /** The keys that may be given, and the algorithms of each. */
 const KEYS = { secret: ['HS256'], publicKey: ['RS256', 'ES256'], jwks: ['RS256', 'ES256'] } as const
 
@@ -295,23 +168,6 @@ const EXPIRY = new Map<unknown, string>([
 const hook = inCode((value, path) => {
   if (value === undefined || typeof value === 'function') return value !== undefined
   throw invalid(path, 'a function')
-})
-
-/** What everyone may have, and nobody. */
-const rules = group({ allow: globs, deny: globs })
-
-const logs = group({
-  slots: whole(256, { min: 1, max: 1 << 20 }),
-  ttlSeconds: whole(300, { max: U32 }),
-  maxMessages: whole(500, { max: U32 }),
-  budgetBytes: whole(256 << 20),
-  topics: readBy(listOf, (value = ['*'], path) => globs(value, path)),
-})
-
-const recovery = optIn(logs, (value, path) => {
-  const checked = logs(value, path) as { slots: number }
-  if (Math.log2(checked.slots) % 1 === 0) return checked
-  throw invalid(`${path}.slots`, 'a power of two')
 })
 
 /** The options of a server. */
@@ -383,21 +239,6 @@ const schema: Schema = {
   logLevel: oneOf('info', 'debug', 'warn', 'error', 'silent'),
 }
 
-/** Refuses names of options that are not among the known ones; all stand behind `prefix`. */
-function ensureAmong(known: readonly string[], names: readonly string[], prefix: string): void {
-  const unknown = names.find((name) => !known.includes(name))
-  if (unknown === undefined) return
-  const all = known.map((name) => `${prefix}${name}`).join(', ')
-  throw new WseError('WSE_OPTION_UNKNOWN', `option ${prefix}${unknown} is unknown; known are ${all}`)
-}
-
-function read(fields: Schema, values: Record<string, unknown>, prefix: string): Record<string, unknown> {
-  ensureAmong(Object.keys(fields), Object.keys(values), prefix)
-  return Object.fromEntries(
-    Object.entries(fields).map(([name, field]) => [name, field(values[name], `${prefix}${name}`)]),
-  )
-}
-
 const pem = text(null)
 
 /** Texts of a certificate, or its files. */
@@ -436,30 +277,8 @@ export function topicRules(value: unknown): { allow: string[]; deny: string[] } 
 /** Validates the options of `drainConnections`. Throws like {@link settings}. */
 export const draining = (options: unknown) => pace(options, 'drain') as Pace
 
-/** Refuses what is no option of a call: a misspelt one would be left out without a word. Throws like {@link settings}. */
-export function ensureKnown(options: unknown, call: string, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null) throw invalid(call, 'an object')
-  ensureAmong(known, Object.keys(options), `${call}.`)
-}
-
-/** An option that text can give, in the environment or on a command line. */
-export interface Setting {
-  /** Its name behind those of the options around it, with dots: `jwt.secret`. */
-  readonly path: string
-  readonly fromText: FromText
-}
-
 /** All of a server's and of its address, in the order of the documentation. */
 export const textSettings = (): Setting[] => [...settingsOf(schema), ...settingsOf(address.members ?? {})]
-
-function settingsOf(fields: Schema, prefix = ''): Setting[] {
-  return Object.entries(fields).flatMap(([name, { members, isCode, fromText }]) => {
-    if (isCode) return []
-    const path = `${prefix}${name}`
-    const own = members && !fromText ? [] : [{ path, fromText: fromText ?? ((text: string) => text) }]
-    return [...own, ...settingsOf(members ?? {}, `${path}.`)]
-  })
-}
 
 /** Validates the options of `decodeJwt`, as the addon reads them. Throws like {@link settings}. */
 export function tokenOptions(options: JwtOptions): string {

@@ -8,12 +8,12 @@
  * @module
  */
 import { isUint8Array } from 'node:util/types'
-import { ensureKnown } from './config.js'
 import { translated, WseError } from './errors.js'
 import { adding, objectText } from './json.js'
 import type { Life } from './life.js'
 import { native } from './native.js'
 import { Publications } from './publications.js'
+import { ensureKnown } from './schema.js'
 import { LONGEST_MS } from './timers.js'
 import type { OutboundEvent, Position, PublishOptions, SendOptions } from './types.js'
 

@@ -5,12 +5,13 @@
  *
  * @module
  */
-import { ensureKnown } from './config.js'
+
 import { translated, WseError } from './errors.js'
 import { objectText } from './json.js'
 import type { Life } from './life.js'
 import { native } from './native.js'
 import { Requests } from './requests.js'
+import { ensureKnown } from './schema.js'
 import type { JsonObject, PresenceMember, PresencePage, PresencePageOptions, PresenceStats } from './types.js'
 
 /** The option `presence`; null: off. */

@@ -9,9 +9,9 @@
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { ensureKnown } from './config.js'
 import { WseError } from './errors.js'
 import type { Authenticate, Decided } from './handlers.js'
+import { ensureKnown } from './schema.js'
 import { finish } from './streams.js'
 import type { AttachOptions, AuthenticateRequest, HealthSnapshot } from './types.js'
 
