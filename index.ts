@@ -4,8 +4,10 @@
  * @module
  */
 export { type ErrorCode, WseError } from './lib/errors.js'
+export type * from './lib/inbound.js'
 export { decodeJwt, encodeJwt, type JwtClaims } from './lib/jwt.js'
 export type { JwtAlgorithm } from './lib/keys.js'
+export type * from './lib/options.js'
 export { WseServer } from './lib/server.js'
 export { type EnvelopeSignature, signEnvelope, verifyEnvelope } from './lib/sign.js'
 export {

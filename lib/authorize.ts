@@ -7,7 +7,8 @@
  */
 import { Answers, type Grant, type Granted } from './answers.js'
 import type { Log } from './log.js'
-import type { AuthorizeConnection, JsonObject, ServerOptions } from './types.js'
+import type { AuthorizeConnection, ServerOptions } from './options.js'
+import type { JsonObject } from './types.js'
 
 /** A request for topics that waits in the engine. */
 export interface Question {

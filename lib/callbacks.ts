@@ -12,9 +12,9 @@ import type { Drain, Listener } from './drain.js'
 import { WseError } from './errors.js'
 import { type Incoming, weightOf } from './events.js'
 import { type Handlers, isThenable } from './handlers.js'
+import type { CallbackOptions, Callbacks, InboundEvent } from './inbound.js'
 import type { Log } from './log.js'
 import { ensureKnown } from './schema.js'
-import type { CallbackOptions, Callbacks, InboundEvent } from './types.js'
 
 /** Which callback wants which events. */
 const NAMES = {

@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises'
 import { WseError } from './errors.js'
 import { WATCH_MS, watch } from './files.js'
 import { crypto } from './keys.js'
-import type { TlsOptions } from './types.js'
+import type { TlsOptions } from './options.js'
 
 /** A certificate chain and its private key, both PEM. */
 export interface Pem {

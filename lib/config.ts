@@ -8,6 +8,7 @@ import type { Pace } from './draining.js'
 import { WseError } from './errors.js'
 import { type Origin, originOf } from './jwks.js'
 import { publicJwk } from './keys.js'
+import type { JwtOptions, Logger, LogLevel, ServerOptions, TlsOptions } from './options.js'
 import type { PresenceLimits } from './presence.js'
 import {
   type Field,
@@ -35,7 +36,6 @@ import {
 } from './schema.js'
 import { LONGEST_MS } from './timers.js'
 import { globs, policies, presence, recovery, rules } from './topic-options.js'
-import type { JwtOptions, Logger, LogLevel, ServerOptions, TlsOptions } from './types.js'
 
 const rates = group({ perSecond: whole(10_000, { max: U32 }), burst: whole(100_000, { max: U32 }) })
 

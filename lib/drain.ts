@@ -8,9 +8,9 @@
  */
 import { translated, WseError } from './errors.js'
 import { EventSource, type Incoming } from './events.js'
+import type { InboundEvent } from './inbound.js'
 import { native } from './native.js'
 import { LONGEST_MS } from './timers.js'
-import type { InboundEvent } from './types.js'
 
 /** How long batches may follow each other within one turn of the event loop, in milliseconds. */
 const SLICE_MS = 5

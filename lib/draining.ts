@@ -7,7 +7,7 @@
  */
 import type { Server as HttpServer } from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
-import type { DrainOptions } from './types.js'
+import type { DrainOptions } from './options.js'
 
 /** How a server is drained, with all defaults. */
 export type Pace = Required<DrainOptions>

@@ -7,8 +7,9 @@
  */
 import { inspect } from 'node:util'
 import { translated } from './errors.js'
+import type { InboundEvent } from './inbound.js'
 import { native } from './native.js'
-import type { InboundEvent, JsonObject } from './types.js'
+import type { JsonObject } from './types.js'
 
 /** A message of a type that the application handles: no event for its loops. */
 export interface RequestEvent {

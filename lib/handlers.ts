@@ -7,9 +7,11 @@
  */
 import { WseError } from './errors.js'
 import type { RequestEvent } from './events.js'
+import type { RequestHandler } from './inbound.js'
 import { adding, isObject, objectText } from './json.js'
 import type { Log } from './log.js'
-import type { AuthenticateRequest, OutboundEvent, RequestHandler, ServerOptions } from './types.js'
+import type { AuthenticateRequest, ServerOptions } from './options.js'
+import type { OutboundEvent } from './types.js'
 
 /** Who it is: the application's answer, checked, its claims as JSON. */
 export interface Decided {

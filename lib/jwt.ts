@@ -7,8 +7,9 @@ import { tokenOptions } from './config.js'
 import { translated, WseError } from './errors.js'
 import { ALGORITHMS, type JwtAlgorithm, privateDer } from './keys.js'
 import { native } from './native.js'
+import type { JwtOptions } from './options.js'
 import { Recent } from './recent.js'
-import type { JsonObject, JwtOptions } from './types.js'
+import type { JsonObject } from './types.js'
 
 /** Claims of a token: `iat` and `exp` have no defaults. */
 export interface JwtClaims extends JsonObject {

@@ -6,7 +6,8 @@
  * @module
  */
 import { inspect } from 'node:util'
-import type { JsonObject, Logger, LogLevel } from './types.js'
+import type { Logger, LogLevel } from './options.js'
+import type { JsonObject } from './types.js'
 
 /** A level and a name, and what is to be said beside them. */
 export type Line = readonly [level: Level, event: string, fields: JsonObject]

@@ -11,9 +11,10 @@ import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WseError } from './errors.js'
 import type { Authenticate, Decided } from './handlers.js'
+import type { AttachOptions, AuthenticateRequest } from './options.js'
 import { ensureKnown } from './schema.js'
 import { finish } from './streams.js'
-import type { AttachOptions, AuthenticateRequest, HealthSnapshot } from './types.js'
+import type { HealthSnapshot } from './types.js'
 
 /** What the router needs of its engine. */
 export interface Engine {

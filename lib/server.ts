@@ -18,10 +18,20 @@ import { Drain } from './drain.js'
 import { Draining, endHost } from './draining.js'
 import { translated, WseError } from './errors.js'
 import { type Authenticate, authenticating, type Decided, Handlers } from './handlers.js'
+import type { CallbackOptions, Callbacks, InboundEvent, RequestHandler } from './inbound.js'
 import { KeySource } from './jwks.js'
 import { Life } from './life.js'
 import { type Line, Log } from './log.js'
 import { native } from './native.js'
+import type {
+  AttachOptions,
+  AuthenticateRequest,
+  DrainOptions,
+  ListenOptions,
+  ServerOptions,
+  TlsOptions,
+  TopicRules,
+} from './options.js'
 import { Outbound } from './outbound.js'
 import { Presence } from './presence.js'
 import { Router } from './router.js'
@@ -29,16 +39,9 @@ import { ensureKnown } from './schema.js'
 import { Streams } from './streams.js'
 import { positionsOf, Subscriptions, topicsOf } from './subscriptions.js'
 import type {
-  AttachOptions,
-  AuthenticateRequest,
-  CallbackOptions,
-  Callbacks,
   ConnectionInfo,
-  DrainOptions,
   HealthSnapshot,
-  InboundEvent,
   JsonObject,
-  ListenOptions,
   Memory,
   OutboundEvent,
   Position,
@@ -47,12 +50,8 @@ import type {
   PresencePageOptions,
   PresenceStats,
   PublishOptions,
-  RequestHandler,
   SendOptions,
-  ServerOptions,
   SubscribeResult,
-  TlsOptions,
-  TopicRules,
   VerifiedToken,
 } from './types.js'
 

@@ -6,7 +6,8 @@
 import { translated, WseError } from './errors.js'
 import { crypto } from './keys.js'
 import { native } from './native.js'
-import type { JsonObject, SigningKey } from './types.js'
+import type { SigningKey } from './options.js'
+import type { JsonObject } from './types.js'
 
 const NONCE_BYTES = 16
 
