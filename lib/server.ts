@@ -23,17 +23,10 @@ import { KeySource } from './jwks.js'
 import { Life } from './life.js'
 import { type Line, Log } from './log.js'
 import { native } from './native.js'
-import type {
-  AttachOptions,
-  AuthenticateRequest,
-  DrainOptions,
-  ListenOptions,
-  ServerOptions,
-  TlsOptions,
-  TopicRules,
-} from './options.js'
+import type { AttachOptions, DrainOptions, ListenOptions, ServerOptions, TlsOptions, TopicRules } from './options.js'
 import { Outbound } from './outbound.js'
 import { Presence } from './presence.js'
+import { Replies } from './replies.js'
 import { Router } from './router.js'
 import { ensureKnown } from './schema.js'
 import { Streams } from './streams.js'
@@ -54,48 +47,6 @@ import type {
   SubscribeResult,
   VerifiedToken,
 } from './types.js'
-
-/** A connection that waits for the application's word. */
-interface Question {
-  readonly place: number
-  readonly generation: number
-  readonly request: string
-}
-
-/** Connections wait with tokens of unknown keys for a look at newer ones. */
-interface Look {
-  readonly look: number
-}
-
-/** A message was not sent, because it cannot be signed; why. */
-interface Unsigned {
-  readonly unsigned: string
-}
-
-/** A user's presence was set: in how many topics. */
-interface Updated {
-  readonly updated: number
-  readonly topics: number
-}
-
-/** A connection of this user has other claims. */
-interface ClaimsChanged {
-  readonly claimsOf: string
-}
-
-/** What the addon answers and asks: see `replies` in its `drain.rs`. Null: a shard has ended; true: it has drained. */
-type Reply =
-  | true
-  | number
-  | [request: number, refused: string[], recovery: SubscribeResult['recovery']]
-  | Question
-  | TopicQuestion
-  | ClaimsChanged
-  | Look
-  | Unsigned
-  | Updated
-  | 'room'
-  | null
 
 /**
  * A real-time server: sockets, heartbeats, limits and fan-out on Rust threads, events in batches.
@@ -132,13 +83,12 @@ export class WseServer {
   readonly #subscriptions = new Subscriptions()
   readonly #presence: Presence
   readonly #draining = new Draining()
+  readonly #replies: Replies
   #router: Router | undefined
   #host: HttpServer | HttpsServer | undefined
   #tls: TlsPort | undefined
   #keys: KeySource | undefined
-  #shardsToClose = 0
   #closed: Promise<void> | undefined
-  #onClosed: (() => void) | undefined
 
   /** Throws `WSE_OPTION_INVALID` or `WSE_OPTION_UNKNOWN`, which name the option. */
   constructor(options: ServerOptions = {}) {
@@ -166,6 +116,16 @@ export class WseServer {
       translated(() => native.authorized(this.#handle, place, generation, number, granted, hasFailed))
     }
     this.#authorizer = authorize && new Authorizer(authorize, this.#settings, this.#log, answer)
+    this.#replies = new Replies(this.#handle, this.#life, {
+      authenticate: this.#authenticate,
+      authorizer: this.#authorizer,
+      draining: this.#draining,
+      log: this.#log,
+      outbound: this.#outbound,
+      presence: this.#presence,
+      subscriptions: this.#subscriptions,
+      lookForKeys: async () => (await this.#keys?.wish()) ?? false,
+    })
   }
 
   // ---- life ----
@@ -317,12 +277,7 @@ export class WseServer {
     this.#router?.detach()
     this.#tls?.close()
     this.#keys?.close()
-    await new Promise<void>((resolve) => {
-      this.#onClosed = resolve
-      // A shard that failed has said before that it ended.
-      this.#shardsToClose += translated(() => native.close(this.#handle))
-      if (this.#shardsToClose <= 0) resolve()
-    })
+    await this.#replies.ended(translated(() => native.close(this.#handle)))
     const dropped = this.inboundDroppedCount()
     if (dropped > 0 && !this.#log.hasLogger) {
       const text = `${dropped} messages were dropped because nobody drained: use drain() or drainInbound()`
@@ -706,13 +661,11 @@ export class WseServer {
     return this.#life.isGone
   }
 
-  // ---- what the addon answers and asks ----
+  // ---- waking ----
 
   #wake(): void {
     if (this.#isGone) return
-    const replies = JSON.parse(translated(() => native.replies(this.#handle))) as Reply[]
-    for (const reply of replies) this.#answer(reply)
-    this.#authorizer?.ask()
+    this.#replies.handOut()
     this.#streams.wake()
     this.#report()
     this.#drain.wake()
@@ -721,41 +674,6 @@ export class WseServer {
   #report(): void {
     if (!this.#log.hasLogger) return
     for (const line of JSON.parse(translated(() => native.lines(this.#handle))) as Line[]) this.#log.say(line)
-  }
-
-  #answer(reply: Reply): void {
-    if (reply === true) this.#draining.shardIsDone()
-    else if (reply === null) {
-      this.#draining.shardIsDone()
-      this.#shardsToClose -= 1
-      if (this.#shardsToClose <= 0) this.#onClosed?.()
-    } else if (typeof reply === 'number') this.#subscriptions.answer(reply, [], {})
-    else if (Array.isArray(reply)) this.#subscriptions.answer(...reply)
-    else if (reply === 'room') this.#outbound.resume()
-    else if ('look' in reply) void this.#look(reply)
-    else if ('updated' in reply) this.#presence.answer(reply.updated, reply.topics)
-    else if ('claims' in reply) this.#authorizer?.add(reply)
-    else if ('claimsOf' in reply) this.#authorizer?.forget({ userId: reply.claimsOf, connId: '' }, null)
-    else if ('unsigned' in reply) this.#warnOfUnsigned(reply.unsigned)
-    else void this.#decide(reply)
-  }
-
-  async #look({ look }: Look): Promise<void> {
-    const isDone = (await this.#keys?.wish()) ?? false
-    if (!this.#isGone) translated(() => native.looked(this.#handle, look, isDone))
-  }
-
-  #warnOfUnsigned(reason: string): void {
-    const message = 'a message could not be signed, and was sent to nobody who speaks version 2'
-    const err = new WseError('WSE_MESSAGE_INVALID', reason)
-    this.#log.fault('WseSigningWarning', message, { code: err.code, err })
-  }
-
-  async #decide({ place, generation, request }: Question): Promise<void> {
-    const { headers, url, remoteAddress } = JSON.parse(request) as AuthenticateRequest
-    const identity = await this.#authenticate?.({ headers, url, remoteAddress })
-    if (this.#isGone) return
-    translated(() => native.decide(this.#handle, place, generation, identity?.userId, identity?.claims))
   }
 }
 
