@@ -5,12 +5,10 @@
  *
  * @module
  */
-import { lookup } from 'node:dns/promises'
 import type { Server as HttpServer } from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
 import { Authorizer, type Question as TopicQuestion } from './authorize.js'
 import { Dispatcher } from './callbacks.js'
-import { certificateOf, type Pem, TlsPort } from './certificate.js'
 import { closeCode, NOT_ALLOWED } from './closing.js'
 import { warnInCluster } from './cluster.js'
 import { certificate, draining, listening, type Settings, settings, topicRules } from './config.js'
@@ -25,6 +23,7 @@ import { type Line, Log } from './log.js'
 import { native } from './native.js'
 import type { AttachOptions, DrainOptions, ListenOptions, ServerOptions, TlsOptions, TopicRules } from './options.js'
 import { Outbound } from './outbound.js'
+import { Port } from './port.js'
 import { Presence } from './presence.js'
 import { Replies } from './replies.js'
 import { Router } from './router.js'
@@ -84,9 +83,9 @@ export class WseServer {
   readonly #presence: Presence
   readonly #draining = new Draining()
   readonly #replies: Replies
+  readonly #port: Port
   #router: Router | undefined
   #host: HttpServer | HttpsServer | undefined
-  #tls: TlsPort | undefined
   #keys: KeySource | undefined
   #closed: Promise<void> | undefined
 
@@ -116,6 +115,7 @@ export class WseServer {
       translated(() => native.authorized(this.#handle, place, generation, number, granted, hasFailed))
     }
     this.#authorizer = authorize && new Authorizer(authorize, this.#settings, this.#log, answer)
+    this.#port = new Port(this.#handle, this.#life, this.#log)
     this.#replies = new Replies(this.#handle, this.#life, {
       authenticate: this.#authenticate,
       authorizer: this.#authorizer,
@@ -138,18 +138,10 @@ export class WseServer {
    * `WSE_SERVER_CLOSED`.
    */
   async listen(options: ListenOptions): Promise<{ port: number }> {
-    const { host, port: wanted, tls } = listening(options)
+    const address = listening(options)
     this.#begin()
     try {
-      const address = await addressOf(host)
-      const pem = tls && (await certificateOf(tls))
-      // A server that was closed meanwhile looks for no keys.
-      this.#life.ensureOpen()
-      await this.#openKeys()
-      this.#life.ensureOpen()
-      const port = translated(() => native.listen(this.#handle, address, wanted, pem?.cert, pem?.key))
-      if (tls) this.#tls = this.#tlsPort(tls)
-      return { port }
+      return { port: await this.#port.open(address, () => this.#openKeys()) }
     } catch (error) {
       this.#giveUp()
       throw error
@@ -164,22 +156,7 @@ export class WseServer {
    * force; `WSE_OPTION_INVALID` when the port has no TLS; `WSE_SERVER_CLOSED`.
    */
   async setTls(options: TlsOptions): Promise<void> {
-    const tls = certificate(options)
-    this.#life.ensureOpen()
-    if (!this.#tls) {
-      throw new WseError('WSE_OPTION_INVALID', 'the server has no port with TLS: give listen() the option tls')
-    }
-    await this.#tls.set(tls)
-  }
-
-  #tlsPort(tls: TlsOptions): TlsPort {
-    const use = ({ cert, key }: Pem) => {
-      this.#life.ensureOpen()
-      translated(() => native.setCertificate(this.#handle, cert, key))
-    }
-    return new TlsPort(tls, use, (err) => {
-      if (this.isRunning()) this.#log.fault('WseTlsWarning', err.message, { code: err.code, err })
-    })
+    return this.#port.setTls(certificate(options))
   }
 
   /**
@@ -275,7 +252,7 @@ export class WseServer {
     this.#life.close()
     this.#outbound.close()
     this.#router?.detach()
-    this.#tls?.close()
+    this.#port.close()
     this.#keys?.close()
     await this.#replies.ended(translated(() => native.close(this.#handle)))
     const dropped = this.inboundDroppedCount()
@@ -674,14 +651,5 @@ export class WseServer {
   #report(): void {
     if (!this.#log.hasLogger) return
     for (const line of JSON.parse(translated(() => native.lines(this.#handle))) as Line[]) this.#log.say(line)
-  }
-}
-
-/** The first address of `host`, found without holding up the event loop. */
-async function addressOf(host: string): Promise<string> {
-  try {
-    return (await lookup(host)).address
-  } catch (cause) {
-    throw new WseError('WSE_LISTEN_FAILED', `no address of ${host}: ${String(cause)}`, { cause })
   }
 }
