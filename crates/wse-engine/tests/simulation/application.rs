@@ -28,10 +28,19 @@ pub struct Event {
 }
 
 impl World {
-    fn tell(&self, command: Command) {
-        let mailbox = &self.shared.desks[0].mailbox;
+    /// Leaves a command for the shard of a connection.
+    fn tell(&self, key: ConnectionKey, command: Command) {
+        let mailbox = &self.shared.desks[key.shard()].mailbox;
         mailbox.push(command);
         mailbox.wake();
+    }
+
+    /// Leaves a command for every shard.
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        for desk in self.shared.manned_desks() {
+            desk.mailbox.push(command());
+            desk.mailbox.wake();
+        }
     }
 
     /// What the engine makes of `content`; `None`: over the memory budget.
@@ -54,7 +63,7 @@ impl World {
     /// The same in some way; what became of it.
     pub fn publish_as(&self, topic: &str, content: Content<'_>, publishing: Publishing<'_>) -> Published {
         let published = self.shared.publish(topic, content, publishing, self.now(), || Uuid::from_u128(1));
-        self.shared.desks[0].mailbox.wake();
+        self.shared.manned_desks().for_each(|desk| desk.mailbox.wake());
         published.expect("it is good")
     }
 
@@ -65,13 +74,15 @@ impl World {
 
     /// Sends `text` to every connection; `false`: over the memory budget.
     pub fn publish_all(&self, text: &str) -> bool {
-        let payload = self.payload(Content::Text(text));
-        payload.map(|payload| self.tell(Command::Everyone(payload.into_frame(None).0))).is_some()
+        let Some(payload) = self.payload(Content::Text(text)) else { return false };
+        let frame = payload.into_frame(None).0;
+        self.tell_all(|| Command::Everyone(frame.clone()));
+        true
     }
 
     /// Sends an envelope to one connection; its number, or `None` when it is refused.
     pub fn send(&self, key: ConnectionKey, text: &str) -> Option<u64> {
-        let seats = &self.shared.desks[0].seats;
+        let seats = &self.shared.desks[key.shard()].seats;
         seats.high(key)?;
         let seq = seats.next_sequence(key);
         let payload = self.payload(Content::Text(text))?;
@@ -79,19 +90,20 @@ impl World {
             return None;
         }
         let (frame, _) = payload.into_frame(Some(seq));
-        self.tell(Command::Send(key, frame));
+        self.tell(key, Command::Send(key, frame));
         Some(seq)
     }
 
     /// Subscribes a connection by the application's wish; the request's number.
     pub fn subscribe(&mut self, key: ConnectionKey, topic: &str) -> u32 {
-        self.subscribe_from(key, topic, Start::Now)
+        self.subscribe_from(key, &[(topic, Start::Now)])
     }
 
-    /// The same from where it is to begin.
-    pub fn subscribe_from(&mut self, key: ConnectionKey, topic: &str, start: Start) -> u32 {
-        let topics = vec![(self.shared.topics.want(topic, 0), start)];
-        self.ask_for(key, topics)
+    /// The same for topics that it begins where each says; the request's number.
+    pub fn subscribe_from(&mut self, key: ConnectionKey, topics: &[(&str, Start)]) -> u32 {
+        let wanted = topics.iter().map(|(name, start)| (self.shared.topics.want(name, key.shard()), *start));
+        let wanted = wanted.collect();
+        self.ask_for(key, wanted)
     }
 
     /// Makes a connection a member of a group; the request's number.
@@ -102,25 +114,21 @@ impl World {
 
     fn ask_for(&mut self, key: ConnectionKey, topics: Vec<(Arc<Topic>, Start)>) -> u32 {
         self.requests += 1;
-        self.tell(Command::Subscribe {
-            key,
-            topics,
-            refused: Vec::new(),
-            presence: None,
-            request: self.requests,
-        });
-        self.requests
+        let (refused, presence, request) = (Vec::new(), None, self.requests);
+        self.tell(key, Command::Subscribe { key, topics, refused, presence, request });
+        request
     }
 
     pub fn unsubscribe(&self, key: ConnectionKey, topics: Option<Vec<String>>) {
-        self.tell(Command::Unsubscribe { key, topics });
+        self.tell(key, Command::Unsubscribe { key, topics });
     }
 
     /// Sets the data of a connection's user; in how many topics.
     pub fn update_presence(&mut self, client: &Client, data: &str) -> usize {
         self.settle();
         let data = RawValue::from_string(data.into()).expect("JSON").into();
-        self.tell(Command::UpdatePresence { key: client.key(), data, request: 7 });
+        let key = client.key();
+        self.tell(key, Command::UpdatePresence { key, data, request: 7 });
         self.settle();
         match self.replies().pop() {
             Some(Reply::PresenceUpdated { request: 7, topics }) => topics,
@@ -129,34 +137,35 @@ impl World {
     }
 
     pub fn disconnect(&self, key: ConnectionKey, code: u16) {
-        self.tell(Command::Disconnect { key, code, reason: "because".into(), error: None });
+        self.tell(key, Command::Disconnect { key, code, reason: "because".into(), error: None });
     }
 
     pub fn decide(&self, key: ConnectionKey, user: Option<&str>) {
-        self.tell(Command::Decide(key, user.map(identity)));
+        self.tell(key, Command::Decide(key, user.map(identity)));
     }
 
     /// Answers a question of [`Reply::Authorize`].
     pub fn authorize(&mut self, key: ConnectionKey, number: u32, granted: &[&str]) {
         let granted = granted.iter().map(|&topic| topic.into()).collect();
-        self.tell(Command::Authorized { key, number, granted });
+        self.tell(key, Command::Authorized { key, number, granted });
         self.settle();
     }
 
     /// Reads a connection no longer, or again.
     pub fn hold_back(&self, key: ConnectionKey, is_held: bool) {
-        self.tell(Command::HoldBack { key, is_held });
+        self.tell(key, Command::HoldBack { key, is_held });
     }
 
     /// Says that newer keys were looked for.
     pub fn looked(&mut self, look: u32, is_done: bool) {
-        self.tell(Command::Looked { look, is_done });
+        self.tell_all(|| Command::Looked { look, is_done });
         self.settle();
     }
 
     /// Sends everyone away.
     pub fn drain(&self, waves: u32, deadline_ms: u64) {
-        assert_eq!(self.shared.drain(Pace { waves, deadline_ms }), 1, "it is drained once");
+        let shards = self.shared.manned_desks().count();
+        assert_eq!(self.shared.drain(Pace { waves, deadline_ms }), shards, "it is drained once");
     }
 
     /// Closes the engine.
@@ -168,10 +177,10 @@ impl World {
         self.shared.take_replies()
     }
 
-    /// Takes the oldest batch of events.
+    /// Takes the oldest batch of events of the first shard that has one.
     pub fn take_batch(&self) -> Option<Vec<Event>> {
-        let desk = &self.shared.desks[0];
-        let (batch, is_stalled) = desk.inbound.take()?;
+        let (desk, (batch, is_stalled)) =
+            self.shared.manned_desks().find_map(|desk| Some((desk, desk.inbound.take()?)))?;
         self.shared.lifecycle_waiting.fetch_sub(batch.lifecycle, Relaxed);
         if is_stalled {
             desk.mailbox.wake();

@@ -127,7 +127,7 @@ fn nothing_is_left_of_any_state_after_any_ending() {
             bystander.kernel().reset();
             world.pass(70_000);
             world.assert_nothing_is_left(&[USER, "bob"]);
-            assert_eq!(world.shard.next_due(), None, "{what}");
+            assert_eq!(world.next_due(), None, "{what}");
             let events = world.take_events();
             let of = |wanted: &[Kind]| {
                 let own = events.iter().filter(|event| event.key == client.key());
@@ -150,7 +150,7 @@ fn nothing_is_left_when_the_engine_closes_in_any_state() {
         assert_eq!(bystander.close_code(), Some(1012), "{state}");
         bystander.close(1012);
         world.pass(2_100);
-        assert!(world.shard.is_done() && client.is_gone(), "{state}");
+        assert!(world.is_done() && client.is_gone(), "{state}");
         world.assert_nothing_is_left(&[USER, "bob"]);
     }
 }

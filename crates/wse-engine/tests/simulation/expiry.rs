@@ -136,7 +136,7 @@ fn with_the_option_off_no_connection_ends_with_its_token() {
     world.pass(100_000);
     assert_eq!((world.open(), client.close_code()), (1, None));
     assert!(client.told("auth_expiring").is_empty());
-    assert_eq!(world.shard.next_due(), None);
+    assert_eq!(world.next_due(), None);
 }
 
 #[test]

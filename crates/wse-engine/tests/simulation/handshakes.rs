@@ -32,7 +32,7 @@ fn a_crowd_that_knocks_in_one_turn_keeps_to_the_cap() {
     let mut world = World::new(Config { max_handshakes: 5, ..settings() });
     let crowd = (0..40).map(|_| world.accept()).collect::<Vec<_>>();
     world.settle();
-    assert_eq!(world.shard.len(), 5);
+    assert_eq!(world.len(), 5);
     assert!(crowd[..35].iter().all(|client| client.is_gone()));
     assert!(crowd[35..].iter().all(|client| !client.is_gone()));
 }

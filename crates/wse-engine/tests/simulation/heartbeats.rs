@@ -60,7 +60,7 @@ fn also_one_that_answers_the_close_with_more_silence() {
     client.stop_reading(0);
     world.pass(60_100);
     assert_eq!(world.open(), 0, "the application has heard of the end");
-    assert_eq!(world.shard.len(), 1);
+    assert_eq!(world.len(), 1);
     world.pass(2_100);
     world.assert_nothing_is_left(&[]);
 }
@@ -106,7 +106,7 @@ fn a_beat_that_is_off_wakes_nobody() {
     let mut world = World::new(Config { heartbeat, ..settings() });
     let client = world.connect();
     world.pass(15_000);
-    assert_eq!(world.shard.next_due(), None);
+    assert_eq!(world.next_due(), None);
     world.pass(10_000_000);
     assert_eq!(world.open(), 1);
     assert!(client.payloads(PING).is_empty());
@@ -124,7 +124,7 @@ fn a_thousand_beats_leave_no_pages_behind() {
     assert_eq!(client.payloads(PING).len(), 1_000);
     client.kernel().reset();
     world.pass(60_000);
-    assert_eq!(world.shard.next_due(), None);
+    assert_eq!(world.next_due(), None);
     world.assert_nothing_is_left(&[]);
 }
 

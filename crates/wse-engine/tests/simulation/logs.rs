@@ -329,8 +329,8 @@ fn a_replay_for_the_application_that_is_lost_is_told_to_the_client() {
     publish(&mut world, "news", 1..=100);
     listener.client.stop_reading(1);
     let epoch = u32::from_str_radix(&epoch(&world, "news"), 16).expect("hex");
-    let request =
-        world.subscribe_from(listener.client.key(), "news", Start::Behind(Position { epoch, offset: 0 }));
+    let request = world
+        .subscribe_from(listener.client.key(), &[("news", Start::Behind(Position { epoch, offset: 0 }))]);
     world.settle();
     logs(&world).lose_oldest(&world.shared.topics);
     listener.client.resume();
@@ -348,7 +348,7 @@ fn a_stale_position_of_the_application_costs_a_slow_client_nothing() {
     listener.client.stop_reading(1);
     publish(&mut world, "news", 1..=60);
     let stale = Position { epoch: 1, offset: 5 };
-    let request = world.subscribe_from(listener.client.key(), "news", Start::Behind(stale));
+    let request = world.subscribe_from(listener.client.key(), &[("news", Start::Behind(stale))]);
     world.settle();
     listener.client.resume();
     world.settle();
@@ -364,7 +364,7 @@ fn the_application_is_told_when_nobody_waits_for_its_replay() {
     let epoch = u32::from_str_radix(&epoch(&world, "news"), 16).expect("hex");
     for _ in 0..66 {
         let start = Start::Behind(Position { epoch, offset: 0 });
-        world.subscribe_from(listener.client.key(), "news", start);
+        world.subscribe_from(listener.client.key(), &[("news", start)]);
     }
     world.settle();
     let replayed = (1..=64).map(|request| (request, Some(true)));

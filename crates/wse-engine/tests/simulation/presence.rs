@@ -207,7 +207,7 @@ fn who_is_nobody_is_nowhere_and_a_server_without_presence_ignores_it() {
     world.settle();
     let nobody = json!({ "topic": "news", "members": [], "next": null, "total": 0 });
     assert_eq!(ann.told("presence_response"), [nobody]);
-    assert_eq!(world.shard.next_due().map(|due| due < 26_000), Some(true), "only the heartbeat is due");
+    assert_eq!(world.next_due().map(|due| due < 26_000), Some(true), "only the heartbeat is due");
 }
 
 #[test]

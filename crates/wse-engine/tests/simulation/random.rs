@@ -368,7 +368,7 @@ impl Run {
             account.listener.client.close(1012);
         }
         self.world.pass(2_100);
-        assert!(self.world.shard.is_done());
+        assert!(self.world.is_done());
         self.events.extend(self.world.take_events());
         for account in &self.accounts {
             assert!(account.listener.client.is_gone());

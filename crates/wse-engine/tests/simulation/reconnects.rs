@@ -90,7 +90,7 @@ impl Run {
             70..73 => self.leave(who),
             73..76 => self.take(who),
             76..78 => self.lose(),
-            78..86 => self.world.turn_and_sleep(),
+            78..86 => self.world.turn_and_sleep(self.random.usize(..2)),
             86..93 => self.world.settle(),
             93..99 => self.world.pass(self.random.u64(..300)),
             _ => self.world.pass(self.random.u64(..2 * TTL_MS)),

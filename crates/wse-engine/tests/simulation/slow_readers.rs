@@ -132,7 +132,7 @@ fn a_reader_that_stays_slow_is_closed_and_its_socket_ends() {
     assert!(!slow.is_gone(), "it may still read why");
     world.pass(2_100);
     assert!(slow.is_gone());
-    assert_eq!(world.shard.len(), 1);
+    assert_eq!(world.len(), 1);
     assert_eq!(world.shared.budget.used(), 0);
     assert!(!healthy.is_gone());
 }

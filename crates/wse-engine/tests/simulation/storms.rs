@@ -223,7 +223,7 @@ fn an_engine_that_is_closed_while_it_drains_ends() {
     assert_eq!(codes.iter().filter(|code| **code == Some(4300)).count(), 2);
     assert_eq!(codes.iter().filter(|code| **code == Some(1012)).count(), 6);
     world.pass(2_100);
-    assert!(world.shard.is_done());
+    assert!(world.is_done());
     world.assert_nothing_is_left(&[]);
 }
 

@@ -1,4 +1,5 @@
-//! The twin of `driver.rs` over a scripted kernel: turns, a hand-held clock, clients.
+//! The twin of `driver.rs` over a scripted kernel: turns, a hand-held clock, clients. One shard, or several that take
+//! their turns one after the other.
 //!
 //! Sleeps as the driver sleeps: a shard that nobody woke and that has nothing due takes no turn, so a lost
 //! wake-up is seen. Never decides anything about a connection; that is the shard's.
@@ -30,19 +31,26 @@ impl Host for Wakes {
     }
 }
 
-/// A shard, its sockets, its clock and its application.
+/// A shard, as the thread of a driver has it.
+struct Driven {
+    shard: Shard<Wire>,
+    is_woken: Arc<AtomicBool>,
+    is_busy: bool,
+    has_more: bool,
+}
+
+/// Shards, their sockets, their clock and their application.
 pub struct World {
     pub shared: Arc<Shared>,
-    pub shard: Shard<Wire>,
     /// How often the host was woken.
     pub wakes: Arc<AtomicUsize>,
     /// The number of the application's last request for topics.
     pub requests: u32,
     now: Now,
     lines: Vec<(ConnectionKey, Rc<RefCell<Kernel>>)>,
-    is_woken: Arc<AtomicBool>,
-    is_busy: bool,
-    has_more: bool,
+    shards: Vec<Driven>,
+    /// Sockets that were dealt out to the shards.
+    dealt: usize,
 }
 
 /// Settings of most tests: one shard, few places, every topic free to take.
@@ -57,60 +65,69 @@ impl World {
     }
 
     pub fn seeded(config: Config, seed: u64) -> Self {
-        let (wakes, is_woken) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let wakes = Arc::<AtomicUsize>::default();
         let shared = Arc::new(Shared::new(config, Box::new(Wakes(Arc::clone(&wakes))), IdKey::new(seed, 2)));
-        let waker = Arc::clone(&is_woken);
-        shared.desks[0].mailbox.set_waker(Box::new(move || waker.store(true, Relaxed)));
         let now = Now { millis: 1, unix_ms: 1_700_000_000_000 };
-        let shard = Shard::new(0, Arc::clone(&shared), fastrand::Rng::with_seed(seed), now);
-        let mut world = Self {
-            shared,
-            shard,
-            wakes,
-            now,
-            lines: Vec::new(),
-            is_woken,
-            is_busy: false,
-            has_more: false,
-            requests: 0,
-        };
+        let shards = (0..shared.config.shards).map(|index| {
+            let is_woken = Arc::<AtomicBool>::default();
+            let waker = Arc::clone(&is_woken);
+            shared.desks[index].mailbox.set_waker(Box::new(move || waker.store(true, Relaxed)));
+            let random = fastrand::Rng::with_seed(seed + index as u64);
+            let shard = Shard::new(index, Arc::clone(&shared), random, now);
+            Driven { shard, is_woken, is_busy: false, has_more: false }
+        });
+        let shards = shards.collect();
+        let mut world = Self { shared, wakes, now, lines: Vec::new(), shards, dealt: 0, requests: 0 };
         world.fall_asleep();
         world
     }
 
     // ---- the driver ----
 
-    /// One round of the driver's loop up to the moment before it sleeps.
+    /// One round of each driver's loop up to the moment before it sleeps.
     pub fn turn(&mut self) {
-        self.shared.desks[0].mailbox.stay_awake();
-        self.shard.set_now(self.now);
-        for (key, kernel) in &self.lines {
+        (0..self.shards.len()).for_each(|index| self.turn_of(index));
+    }
+
+    /// The same of one shard.
+    fn turn_of(&mut self, index: usize) {
+        self.shared.desks[index].mailbox.stay_awake();
+        let driven = &mut self.shards[index];
+        driven.shard.set_now(self.now);
+        for (key, kernel) in self.lines.iter().filter(|(key, _)| key.shard() == index) {
             let edges = std::mem::take(&mut kernel.borrow_mut().edges);
             if edges.any() {
                 let Edges { readable, writable, read_closed } = edges;
-                self.shard.ready(*key, readable || read_closed, writable, read_closed);
+                driven.shard.ready(*key, readable || read_closed, writable, read_closed);
             }
         }
-        self.has_more = self.shard.turn();
+        driven.has_more = driven.shard.turn();
         self.lines.retain(|(_, kernel)| !kernel.borrow().is_dropped());
     }
 
-    /// The rest of the round: looks for mail once more, as the driver does before it sleeps.
+    /// The rest of the rounds: each looks for mail once more, as a driver does before it sleeps.
     pub fn fall_asleep(&mut self) {
-        let mailbox = &self.shared.desks[0].mailbox;
-        self.is_busy = mailbox.fall_asleep() || self.has_more;
+        (0..self.shards.len()).for_each(|index| self.fall_asleep_of(index));
     }
 
-    /// A whole round of the driver's loop.
-    pub fn turn_and_sleep(&mut self) {
-        self.turn();
-        self.fall_asleep();
+    fn fall_asleep_of(&mut self, index: usize) {
+        let driven = &mut self.shards[index];
+        driven.is_busy = self.shared.desks[index].mailbox.fall_asleep() || driven.has_more;
     }
 
-    fn is_roused(&mut self) -> bool {
-        let is_due = self.shard.next_due().is_some_and(|due| due <= self.now.millis);
-        let is_ready = self.lines.iter().any(|(_, kernel)| kernel.borrow().edges.any());
-        self.is_woken.swap(false, Relaxed) || self.is_busy || is_due || is_ready
+    /// A whole round of one driver's loop, while the others sleep; `nth` picks it.
+    pub fn turn_and_sleep(&mut self, nth: usize) {
+        let index = nth % self.shards.len();
+        self.turn_of(index);
+        self.fall_asleep_of(index);
+    }
+
+    fn is_roused(&mut self, index: usize) -> bool {
+        let driven = &mut self.shards[index];
+        let is_due = driven.shard.next_due().is_some_and(|due| due <= self.now.millis);
+        let mut own = self.lines.iter().filter(|(key, _)| key.shard() == index);
+        let is_ready = own.any(|(_, kernel)| kernel.borrow().edges.any());
+        driven.is_woken.swap(false, Relaxed) || driven.is_busy || is_due || is_ready
     }
 
     /// Whoever reads by itself takes what has arrived.
@@ -135,12 +152,12 @@ impl World {
     pub fn settle(&mut self) {
         for _ in 0..MOST_TURNS {
             self.let_clients_read();
-            if !self.is_roused() {
+            let roused = (0..self.shards.len()).filter(|index| self.is_roused(*index)).collect::<Vec<_>>();
+            if roused.is_empty() {
                 return;
             }
             let kernels = self.lines.iter().map(|(_, kernel)| Rc::clone(kernel)).collect::<Vec<_>>();
-            self.turn();
-            self.fall_asleep();
+            roused.into_iter().for_each(|index| self.turn_and_sleep(index));
             // What a socket took before it was dropped still reaches a peer that reads.
             for kernel in kernels {
                 let mut kernel = kernel.borrow_mut();
@@ -149,19 +166,34 @@ impl World {
                 }
             }
         }
-        panic!("the shard never comes to rest");
+        panic!("the shards never come to rest");
     }
 
     /// Lets `millis` pass, with a turn for everything that comes due.
     pub fn pass(&mut self, millis: u64) {
         let until = self.now.millis + millis;
         self.settle();
-        while let Some(due) = self.shard.next_due().filter(|due| *due <= until) {
+        while let Some(due) = self.next_due().filter(|due| *due <= until) {
             self.set_clock(due);
             self.settle();
         }
         self.set_clock(until);
         self.settle();
+    }
+
+    /// When something has to be done by itself, in milliseconds.
+    pub fn next_due(&self) -> Option<u64> {
+        self.shards.iter().filter_map(|driven| driven.shard.next_due()).min()
+    }
+
+    /// Whether every shard has ended.
+    pub fn is_done(&self) -> bool {
+        self.shards.iter().all(|driven| driven.shard.is_done())
+    }
+
+    /// Connections, those with an unfinished handshake too.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|driven| driven.shard.len()).sum()
     }
 
     /// The moment.
@@ -181,17 +213,19 @@ impl World {
         self.take_in(PEER, "", Decision::Open)
     }
 
-    /// A socket with what the host read and decided.
+    /// A socket with what the host read and decided, for the shard whose turn it is.
     pub fn take_in(&mut self, peer: IpAddr, head: &str, decision: Decision) -> Client {
-        self.shard.set_now(self.now);
+        let index = self.dealt % self.shards.len();
+        self.dealt += 1;
+        let Driven { shard, is_busy, .. } = &mut self.shards[index];
+        shard.set_now(self.now);
         let kernel = Rc::new(RefCell::new(Kernel::new()));
-        let key =
-            self.shard.accept(Wire(Rc::clone(&kernel)), peer, head.into(), decision).map(|(key, _)| key);
+        let key = shard.accept(Wire(Rc::clone(&kernel)), peer, head.into(), decision).map(|(key, _)| key);
         if let Some(key) = key {
             kernel.borrow_mut().edges.writable = true;
             self.lines.push((key, Rc::clone(&kernel)));
             // The driver accepts inside a round, so the turn follows.
-            self.is_busy = true;
+            *is_busy = true;
         }
         Client::new(key, kernel)
     }
@@ -241,7 +275,7 @@ impl World {
 
     /// Whether the application may send to this connection.
     pub fn is_open(&self, key: ConnectionKey) -> bool {
-        self.shared.desks[0].seats.high(key).is_some()
+        self.shared.desks[key.shard()].seats.high(key).is_some()
     }
 
     /// Whether anyone holds `topic`.
@@ -252,10 +286,12 @@ impl World {
     /// Verifies that nothing is left of any connection: no socket, seat, place, topic, user, or byte.
     pub fn assert_nothing_is_left(&self, users: &[&str]) {
         let metrics = &self.shared.metrics;
-        assert_eq!(self.shard.len(), 0, "connections in the slab");
+        assert_eq!(self.len(), 0, "connections in the slabs");
         assert!(self.shared.topics.is_empty(), "{} topics are left", self.shared.topics.len());
         assert_eq!(self.open(), 0, "places among the open connections");
-        assert_eq!(self.shared.desks[0].seats.open_keys(0).count(), 0, "seats");
+        for (index, desk) in self.shared.desks.iter().enumerate() {
+            assert_eq!(desk.seats.open_keys(index).count(), 0, "seats");
+        }
         assert_eq!(value(&metrics.connections_total), value(&metrics.disconnections_total));
         assert_eq!(self.shared.budget.used(), 0, "bytes of the memory budget");
         assert_eq!(self.shared.partial_bytes(), 0, "bytes of unfinished messages");
