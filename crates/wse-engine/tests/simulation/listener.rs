@@ -58,14 +58,18 @@ pub struct Listener {
 impl Listener {
     /// An open connection whose request has this query; one that asks for encryption has exchanged keys.
     pub fn connect(world: &mut World, query: &str) -> Self {
-        let mut listener = Self::knock(world, query);
+        Self::knock(world, query).introduced(world, query)
+    }
+
+    /// The same of a connection that is open, and whose request had this query.
+    pub fn introduced(mut self, world: &mut World, query: &str) -> Self {
         if query.contains("encryption=true") {
-            listener.hello();
+            self.hello();
             world.settle();
-            listener.listen();
-            assert!(listener.key.is_some(), "keys are exchanged");
+            self.listen();
+            assert!(self.key.is_some(), "keys are exchanged");
         }
-        listener
+        self
     }
 
     /// An open connection whose request has this query, and that has said nothing yet.

@@ -1,21 +1,33 @@
-//! Verifies that nobody misses, repeats or reorders a publication of a topic with a log, however often it is cut and
-//! however slowly it reads, as far as the log reaches; and that beyond it nothing is missing in silence.
+//! Verifies that nobody misses, repeats or reorders a publication of a topic with a log, however often it is cut or sent
+//! away and however slowly it reads, as far as the log reaches; and that beyond it nothing is missing in silence.
 //!
-//! Each person keeps a ledger: where it stands in every topic, by what it was told. Random runs, each from a seed.
+//! Each person keeps a ledger: where it stands in every topic, by what it was told. Random runs, each from a seed, on one
+//! server after the other: each is drained for the next, whose logs are others.
 
+use crate::client::HEAD;
 use crate::listener::Listener;
 use crate::random::for_each_seed;
 use crate::world::{World, settings, value};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use wse_engine::answer::Start;
+use wse_engine::auth::Auth;
 use wse_engine::config::{Compression, OutboundLimits, Recovery};
-use wse_engine::{Config, ConnectionKey};
+use wse_engine::recovery::Position;
+use wse_engine::tickets::Tickets;
+use wse_engine::{Config, ConnectionKey, Reply};
+use wse_protocol::codes::close;
+use wse_protocol::ticket::TicketKey;
 
 const SEEDS: u64 = 1_000;
 const STEPS: usize = 120;
 const PEOPLE: usize = 5;
 const TOPICS: [&str; 3] = ["alpha", "beta", "gamma"];
 const TTL_MS: u64 = 5_000;
+/// Publications of one step at most.
+const MOST_AT_ONCE: usize = 7;
+/// What the servers share.
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 /// How people ask for each way of speaking.
 const KINDS: [&str; 5] =
     ["", "protocol_version=1", "compression=true", "format=msgpack", "encryption=true&protocol_version=1"];
@@ -26,8 +38,11 @@ type Place = (Option<String>, u64);
 /// One who comes back.
 #[derive(Default)]
 struct Person {
+    user: String,
     kind: &'static str,
     listener: Option<Listener>,
+    /// What it was given when it was sent away.
+    ticket: Option<String>,
     /// Messages that are in the ledger.
     heard: usize,
     /// Where it stands, by topic.
@@ -44,6 +59,16 @@ struct Story {
     /// By epoch and offset its number, and when.
     told: BTreeMap<(String, u64), (u64, u64)>,
     head: Place,
+    /// The number of the last one on this server.
+    last: u64,
+}
+
+impl Story {
+    /// The number of the publication at `place`; of an epoch that the client has not seen it is the newest one.
+    fn number(&self, (epoch, offset): &Place) -> Option<u64> {
+        let epoch = epoch.as_ref().or(self.head.0.as_ref())?;
+        self.told.get(&(epoch.clone(), *offset)).map(|(number, _)| *number)
+    }
 }
 
 struct Run {
@@ -66,18 +91,28 @@ fn config(random: &mut fastrand::Rng) -> Config {
     let recovery =
         Recovery { slots, ttl_ms: TTL_MS, max_messages: 1, budget_bytes: 1 << 30, topics: vec!["*".into()] };
     let compression = Some(Compression { threshold_bytes: 150, level: 6 });
-    Config { outbound, recovery: Some(recovery), rate: None, compression, ..settings() }
+    let tickets = Tickets::new(Some(TicketKey::new(SECRET).expect("32 bytes")));
+    let shards = one_of(&[1, 2]);
+    let (recovery, auth) = (Some(recovery), Auth::Hook);
+    Config { shards, outbound, recovery, auth, tickets, rate: None, compression, ..settings() }
+}
+
+/// A server, and how many publications its logs keep.
+fn server(random: &mut fastrand::Rng) -> (World, usize) {
+    let config = config(random);
+    let slots = config.recovery.as_ref().map_or(0, |recovery| recovery.slots);
+    (World::seeded(config, random.u64(..1 << 60)), slots)
 }
 
 impl Run {
     fn new(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let config = config(&mut random);
-        let slots = config.recovery.as_ref().map_or(0, |recovery| recovery.slots);
-        let people =
-            (0..PEOPLE).map(|n| Person { kind: KINDS[n % KINDS.len()], ..Person::default() }).collect();
+        let (world, slots) = server(&mut random);
+        let person =
+            |n| Person { user: format!("user {n}"), kind: KINDS[n % KINDS.len()], ..Person::default() };
+        let people = (0..PEOPLE).map(person).collect();
         let stories = TOPICS.iter().map(|topic| (*topic, Story::default())).collect();
-        Self { world: World::seeded(config, seed), random, people, stories, published: 0, slots }
+        Self { world, random, people, stories, published: 0, slots }
     }
 
     fn step(&mut self) {
@@ -92,14 +127,15 @@ impl Run {
             76..78 => self.lose(),
             78..86 => self.world.turn_and_sleep(self.random.usize(..2)),
             86..93 => self.world.settle(),
-            93..99 => self.world.pass(self.random.u64(..300)),
-            _ => self.world.pass(self.random.u64(..2 * TTL_MS)),
+            93..98 => self.world.pass(self.random.u64(..300)),
+            98 => self.world.pass(self.random.u64(..2 * TTL_MS)),
+            _ => self.drain(),
         }
     }
 
     fn publish(&mut self) {
         let topic = TOPICS[self.random.usize(..TOPICS.len())];
-        for _ in 0..self.random.usize(1..8) {
+        for _ in 0..self.random.usize(1..=MOST_AT_ONCE) {
             self.published += 1;
             let padding = self.random.usize(..200);
             assert!(self.world.publish_number(topic, self.published, padding));
@@ -116,7 +152,7 @@ impl Run {
             );
             let at = self.world.now().millis;
             story.told.insert((epoch.clone(), position.offset), (self.published, at));
-            story.head = (Some(epoch), position.offset);
+            (story.head, story.last) = ((Some(epoch), position.offset), self.published);
         }
     }
 
@@ -129,50 +165,175 @@ impl Run {
         if self.people[who].listener.is_some() {
             return self.ask(who);
         }
-        let listener = Listener::connect(&mut self.world, self.people[who].kind);
+        let listener = self.connect(who);
         let person = &mut self.people[who];
         person.listener = Some(listener);
         (person.heard, person.is_slow) = (0, false);
-        self.ask(who);
+        if self.random.u8(..3) == 0 { self.bring_back(who) } else { self.ask(who) }
     }
 
-    /// Asks for topics, those that it has a place in from there.
-    fn ask(&mut self, who: usize) {
+    /// A new connection. Who was sent away comes with its ticket, and nobody is asked who it is.
+    fn connect(&mut self, who: usize) -> Listener {
+        let Person { user, kind, ticket, .. } = &mut self.people[who];
+        let client = match ticket.take() {
+            Some(ticket) => {
+                let client = self.world.accept();
+                let fields = format!("Host: a\r\nSec-WebSocket-Protocol: wse.v2, wse.ticket.{ticket}\r\n");
+                let head = HEAD.replace("Host: a\r\n", &fields).replace("/wse", &format!("/wse?{kind}"));
+                client.write(head.as_bytes());
+                client
+            }
+            None => self.world.knock_with(user, "", kind),
+        };
+        self.world.settle();
+        assert_eq!(client.status(), 101);
+        assert!(self.world.shared.users.connections(user).contains(&client.key()), "it is who it was");
+        Listener::new(client).introduced(&mut self.world, kind)
+    }
+
+    /// Topics that it wants now, and the place in each that it has one in. What it is promised is written down: everything
+    /// behind that place, if `more` publications at most come before somebody looks.
+    fn wish(&mut self, who: usize, more: usize) -> Vec<(&'static str, Option<(String, u64)>)> {
         let wanted = TOPICS.iter().filter(|_| self.random.u8(..4) > 0).copied().collect::<Vec<_>>();
         self.listen(who);
         let now = self.world.now().millis;
         let epochs = TOPICS.map(|topic| self.epoch(topic));
         let epoch_of = |topic| TOPICS.iter().position(|it| *it == topic).and_then(|at| epochs[at].as_ref());
         let person = &mut self.people[who];
-        let known = |topic: &&&str| person.places.get(**topic).is_some_and(|(epoch, _)| epoch.is_some());
-        let positions = wanted.iter().filter(known).map(|topic| {
-            let (epoch, offset) = &person.places[*topic];
-            ((*topic).to_owned(), json!({"epoch": epoch, "offset": offset}))
-        });
-        let positions = positions.collect::<serde_json::Map<_, _>>();
-        for topic in &wanted {
-            let is_there = person.places.get(*topic).is_some_and(|(epoch, offset)| {
-                let Some(epoch) = epoch else { return false };
+        let mut wishes = Vec::new();
+        for topic in wanted {
+            let place = person.places.get(topic).cloned();
+            let place = place.and_then(|(epoch, offset)| Some((epoch?, offset)));
+            let is_there = place.as_ref().is_some_and(|(epoch, offset)| {
                 let story = &self.stories[topic];
                 let missed = story.told.range((epoch.clone(), offset + 1)..=(epoch.clone(), u64::MAX));
                 let is_fresh = missed.clone().all(|(_, (_, at))| at + TTL_MS > now);
-                epoch_of(*topic) == Some(epoch) && is_fresh && missed.count() <= self.slots
+                epoch_of(topic) == Some(epoch) && is_fresh && missed.count() + more <= self.slots
             });
-            person.promised.remove(*topic);
-            if is_there && positions.contains_key(*topic) {
-                person.promised.insert((*topic).into());
+            person.promised.remove(topic);
+            if is_there {
+                person.promised.insert(topic.into());
             }
+            wishes.push((topic, place));
         }
-        if wanted.is_empty() {
+        wishes
+    }
+
+    /// Asks for topics, those that it has a place in from there.
+    fn ask(&mut self, who: usize) {
+        let wishes = self.wish(who, 0);
+        if wishes.is_empty() {
             return;
         }
+        let wanted = wishes.iter().map(|(topic, _)| *topic).collect::<Vec<_>>();
+        let positions = wishes.into_iter().filter_map(|(topic, place)| {
+            let (epoch, offset) = place?;
+            Some((topic.to_owned(), json!({"epoch": epoch, "offset": offset})))
+        });
+        let positions = positions.collect::<serde_json::Map<_, _>>();
         let request =
             json!({"action": "subscribe", "topics": wanted, "recover": true, "recovery": positions});
         let text = json!({"t": "subscription_update", "p": request}).to_string();
-        if let Some(listener) = &person.listener {
+        if let Some(listener) = &self.people[who].listener {
             listener.client.text(&text);
             // The promise holds at this moment.
             self.world.settle();
+        }
+    }
+
+    /// The application has a connection that has just come begin where it left off, and is told what became of that.
+    fn bring_back(&mut self, who: usize) {
+        let is_busy = self.random.bool();
+        let wishes = self.wish(who, if is_busy { MOST_AT_ONCE } else { 0 });
+        let starts = wishes.iter().map(|(topic, place)| {
+            let position = place.as_ref().map(|(epoch, offset)| {
+                let epoch = u32::from_str_radix(epoch, 16).expect("hex digits");
+                Position { epoch, offset: *offset }
+            });
+            (*topic, position.map_or(Start::Now, Start::Behind))
+        });
+        let starts = starts.collect::<Vec<_>>();
+        let Some(listener) = &self.people[who].listener else { return };
+        let wanted = self.world.subscribe_from(listener.client.key(), &starts);
+        if is_busy {
+            self.publish();
+        }
+        self.world.settle();
+        let stands = self.world.replies().into_iter().find_map(|reply| match reply {
+            Reply::Subscribed { request, stands, .. } if request == wanted => Some(stands),
+            _ => None,
+        });
+        let mut stood = Vec::new();
+        for stand in stands.expect("it is answered") {
+            let Position { epoch, offset } = stand.position.expect("every topic has a log");
+            let told = (Some(format!("{epoch:08x}")), offset);
+            let person = &mut self.people[who];
+            if let (Some(true), Some(count)) = (stand.recovered, stand.count) {
+                let (epoch, before) = &person.places[&stand.topic];
+                // What came while other topics were read was not sent again.
+                let is_whole = *epoch == told.0 && before + count <= told.1;
+                assert!(is_whole, "{}: {count} from {before} to {told:?}", stand.topic);
+            } else {
+                let is_lost = stand.recovered.is_some();
+                assert!(!is_lost || !person.promised.contains(&stand.topic), "{} was in reach", stand.topic);
+                // It begins with what comes, of which there may be some already.
+                person.places.remove(&stand.topic);
+            }
+            stood.push((stand.topic, told));
+        }
+        self.listen(who);
+        for (topic, told) in stood {
+            let place = self.people[who].places.entry(topic).or_insert_with(|| told.clone());
+            assert!(place.0 == told.0 && place.1 >= told.1, "{told:?} was said in {place:?}");
+        }
+    }
+
+    /// The server sends everyone away and goes. Who reads has all of it at its Close, and comes back to another one.
+    fn drain(&mut self) {
+        let mut owed = Vec::new();
+        for (who, person) in self.people.iter().enumerate() {
+            let Some(listener) = &person.listener else { continue };
+            let key = listener.client.key();
+            if !self.world.is_open(key) || !listener.client.kernel().is_reading {
+                continue;
+            }
+            // Of a log that was lost since nothing is owed.
+            let is_there = |topic: &&&str| self.epoch(topic) == self.stories[**topic].head.0;
+            let held = TOPICS.iter().filter(|topic| self.holds(key, topic)).filter(is_there);
+            owed.push((who, held.map(|topic| (*topic, self.stories[topic].last)).collect::<Vec<_>>()));
+        }
+        let (waves, deadline_ms) = (self.random.u32(1..4), self.random.u64(100..2_000));
+        self.world.drain(waves, deadline_ms);
+        for _ in 0..waves {
+            self.publish();
+            self.world.pass(deadline_ms / u64::from(waves));
+        }
+        self.world.pass(deadline_ms);
+        assert_eq!(self.world.open(), 0);
+        let drained = self.world.replies().into_iter().filter(|reply| *reply == Reply::Drained).count();
+        assert_eq!(drained, self.world.shared.config.shards);
+        for (who, topics) in owed {
+            self.listen(who);
+            let person = &self.people[who];
+            let listener = person.listener.as_ref().expect("it was there");
+            assert_eq!(listener.client.close_code(), Some(close::DRAINED));
+            for (topic, last) in topics {
+                let Some(place) = person.places.get(topic) else { continue };
+                let number = self.stories[topic].number(place);
+                assert!(number >= Some(last), "{who} left {topic} at {place:?}, {number:?} of {last}");
+            }
+        }
+        for person in &mut self.people {
+            let Some(listener) = person.listener.take() else { continue };
+            let farewell = listener.client.told("server_draining").pop();
+            let ticket = farewell.and_then(|farewell| Some(farewell["ticket"].as_str()?.to_owned()));
+            person.ticket = ticket.or(person.ticket.take());
+        }
+        let now = self.world.now().millis;
+        (self.world, self.slots) = server(&mut self.random);
+        self.world.pass(now - self.world.now().millis);
+        for story in self.stories.values_mut() {
+            (story.head, story.last) = (Place::default(), 0);
         }
     }
 
@@ -210,6 +371,8 @@ impl Run {
         let topic = TOPICS[self.random.usize(..TOPICS.len())];
         if let Some(listener) = &self.people[who].listener {
             listener.client.resume();
+            // The application may have just wanted it to hold the topic.
+            self.world.settle();
             let request = json!({"action": "unsubscribe", "topics": [topic]});
             listener.client.text(&json!({"t": "subscription_update", "p": request}).to_string());
             self.world.settle();
@@ -246,7 +409,7 @@ impl Run {
     fn holds(&self, key: ConnectionKey, topic: &str) -> bool {
         let mut is_held = false;
         let topic = self.world.shared.topics.get(topic);
-        topic.inspect(|topic| topic.for_each(0, |slot| is_held |= slot as usize == key.slot()));
+        topic.inspect(|topic| topic.for_each(key.shard(), |slot| is_held |= slot as usize == key.slot()));
         is_held
     }
 
