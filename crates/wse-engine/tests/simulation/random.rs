@@ -1,6 +1,7 @@
 //! Verifies that no order of events loses, repeats or leaks anything: random runs, each from a seed.
 //!
-//! `SIMULATION_SEEDS=10000` runs more of them, `SIMULATION_SEED=7` one alone; a run that fails says which.
+//! `npm run simulate` runs more of them, by `SIMULATION_SEEDS=10000`, and `SIMULATION_SEED=7` one alone; a run that fails
+//! says which.
 
 use crate::application::{Event, numbered, urgent};
 use crate::client::{BINARY, HEAD, TEXT, deflated, frame};
@@ -16,7 +17,7 @@ use wse_engine::{Config, ConnectionKey, Reply};
 use wse_protocol::compress::Terms;
 use wse_protocol::priority::Priority;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1_000;
 const STEPS: usize = 400;
 const TOPICS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
 /// How clients ask for each way of speaking.
@@ -76,6 +77,7 @@ fn config(random: &mut fastrand::Rng) -> Config {
         compression: Compression { threshold_bytes: one_of(&[0, 250]), level: 6 },
     };
     Config {
+        shards: one_of(&[1, 2]),
         policies,
         deflate: Some(deflate).filter(|_| one_of(&[0, 1, 1]) == 1),
         outbound,
@@ -391,13 +393,18 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
 }
 
-/// Does a run for each of `seeds` seeds; one that fails says how it is done again. `area` is the tests' module.
+/// Does a run for each of `seeds` seeds; one that fails says how it is done again. `area` is the tests' module. Who wants
+/// another number of seeds is told in twenty steps how many are done.
 pub fn for_each_seed(seeds: u64, area: &str, run: impl Fn(u64)) {
+    let wanted = number("SIMULATION_SEEDS");
     let seeds = match number("SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SIMULATION_SEEDS").unwrap_or(seeds),
+        None => 0..wanted.unwrap_or(seeds),
     };
     for seed in seeds {
+        if let Some(wanted) = wanted.filter(|wanted| seed > 0 && seed % wanted.div_ceil(20) == 0) {
+            eprintln!("{area}: {seed} of {wanted} seeds");
+        }
         if let Err(failure) = catch_unwind(AssertUnwindSafe(|| run(seed))) {
             eprintln!("replay: SIMULATION_SEED={seed} cargo test -p wse-engine --test simulation {area}");
             resume_unwind(failure);
