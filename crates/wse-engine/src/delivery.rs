@@ -249,7 +249,7 @@ impl Core {
             && frame.index() != 0
             && let Some(hole) = backlog.take_hole(topic)
         {
-            self.tell_gap(conn, &hole);
+            self.tell_gap(conn, hole);
         }
     }
 
@@ -422,7 +422,7 @@ impl Core {
             self.finish_begun(conn);
         }
         for missed in news {
-            self.tell_gap(conn, &missed);
+            self.tell_gap(conn, missed);
         }
         self.lose(conn, expired);
         self.finish(conn);

@@ -220,7 +220,7 @@ impl Core {
         }
         self.answer_settled(conn);
         for missed in missed {
-            self.tell_gap(conn, &missed);
+            self.tell_gap(conn, missed);
         }
         if conn.is_member {
             self.feed(conn);

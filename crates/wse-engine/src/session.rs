@@ -307,12 +307,18 @@ impl Core {
         }
     }
 
-    /// Tells what a connection has missed. One that cannot be told of a hole in a log is closed.
-    pub fn tell_gap<S>(&mut self, conn: &mut Connection<S>, missed: &Missed) {
+    /// Tells what a connection has missed. Where there is no room for that, it is told with what is missed next, or when the
+    /// queue has drained further; but what comes behind a hole in a log cannot wait, so that such a connection is closed.
+    pub fn tell_gap<S>(&mut self, conn: &mut Connection<S>, missed: Missed) {
         if self.shared.config.envelope {
-            let frame = self.gap(conn.speech.dialect(), missed);
-            if !self.tell(conn, frame) && missed.offsets.is_some() {
+            let frame = self.gap(conn.speech.dialect(), &missed);
+            if self.tell(conn, frame) {
+                return;
+            }
+            if missed.offsets.is_some() {
                 self.doom(conn);
+            } else if let Some(backlog) = &mut conn.backlog {
+                backlog.miss(missed);
             }
         }
     }

@@ -273,6 +273,24 @@ fn the_newest_of_a_ring_and_of_each_key_wait() {
 }
 
 #[test]
+fn a_miss_that_cannot_be_told_yet_is_told_later() {
+    let mut world = World::new(policies([("ring", overflowing(Overflow::Ring(2)))]));
+    let (slow, _) = readers(&mut world, &["ring", "plain"]);
+    // What one turn brings may be more than the queue could be told anything behind.
+    for n in 0..60 {
+        assert!(world.publish_number("plain", n, 0) && world.publish_number("ring", n, 0));
+    }
+    world.settle();
+    world.let_read(&slow, 1);
+    assert!(slow.told("gap").is_empty());
+    slow.resume();
+    world.settle();
+    assert_eq!((slow.numbers("plain").len(), slow.numbers("ring")), (60, vec![58, 59]));
+    let missed = slow.told("gap").iter().filter_map(|gap| gap["count"].as_u64()).sum::<u64>();
+    assert_eq!(missed, 58);
+}
+
+#[test]
 fn what_has_waited_for_too_long_is_dropped_and_told_and_what_has_begun_to_leave_is_not() {
     let timed = Policy { deadline_ms: NonZeroU64::new(500), ..Policy::default() };
     let mut world = World::new(policies([("ticks", timed)]));
