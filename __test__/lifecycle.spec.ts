@@ -1,6 +1,7 @@
 import { createServer } from 'node:net'
 import test from 'ava'
 import { WseServer } from 'wse-server'
+import { within } from './harness/arrivals.js'
 import { runModule } from './harness/child.js'
 import { connect } from './harness/connect.js'
 import { Application, startServer } from './harness/server.js'
@@ -105,8 +106,9 @@ test('closes even when a client never answers', async (t) => {
   const server = await startServer(t)
   const stalled = await connect(t, server)
   stalled.socket.pause()
-  await server.close()
-  t.pass()
+  await within(server.close(), 'the end of the server')
+  t.false(server.isRunning())
+  await t.throwsAsync(openSocket(t, server))
 })
 
 test('is disposed of at the end of a block', async (t) => {

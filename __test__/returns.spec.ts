@@ -129,19 +129,33 @@ test('takes 2 000 clients through a drain to another instance, which asks nobody
   }
   const clients = Array.from({ length: 2_000 }, (_, n) => new Follower([topics[n % topics.length] as string]))
   t.teardown(() => clients.forEach((client) => void client.leave()))
-  const moved = clients.map(async (client, n) => {
-    const { tcp } = client.come(first.port, { request: { headers: { 'X-User': `user ${n}` } } })
-    await new Promise((resolve) => tcp.once('close', resolve))
-    const { ticket, retry_after_ms } = client.farewell ?? { ticket: '', retry_after_ms: 0 }
-    const code = client.reader?.closeCode
-    await delay(retry_after_ms)
-    client.come(second.port, { request: { headers: { 'Sec-WebSocket-Protocol': `wse.v2, wse.ticket.${ticket}` } } })
-    return { code, retry_after_ms }
-  })
+  const comeFirst = (client: Follower, n: number) =>
+    client.come(first.port, { request: { headers: { 'X-User': `user ${n}` } } })
+  for (const [n, client] of clients.entries()) comeFirst(client, n)
   await until('all subscriptions', () => clients.every(({ isSettled }) => isSettled))
   publish()
   await until('the first publications', () => clients.every((client) => client.isAt(heads)))
 
+  // Who is cut comes back to the same logs. Of a drain nobody does: the door of that instance is shut for good.
+  const cut = clients.slice(0, 500)
+  for (const client of cut) client.leave()
+  for (let n = 0; n < 3; n++) publish()
+  for (const [n, client] of cut.entries()) comeFirst(client, n)
+  await until('those who were cut', () => clients.every((client) => client.isAt(heads)))
+  t.true(cut.every(({ recovered, announced }) => recovered === 1 && announced === 0))
+
+  /** What was published before the drain began. */
+  const owed = new Map<string, number>()
+  const moved = clients.map(async (client) => {
+    await client.reader?.ended()
+    const { ticket, retry_after_ms } = client.farewell ?? { ticket: '', retry_after_ms: 0 }
+    const [code, isWhole] = [client.reader?.closeCode, client.has(owed)]
+    await delay(retry_after_ms)
+    client.come(second.port, { request: { headers: { 'Sec-WebSocket-Protocol': `wse.v2, wse.ticket.${ticket}` } } })
+    return { code, isWhole, retry_after_ms }
+  })
+  publish()
+  for (const [topic, head] of heads) owed.set(topic, head)
   const drained = first.drainConnections({ waves: 10, deadlineMs: 3_000 })
   let isOver = false
   const all = Promise.all(moved).finally(() => {
@@ -159,10 +173,10 @@ test('takes 2 000 clients through a drain to another instance, which asks nobody
     clients.flatMap(({ faults }) => faults),
     [],
   )
-  t.true(farewells.every(({ code }) => code === 4300))
+  t.true(farewells.every(({ code, isWhole }) => code === 4300 && isWhole))
   t.true(new Set(farewells.map(({ retry_after_ms }) => retry_after_ms)).size > 100)
   t.deepEqual([first.getConnectionCount(), second.getConnectionCount()], [0, 2_000])
-  t.deepEqual(asked, [2_000, 0])
+  t.deepEqual(asked, [2_500, 0], 'nobody who comes with a ticket')
   t.true(
     clients.every(({ announced }) => announced === 1),
     'the log of another instance is another one',

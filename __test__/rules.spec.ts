@@ -103,6 +103,18 @@ test('remembers so many answers and no more, the newest, and none of a user whos
   t.deepEqual(calls.slice(5), [['t0']], 'the oldest answers went')
 })
 
+test('asks again when an answer has had its time, and goes by the new one', async (t) => {
+  let calls = 0
+  const { ask } = authorizing(() => ++calls === 1, 1)
+  t.deepEqual(await ask(['a']), ['a'])
+  let granted = ['a']
+  await until('another question', async () => {
+    granted = await ask(['a'])
+    return calls === 2
+  })
+  t.deepEqual(granted, [])
+})
+
 test('asks anew with other claims, though the question with those before has not left', async (t) => {
   const seen: unknown[] = []
   const { authorizer, add, ask } = authorizing(({ claims }) => {

@@ -67,6 +67,12 @@ export class Follower {
     return true
   }
 
+  /** Whether it has everything up to these offsets, if not more. */
+  has(heads: ReadonlyMap<string, number>): boolean {
+    for (const [topic, { last }] of this.#accounts) if (last < (heads.get(topic) ?? 0)) return false
+    return true
+  }
+
   #take(text: string): void {
     if (!text.startsWith('{"tp":')) {
       this.#hear(text)
