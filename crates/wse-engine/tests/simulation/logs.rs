@@ -13,6 +13,7 @@ use wse_engine::publishing::{Published, Publishing};
 use wse_engine::recovery::Position;
 use wse_engine::{Config, Reply};
 use wse_protocol::codes::close;
+use wse_protocol::rules::Rules;
 
 fn logged(recovery: Recovery) -> Config {
     Config { recovery: Some(recovery), rate: None, ..settings() }
@@ -167,6 +168,92 @@ fn what_has_no_room_without_logs_either_costs_none_of_them() {
         world.publish_as("other", Content::Text(&numbered("x", 1, 300_000)), Publishing::default());
     assert!(matches!(published, Published::Refused(_)));
     assert_eq!(logs(&world).len(), 10);
+}
+
+#[test]
+fn logs_give_way_to_queues_the_one_used_longest_ago_first_and_clients_are_told() {
+    let recovery = Recovery { topics: vec!["log:*".into()], ..Recovery::default() };
+    let outbound = OutboundLimits { max_messages: 4, max_bytes: 0, slow_timeout_ms: 0 };
+    let memory_budget_bytes = 400_000;
+    let mut world = World::new(Config { memory_budget_bytes, outbound, ..logged(recovery) });
+    let behind = Listener::connect_to(&mut world, "", "log:0");
+    let slow = Listener::connect_to(&mut world, "", "plain");
+    behind.client.stop_reading(1_000);
+    slow.client.stop_reading(1_000);
+    for topic in 0..10 {
+        for n in 1..=10 {
+            assert!(world.publish_number(&format!("log:{topic}"), n, 2_000));
+            world.settle();
+        }
+    }
+    let first = json!({"epoch": epoch(&world, "log:0"), "offset": 1});
+    let last = json!({"epoch": epoch(&world, "log:9"), "offset": 1});
+    assert_eq!(logs(&world).len(), 10);
+    // What waits for the slow one needs memory that logs have.
+    for n in 1..=4 {
+        assert!(world.publish_number("plain", n, 60_000), "there is room for it");
+        world.settle();
+        assert!(world.shared.budget.used() <= memory_budget_bytes);
+    }
+    let left = logs(&world).len();
+    assert!((1..10).contains(&left), "{left} logs are left");
+    behind.client.resume();
+    world.settle();
+    let numbers = behind.client.numbers("log:0");
+    let [gap] = &behind.client.told("gap")[..] else { panic!("it is told once") };
+    let from = numbers.len() as u64 + 1;
+    assert_eq!(numbers, (1..from).collect::<Vec<_>>());
+    assert_eq!(gap, &json!({"topic": "log:0", "from": from, "to": 10, "reason": "slow"}));
+    let back = Listener::connect(&mut world, "");
+    let recovery = json!({"log:0": first, "log:9": last});
+    ask(
+        &back,
+        &json!({"action": "subscribe", "topics": ["log:0", "log:9"], "recover": true, "recovery": recovery}),
+    );
+    world.settle();
+    let told =
+        back.client.told("subscription_update").into_iter().map(|mut update| update["recovery"].take());
+    let stood = |topic: &str| told.clone().find_map(|stands| stands.get(topic).cloned()).expect("it is told");
+    assert_eq!((&stood("log:0")["recovered"], &stood("log:0")["count"]), (&json!(false), &json!(0)));
+    assert_eq!((&stood("log:9")["recovered"], &stood("log:9")["count"]), (&json!(true), &json!(9)));
+    slow.client.resume();
+    world.settle();
+    assert_eq!(slow.client.numbers("plain"), [1, 2, 3, 4], "the queue had it");
+}
+
+#[test]
+fn what_is_denied_while_it_is_sent_again_is_sent_no_further() {
+    let mut world = World::new(logged(Recovery::default()));
+    for n in 1..=100 {
+        assert!(world.publish_number("news", n, 2_000) && world.publish_number("other", n, 0));
+    }
+    let listener = Listener::connect(&mut world, "");
+    listener.client.stop_reading(20_000);
+    let place = |topic: &str| json!({"epoch": epoch(&world, topic), "offset": 0});
+    let recovery = json!({"news": place("news"), "other": place("other")});
+    ask(
+        &listener,
+        &json!({"action": "subscribe", "topics": ["news", "other"], "recover": true, "recovery": recovery}),
+    );
+    world.settle();
+    assert!(listener.client.told("subscription_update").is_empty(), "it is under way");
+    world.shared.set_rules(Rules { allow: vec!["*".into()], deny: vec!["news".into()] });
+    world.settle();
+    listener.client.resume();
+    world.settle();
+    let got = listener.client.numbers("news");
+    assert_eq!(got, (1..=got.len() as u64).collect::<Vec<_>>());
+    assert!((1..90).contains(&got.len()), "{} were sent", got.len());
+    let envelopes = listener.client.envelopes();
+    let is_end =
+        |one: &Value| one["p"]["action"] == "unsubscribe" && one["p"]["success_topics"] == json!(["news"]);
+    let end = envelopes.iter().position(is_end).expect("it is told");
+    assert!(envelopes[end..].iter().all(|one| one["tp"] != "news"), "nothing follows");
+    let told = listener.client.told("subscription_update");
+    let answer = told.iter().find(|update| update["action"] == "subscribe").expect("it is answered");
+    assert_eq!((&answer["success_topics"], &answer["failed_topics"]), (&json!(["other"]), &json!(["news"])));
+    assert_eq!(answer["recovery"]["other"]["recovered"], json!(true));
+    assert_eq!(listener.client.numbers("other"), (1..=100).collect::<Vec<_>>());
 }
 
 #[test]
