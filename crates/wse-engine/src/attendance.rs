@@ -337,10 +337,7 @@ impl<S: Socket> Shard<S> {
         let Self { slab, core, .. } = self;
         for topic in core.shared.topics.present() {
             let stale = topic.members().lock().stale(|key| {
-                let holds = |conn: &mut crate::connection::Connection<S>| {
-                    conn.key == key && conn.is_open() && conn.holds(&topic)
-                };
-                key.shard() == core.index && !slab.get_mut(key.slot()).is_some_and(holds)
+                key.shard() == core.index && !slab.find_open(key).is_some_and(|conn| conn.holds(&topic))
             });
             for (user, tab) in stale {
                 core.forget(&topic, &user, tab);

@@ -180,35 +180,32 @@ impl<S: Socket> Shard<S> {
                 return bytes;
             }
             Command::Send(key, frame) => {
-                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
-                let Some(conn) = conn else { return 0 };
+                let Some(conn) = slab.find_open(key) else { return 0 };
                 let bytes = frame.bytes().len();
                 core.publish(conn, &mut Publication::new(frame, None));
                 return bytes;
             }
             Command::Deliver { key, topic, frame } => {
                 let bytes = frame.bytes().len();
-                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key);
-                core.deliver(conn, &topic, frame);
+                core.deliver(slab.find(key), &topic, frame);
                 return bytes;
             }
             Command::Feed(key) => {
-                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
+                if let Some(conn) = slab.find(key) {
                     core.feed(conn);
                 }
             }
             Command::Settle(key, visit) => {
-                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
+                if let Some(conn) = slab.find(key) {
                     core.settle(conn, visit);
                 }
             }
             Command::UpdatePresence { key, data, request } => {
-                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
-                let topics = conn.map_or(0, |conn| core.update_presence(conn, &data));
+                let topics = slab.find_open(key).map_or(0, |conn| core.update_presence(conn, &data));
                 core.reply(Reply::PresenceUpdated { request, topics });
             }
             Command::Subscribe { key, topics, refused, presence, request } => {
-                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
+                let conn = slab.find_open(key);
                 let may =
                     |topic: &Topic| conn.as_ref().is_some_and(|conn| core.may_be_given(conn, topic.name()));
                 let (given, denied): (Vec<_>, Vec<_>) = topics.into_iter().partition(|(topic, _)| may(topic));
@@ -228,7 +225,7 @@ impl<S: Socket> Shard<S> {
                 }
             }
             Command::Unsubscribe { key, topics } => {
-                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
+                if let Some(conn) = slab.find(key) {
                     core.forget_granted(conn, topics.as_deref());
                     core.ask_anew(conn, topics.as_deref());
                     match topics {
@@ -240,8 +237,7 @@ impl<S: Socket> Shard<S> {
                 }
             }
             Command::Disconnect { key, code, reason, error } => {
-                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open())
-                {
+                if let Some(conn) = slab.find_open(key) {
                     match error {
                         Some(error) => core.close_for(conn, (error, &reason), code, &reason),
                         None => core.close(conn, code, &reason),
@@ -249,26 +245,25 @@ impl<S: Socket> Shard<S> {
                 }
             }
             Command::HoldBack { key, is_held } => {
-                let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == key && conn.is_open());
-                if let Some(conn) = conn {
+                if let Some(conn) = slab.find_open(key) {
                     core.hold_back(conn, is_held);
                 }
             }
             Command::Decide(key, identity) => {
-                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
+                if let Some(conn) = slab.find(key) {
                     core.decided(conn, identity);
                     core.again.push(key);
                 }
             }
             Command::Looked { look, is_done } => {
                 for key in core.handshakes.clone() {
-                    if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
+                    if let Some(conn) = slab.find(key) {
                         core.looked(conn, look, is_done);
                     }
                 }
             }
             Command::Authorized { key, number, granted } => {
-                if let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) {
+                if let Some(conn) = slab.find(key) {
                     core.authorized(conn, number, granted);
                 }
             }

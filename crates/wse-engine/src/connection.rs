@@ -15,6 +15,7 @@ use crate::rate_limit::RateLimit;
 use crate::resume::Pass;
 use crate::seats::Caller;
 use crate::secrecy::Secrecy;
+use crate::slab::Slab;
 use crate::speech::{LANES, Speech};
 use crate::topics::Topic;
 use crate::turn::Pending;
@@ -242,6 +243,18 @@ impl<S: Socket> Connection<S> {
             deflate.flush(&mut self.socket)?;
         }
         self.socket.flush()
+    }
+}
+
+impl<S> Slab<Connection<S>> {
+    /// The connection of `key`; `None`: it is gone, whoever sits there now.
+    pub fn find(&mut self, key: ConnectionKey) -> Option<&mut Connection<S>> {
+        self.get_mut(key.slot()).filter(|conn| conn.key == key)
+    }
+
+    /// The same as long as it is open.
+    pub fn find_open(&mut self, key: ConnectionKey) -> Option<&mut Connection<S>> {
+        self.find(key).filter(|conn| conn.is_open())
     }
 }
 

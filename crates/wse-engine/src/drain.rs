@@ -120,8 +120,7 @@ impl<S: Socket> Shard<S> {
         let Some(drain) = drain else { return false };
         let before = drain.leaving.len();
         drain.leaving.retain(|(key, delay)| {
-            let conn = slab.get_mut(key.slot()).filter(|conn| conn.key == *key && conn.is_open());
-            let Some(conn) = conn else { return false };
+            let Some(conn) = slab.find_open(*key) else { return false };
             let is_held_up = conn.awaits_key();
             // A log of topics may be this instance's alone, so what a cursor has still to read belongs to it too.
             let has_all = conn.backlog.is_none()

@@ -112,8 +112,9 @@ impl Core {
     pub(crate) fn failed<S: Socket>(&mut self, key: Option<ConnectionKey>, slab: &mut Slab<Connection<S>>) {
         count(&self.shared.metrics.panics_total, 1);
         let event = Event::Fault(Fault::Panic);
-        let conn = key.and_then(|key| slab.get_mut(key.slot()).filter(|conn| conn.key == key));
-        let Some(conn) = conn else { return self.shared.note(event, Subject::default) };
+        let Some(conn) = key.and_then(|key| slab.find(key)) else {
+            return self.shared.note(event, Subject::default);
+        };
         self.note(conn, event);
         self.close(conn, close::FAULT, "a fault of the server");
         self.stop_listening(conn, false);

@@ -170,8 +170,7 @@ impl<S: Socket> Shard<S> {
         if of_address != 0 {
             let slab = &mut self.slab;
             let is_unfinished = |key: &&ConnectionKey| {
-                slab.get_mut(key.slot())
-                    .is_some_and(|conn| conn.key == **key && conn.handshake_peer() == Some(peer))
+                slab.find(**key).is_some_and(|conn| conn.handshake_peer() == Some(peer))
             };
             if self.core.handshakes.iter().filter(is_unfinished).count() > of_address {
                 self.drop_handshake(|from| from == peer);
@@ -180,21 +179,19 @@ impl<S: Socket> Shard<S> {
         // Finished ones are only names; they must not pile up behind one that is stuck.
         if self.core.handshakes.len() > 2 * self.core.unfinished + SPARE_NAMES {
             let slab = &mut self.slab;
-            self.core.handshakes.retain(|key| {
-                slab.get_mut(key.slot())
-                    .is_some_and(|conn| conn.key == *key && conn.handshake_peer().is_some())
-            });
+            self.core
+                .handshakes
+                .retain(|key| slab.find(*key).is_some_and(|conn| conn.handshake_peer().is_some()));
         }
     }
 
     fn drop_handshake(&mut self, is_victim: impl Fn(IpAddr) -> bool) {
         let slab = &mut self.slab;
         let victim = self.core.handshakes.iter().find(|key| {
-            slab.get_mut(key.slot()).is_some_and(|conn| {
-                conn.key == **key && !conn.is_ended && conn.handshake_peer().is_some_and(&is_victim)
-            })
+            slab.find(**key)
+                .is_some_and(|conn| !conn.is_ended && conn.handshake_peer().is_some_and(&is_victim))
         });
-        if let Some(conn) = victim.copied().and_then(|key| self.slab.get_mut(key.slot())) {
+        if let Some(conn) = victim.copied().and_then(|key| self.slab.find(key)) {
             count(&self.core.shared.metrics.handshakes_dropped_total, 1);
             self.core.note(conn, Event::Overload(Overload::Handshakes));
             self.core.end(conn);
@@ -203,7 +200,7 @@ impl<S: Socket> Shard<S> {
 
     /// A socket is ready. A panic while serving it ends this connection alone.
     pub fn ready(&mut self, key: ConnectionKey, is_readable: bool, is_writable: bool, is_read_closed: bool) {
-        let Some(conn) = self.slab.get_mut(key.slot()).filter(|conn| conn.key == key) else { return };
+        let Some(conn) = self.slab.find(key) else { return };
         let (core, buffer, joined) = (&mut self.core, &mut self.buffer, &mut self.joined);
         core.share = core.shared.inbound_share();
         let served = catch_unwind(AssertUnwindSafe(|| {
@@ -347,9 +344,7 @@ impl<S: Socket> Shard<S> {
             let (consumed, has_consumer) = (inbound.consumed(), core.shared.has_consumer());
             let (slab, now) = (&mut self.slab, core.now.millis);
             core.stalled.retain(|key| {
-                let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == *key) else {
-                    return false;
-                };
+                let Some(conn) = slab.find(*key) else { return false };
                 let is_taken = conn.last_event <= consumed && !conn.is_held;
                 let is_ready = is_taken || !conn.is_open() || !has_consumer;
                 if is_ready {
@@ -374,7 +369,7 @@ impl<S: Socket> Shard<S> {
         while core.turn.len() <= TURN_FRAMES
             && let Some(key) = left.next()
         {
-            let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == key) else { continue };
+            let Some(conn) = slab.find(key) else { continue };
             if catch_unwind(AssertUnwindSafe(|| core.pull(conn))).is_err() {
                 core.failed(Some(key), slab);
             }
@@ -410,7 +405,7 @@ impl<S: Socket> Shard<S> {
         let (mut messages, mut bytes) = (0, 0);
         let slab = &mut self.slab;
         core.parked.retain(|key| {
-            let Some(conn) = slab.get_mut(key.slot()).filter(|conn| conn.key == *key) else { return false };
+            let Some(conn) = slab.find(*key) else { return false };
             let waiting = conn.backlog.as_ref().map_or(0, |backlog| backlog.bytes());
             core.shared.desks[core.index].seats.set_waiting(*key, waiting);
             if let Some(backlog) = &conn.backlog {
