@@ -16,7 +16,7 @@ use crate::presence::{
 };
 use crate::shard::Shard;
 use crate::sync::MutexGuard;
-use crate::topics::Topic;
+use crate::topics::{Hearers, Topic};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -227,9 +227,10 @@ impl Core {
     /// Leaves a command with each shard where somebody holds the topic. The caller has the lock of its members.
     fn tell_holders(&self, topic: &Arc<Topic>, changes: Vec<Change>, total: usize, is_gathered: bool) {
         let matching = self.shared.topics.matching(topic.name());
-        let news = Arc::new(News::new(Arc::clone(topic), matching, changes, total, is_gathered));
+        let hearers = Hearers { topic: Arc::clone(topic), matching };
+        let news = Arc::new(News::new(hearers, changes, total, is_gathered));
         for (shard, desk) in self.shared.desks.iter().enumerate() {
-            if news.is_wanted(shard) {
+            if news.hearers.is_wanted(shard) {
                 desk.mailbox.push(Command::Presence(Arc::clone(&news)));
                 desk.mailbox.wake();
             }

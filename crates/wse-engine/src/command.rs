@@ -14,7 +14,7 @@ use crate::host::Reply;
 use crate::id::ConnectionKey;
 use crate::news::News;
 use crate::shard::Shard;
-use crate::topics::{Matching, Topic};
+use crate::topics::{Hearers, Matching, Topic};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use wse_protocol::codes::{Code, close};
@@ -148,24 +148,13 @@ impl<S: Socket> Shard<S> {
                     return 0;
                 }
                 let mut publication = Publication::new(frame, Some(Arc::clone(&topic)));
-                let Some(matching) = matching else {
-                    topic.for_each(index, |slot| {
-                        if let Some(conn) = slab.get_mut(slot as usize) {
-                            core.offer(conn, &mut publication);
-                        }
-                    });
-                    return bytes;
-                };
-                // Whoever holds it in several ways gets it once.
-                core.marks.begin();
-                for held in std::iter::once(&topic).chain(&matching.globs) {
-                    held.for_each(index, |slot| {
-                        if let Some(conn) = slab.get_mut(slot as usize).filter(|_| core.marks.is_first(slot))
-                        {
-                            core.offer(conn, &mut publication);
-                        }
-                    });
-                }
+                let mut marks = std::mem::take(&mut core.marks);
+                Hearers { topic, matching }.for_each(index, &mut marks, |slot| {
+                    if let Some(conn) = slab.get_mut(slot as usize) {
+                        core.offer(conn, &mut publication);
+                    }
+                });
+                core.marks = marks;
                 return bytes;
             }
             Command::Presence(news) => return self.tell_news(&news),

@@ -9,7 +9,7 @@ use crate::frame::{EnvelopeInfo, FRAME_WEIGHT, Frame, Lack, Payload, Standing};
 use crate::id::message_id;
 use crate::presence::Change;
 use crate::shard::Shard;
-use crate::topics::{Matching, Topic};
+use crate::topics::Hearers;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::{Arc, OnceLock};
@@ -29,9 +29,8 @@ const NEWS: Standing =
 /// What the holders of a topic are told, in the words of each dialect: written by whichever shard needs them first.
 #[derive(Debug)]
 pub struct News {
-    topic: Arc<Topic>,
-    /// Who hears of it beside those who hold the topic.
-    matching: Option<Arc<Matching>>,
+    /// Who hears of it.
+    pub hearers: Hearers,
     changes: Vec<Change>,
     /// Whether they were gathered.
     is_gathered: bool,
@@ -51,21 +50,10 @@ enum Spoken {
 }
 
 impl News {
-    /// Of a topic that has `total` members now; `matching` are the globs that match its name.
-    pub fn new(
-        topic: Arc<Topic>,
-        matching: Option<Arc<Matching>>,
-        changes: Vec<Change>,
-        total: usize,
-        is_gathered: bool,
-    ) -> Self {
+    /// Of a topic that has `total` members now.
+    pub fn new(hearers: Hearers, changes: Vec<Change>, total: usize, is_gathered: bool) -> Self {
         let (native, old) = (OnceLock::new(), OnceLock::new());
-        Self { topic, matching, changes, is_gathered, total, native, old }
-    }
-
-    /// Whether anybody on `shard` hears of it.
-    pub fn is_wanted(&self, shard: usize) -> bool {
-        self.topic.is_wanted(shard) || self.matching.as_ref().is_some_and(|globs| globs.is_wanted(shard))
+        Self { hearers, changes, is_gathered, total, native, old }
     }
 }
 
@@ -81,7 +69,7 @@ impl Core {
 
     fn write_news(&mut self, news: &News, dialect: Dialect) -> Option<Vec<Frame>> {
         if !news.is_gathered {
-            let topic = (dialect == Dialect::V2).then(|| news.topic.name());
+            let topic = (dialect == Dialect::V2).then(|| news.hearers.topic.name());
             return news
                 .changes
                 .iter()
@@ -141,12 +129,12 @@ impl<S: Socket> Shard<S> {
         let mut bytes = 0;
         let index = core.index;
         let mut marks = std::mem::take(&mut core.marks);
-        let mut tell = |slot: u32| {
+        news.hearers.for_each(index, &mut marks, |slot| {
             let Some(conn) = slab.get_mut(slot as usize) else { return };
             let dialect = conn.speech.dialect();
             let mut publication = |frame: Frame| {
                 bytes += frame.bytes().len();
-                Publication::new(frame, Some(Arc::clone(&news.topic)))
+                Publication::new(frame, Some(Arc::clone(&news.hearers.topic)))
             };
             let spoken =
                 spoken[dialect as usize].get_or_insert_with(|| match core.spoken_news(news, dialect) {
@@ -164,21 +152,7 @@ impl<S: Socket> Shard<S> {
                     core.miss(conn, publication, Lack::Room);
                 }
             }
-        };
-        match &news.matching {
-            None => news.topic.for_each(index, tell),
-            Some(matching) => {
-                // Whoever holds it in several ways is told once.
-                marks.begin();
-                for held in std::iter::once(&news.topic).chain(&matching.globs) {
-                    held.for_each(index, |slot| {
-                        if marks.is_first(slot) {
-                            tell(slot);
-                        }
-                    });
-                }
-            }
-        }
+        });
         core.marks = marks;
         bytes
     }
@@ -195,7 +169,7 @@ fn delta<'a>(news: &'a News, changes: &'a [Change]) -> PresenceDelta<'a> {
         members.collect::<Vec<_>>()
     };
     PresenceDelta {
-        topic: news.topic.name(),
+        topic: news.hearers.topic.name(),
         joined: members(PresenceKind::Join),
         left: of(PresenceKind::Leave).map(|change| &*change.user).collect(),
         updated: members(PresenceKind::Update),

@@ -12,7 +12,7 @@ use crate::pressure::Lacking;
 use crate::recovery::{Log, Position};
 use crate::shard::Now;
 use crate::shared::Shared;
-use crate::topics::{Matching, Topic};
+use crate::topics::{Hearers, Topic};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -39,9 +39,10 @@ pub struct Publishing<'a> {
     pub waits: bool,
 }
 
-/// Whether anyone on `shard` holds the topic, or a glob that matches it.
-fn is_wanted(topic: &Topic, matching: Option<&Arc<Matching>>, shard: usize) -> bool {
-    topic.is_wanted(shard) || matching.is_some_and(|matching| matching.is_wanted(shard))
+/// What a shard where somebody wants the topic is told.
+fn publish(hearers: &Hearers, frame: &Frame) -> Command {
+    let Hearers { topic, matching } = hearers;
+    Command::Publish(Arc::clone(topic), frame.clone(), matching.clone())
 }
 
 impl Shared {
@@ -56,16 +57,15 @@ impl Shared {
         id: impl Fn() -> Uuid,
     ) -> Result<Published, EngineError> {
         loop {
-            let matching = self.topics.matching(name);
-            let Some(topic) = self.topics.target(name, matching.as_deref()) else {
+            let Some(hearers) = self.topics.hearers(name) else {
                 topic::validate_name(name)?;
                 content.payload(&self.config, Timestamp(now.unix_ms), id)?;
                 return publishing.key.map_or(Ok(Published::Queued(None)), |_| Err(EngineError::Unlogged));
             };
-            let published = self.publish_to((&topic, matching.as_ref()), content, publishing, now, &id);
-            if topic.log().is_some() && !matches!(published, Ok(Some(Published::Queued(Some(_))))) {
+            let published = self.publish_to(&hearers, content, publishing, now, &id);
+            if hearers.topic.log().is_some() && !matches!(published, Ok(Some(Published::Queued(Some(_))))) {
                 // It may have been made for this alone.
-                self.topics.forget(&topic);
+                self.topics.forget(&hearers.topic);
             }
             if let Some(published) = published? {
                 return Ok(published);
@@ -77,13 +77,14 @@ impl Shared {
     /// The same to a topic that was found; `None`: it has left the registry meanwhile.
     fn publish_to(
         &self,
-        (topic, matching): (&Arc<Topic>, Option<&Arc<Matching>>),
+        hearers: &Hearers,
         content: Content<'_>,
         publishing: Publishing<'_>,
         now: Now,
         id: impl Fn() -> Uuid,
     ) -> Result<Option<Published>, EngineError> {
         let at = Timestamp(now.unix_ms);
+        let topic = &hearers.topic;
         let Publishing { key, deadline_ms, waits } = publishing;
         if self.is_held_up(topic, waits) {
             // A mistake is an error whatever there is room for.
@@ -99,7 +100,7 @@ impl Shared {
                 return Ok(Some(Published::Refused(Lacking::Memory)));
             };
             let payload = self.config.policies.stand(topic.policy(), payload, deadline_ms, now.millis);
-            self.hand_out(topic, &payload.into_frame(None).0, matching);
+            self.hand_out(hearers, &payload.into_frame(None).0);
             return Ok(Some(Published::Queued(None)));
         };
         if deadline_ms.is_some() {
@@ -114,13 +115,13 @@ impl Shared {
         let Some(payload) = self.charged(payload, waits) else {
             return Ok(Some(Published::Refused(Lacking::Memory)));
         };
-        Ok(self.log((topic, matching), log, payload, key, now))
+        Ok(self.log(hearers, log, payload, key, now))
     }
 
     /// Appends a publication and hands it out, in one step; `None`: the topic has left the registry.
     fn log(
         &self,
-        (topic, matching): (&Arc<Topic>, Option<&Arc<Matching>>),
+        hearers: &Hearers,
         log: &Log,
         payload: Payload,
         key: Option<&str>,
@@ -137,7 +138,7 @@ impl Shared {
         if !payload.is_envelope() {
             // What is no envelope has no place in a log, but one among the publications.
             let frame = payload.into_frame(None).0;
-            self.hand_out(topic, &frame, matching);
+            self.hand_out(hearers, &frame);
             return Some(Published::Queued(None));
         }
         let frame = ring.append(payload, now.millis, limits);
@@ -145,8 +146,8 @@ impl Shared {
             ring.remember(key, now.millis);
         }
         for (shard, desk) in self.desks.iter().enumerate() {
-            if topic.feeds(&mut ring, shard, is_wanted(topic, matching, shard)) {
-                desk.mailbox.push(Command::Publish(Arc::clone(topic), frame.clone(), matching.cloned()));
+            if hearers.topic.feeds(&mut ring, shard, hearers.is_wanted(shard)) {
+                desk.mailbox.push(publish(hearers, &frame));
             }
         }
         let position = ring.position(ring.head());
@@ -155,7 +156,7 @@ impl Shared {
         if let Some(logs) = self.topics.logs()
             && (!is_listed || logs.is_over())
         {
-            logs.settle(&self.topics, topic);
+            logs.settle(&self.topics, &hearers.topic);
             if !is_listed {
                 // It sweeps the logs, and may have had no reason to look at its clock.
                 self.desks[0].mailbox.wake();
@@ -165,11 +166,11 @@ impl Shared {
     }
 
     /// Hands a publication that is in no log to the shards where somebody wants it.
-    fn hand_out(&self, topic: &Arc<Topic>, frame: &Frame, matching: Option<&Arc<Matching>>) {
-        self.publish_to_groups(topic, frame);
+    fn hand_out(&self, hearers: &Hearers, frame: &Frame) {
+        self.publish_to_groups(&hearers.topic, frame);
         for (shard, desk) in self.desks.iter().enumerate() {
-            if is_wanted(topic, matching, shard) {
-                desk.mailbox.push(Command::Publish(Arc::clone(topic), frame.clone(), matching.cloned()));
+            if hearers.is_wanted(shard) {
+                desk.mailbox.push(publish(hearers, frame));
             }
         }
     }

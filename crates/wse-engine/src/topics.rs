@@ -5,6 +5,7 @@
 //! subscriptions, 1 024 a connection, and by the budget of logs.
 
 mod globs;
+mod hearers;
 
 use crate::groups::{Group, Groups};
 use crate::logs::Logs;
@@ -16,6 +17,7 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex, RwLock};
 use globs::Globs;
 pub use globs::{Marks, Matching};
 use hashbrown::HashSet;
+pub use hearers::Hearers;
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::Ordering::Relaxed;
@@ -223,12 +225,14 @@ impl Topics {
         topic
     }
 
-    /// The topic that a publication to `name` goes to; `None`: nobody wants it, and nothing of it is kept. `matching` are
-    /// the globs that match it.
-    pub fn target(&self, name: &str, matching: Option<&Matching>) -> Option<Arc<Topic>> {
+    /// Who gets a publication to `name`; `None`: nobody wants it, and nothing of it is kept.
+    pub fn hearers(&self, name: &str) -> Option<Hearers> {
+        let matching = self.matching(name);
         let is_kept = || self.has_log(name) && topic::validate_name(name).is_ok();
         let kept = || is_kept().then(|| self.make(name, |_| {}));
-        self.get(name).or_else(kept).or_else(|| matching.map(|matching| Arc::clone(&matching.topic)))
+        let unheld = || matching.as_ref().map(|matching| Arc::clone(&matching.topic));
+        let topic = self.get(name).or_else(kept).or_else(unheld)?;
+        Some(Hearers { topic, matching })
     }
 
     /// Whether a topic of this name has a log.
