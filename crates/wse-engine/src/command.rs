@@ -142,20 +142,7 @@ impl<S: Socket> Shard<S> {
         let Self { slab, core, .. } = self;
         match command {
             Command::Publish(topic, frame, matching) => {
-                let bytes = frame.bytes().len();
-                let index = core.index;
-                if frame.index() != 0 && !topic.see(index, frame.index()) {
-                    return 0;
-                }
-                let mut publication = Publication::new(frame, Some(Arc::clone(&topic)));
-                let mut marks = std::mem::take(&mut core.marks);
-                Hearers { topic, matching }.for_each(index, &mut marks, |slot| {
-                    if let Some(conn) = slab.get_mut(slot as usize) {
-                        core.offer(conn, &mut publication);
-                    }
-                });
-                core.marks = marks;
-                return bytes;
+                return self.publish(&Hearers { topic, matching }, frame);
             }
             Command::Presence(news) => return self.tell_news(&news),
             Command::Everyone(frame) => {
@@ -194,24 +181,7 @@ impl<S: Socket> Shard<S> {
                 core.reply(Reply::PresenceUpdated { request, topics });
             }
             Command::Subscribe { key, topics, refused, presence, request } => {
-                let conn = slab.find_open(key);
-                let may =
-                    |topic: &Topic| conn.as_ref().is_some_and(|conn| core.may_be_given(conn, topic.name()));
-                let (given, denied): (Vec<_>, Vec<_>) = topics.into_iter().partition(|(topic, _)| may(topic));
-                let denied = denied.into_iter().map(|(topic, _)| {
-                    core.shared.release(&topic, core.index);
-                    topic.name().to_owned()
-                });
-                let refused = denied.chain(refused).collect();
-                match conn {
-                    Some(conn) => {
-                        let wanted =
-                            given.into_iter().map(|(topic, start)| (topic, start, Source::Application));
-                        let asker = Asker::Application(request);
-                        core.take_up(conn, asker, wanted.collect(), refused, presence.as_ref());
-                    }
-                    None => core.reply(Reply::Subscribed { request, refused, stands: Vec::new() }),
-                }
+                self.subscribe(key, topics, refused, presence.as_ref(), request);
             }
             Command::Unsubscribe { key, topics } => {
                 if let Some(conn) = slab.find(key) {
@@ -265,18 +235,66 @@ impl<S: Socket> Shard<S> {
                 }
             }
             Command::Drain(pace) => self.drain(pace),
-            Command::Close => {
-                self.is_closing = true;
-                for slot in slab.slots() {
-                    let Some(conn) = slab.get_mut(slot) else { continue };
-                    match conn.phase {
-                        Phase::Open => core.close(conn, close::RESTART, "the server is closing"),
-                        Phase::Handshake(_) => core.refuse(conn, Refusal::Closing),
-                        Phase::Closing(_) => {}
-                    }
-                }
-            }
+            Command::Close => self.close(),
         }
         0
+    }
+
+    /// Hands a publication to those on the shard who hear of its topic; returns its bytes.
+    fn publish(&mut self, hearers: &Hearers, frame: Frame) -> usize {
+        let Self { slab, core, .. } = self;
+        if frame.index() != 0 && !hearers.topic.see(core.index, frame.index()) {
+            return 0;
+        }
+        let bytes = frame.bytes().len();
+        let mut publication = Publication::new(frame, Some(Arc::clone(&hearers.topic)));
+        let mut marks = std::mem::take(&mut core.marks);
+        hearers.for_each(core.index, &mut marks, |slot| {
+            if let Some(conn) = slab.get_mut(slot as usize) {
+                core.offer(conn, &mut publication);
+            }
+        });
+        core.marks = marks;
+        bytes
+    }
+
+    /// Makes a connection hold those of the announced `topics` that it may; the others, or where it is gone all, are
+    /// released.
+    fn subscribe(
+        &mut self,
+        key: ConnectionKey,
+        topics: Vec<(Arc<Topic>, Start)>,
+        refused: Vec<String>,
+        presence: Option<&Arc<RawValue>>,
+        request: u32,
+    ) {
+        let Self { slab, core, .. } = self;
+        let conn = slab.find_open(key);
+        let may = |topic: &Topic| conn.as_ref().is_some_and(|conn| core.may_be_given(conn, topic.name()));
+        let (given, denied): (Vec<_>, Vec<_>) = topics.into_iter().partition(|(topic, _)| may(topic));
+        let denied = denied.into_iter().map(|(topic, _)| {
+            core.shared.release(&topic, core.index);
+            topic.name().to_owned()
+        });
+        let refused = denied.chain(refused).collect();
+        let Some(conn) = conn else {
+            return core.reply(Reply::Subscribed { request, refused, stands: Vec::new() });
+        };
+        let wanted = given.into_iter().map(|(topic, start)| (topic, start, Source::Application)).collect();
+        core.take_up(conn, Asker::Application(request), wanted, refused, presence);
+    }
+
+    /// Says goodbye to everyone; the shard ends when nobody is left.
+    fn close(&mut self) {
+        self.is_closing = true;
+        let Self { slab, core, .. } = self;
+        for slot in slab.slots() {
+            let Some(conn) = slab.get_mut(slot) else { continue };
+            match conn.phase {
+                Phase::Open => core.close(conn, close::RESTART, "the server is closing"),
+                Phase::Handshake(_) => core.refuse(conn, Refusal::Closing),
+                Phase::Closing(_) => {}
+            }
+        }
     }
 }
