@@ -31,6 +31,11 @@ impl<'a> Fields<'a> {
             .any(|item| item.trim().eq_ignore_ascii_case(token))
     }
 
+    /// The subprotocols that are offered, in order.
+    pub(crate) fn subprotocols(&self) -> impl Iterator<Item = &'a str> + 'a {
+        self.values("sec-websocket-protocol").flat_map(|line| line.split(',')).map(str::trim)
+    }
+
     /// A cookie's value; what scripts write for "none" counts as absent.
     pub(crate) fn cookie(&self, name: &str) -> Option<&'a str> {
         let pairs = self

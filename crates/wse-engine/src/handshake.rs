@@ -2,6 +2,8 @@
 //!
 //! Reads a head and decides; never touches a socket and never looks at a token's contents.
 
+mod credentials;
+
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::fields::Fields;
@@ -9,6 +11,7 @@ use crate::query;
 use crate::speech::Speech;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use credentials::Credentials;
 use serde_json::{Map, Value, json};
 use sha1::{Digest, Sha1};
 use std::net::IpAddr;
@@ -18,10 +21,6 @@ use wse_protocol::compress::{self, Agreement};
 pub const MAX_HEAD: usize = 16 << 10;
 /// Most headers of a request.
 pub const MAX_HEADERS: usize = 100;
-/// What a subprotocol that carries a token begins with.
-const TOKEN_PROTOCOL: &str = "wse.token.";
-/// The same of a resume ticket.
-const TICKET_PROTOCOL: &str = "wse.ticket.";
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// What a head amounts to.
@@ -234,50 +233,36 @@ fn upgrade(
     let key =
         fields.get("sec-websocket-key").filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16));
     let Some(key) = key else { return refused(Refusal::Key) };
-    let offered = || fields.values("sec-websocket-protocol").flat_map(|line| line.split(',')).map(str::trim);
     // A plain WebSocket's query is the application's own.
     let wishes = if config.envelope { query } else { "" };
-    let (speech, protocol) = Speech::of_request(wishes, offered()).map_err(Answer::Refused)?;
-    let tokens = match &config.auth {
-        Auth::Jwt(tokens) => Some(tokens),
-        Auth::Hook | Auth::Anonymous => None,
-    };
-    let cookie = tokens.and_then(|tokens| fields.cookie(&tokens.cookie_name));
-    let has_credentials = cookie.is_some() || tokens.is_none() && fields.has("cookie");
-    if !is_origin_allowed(&fields, has_credentials, config) {
+    let (speech, protocol) = Speech::of_request(wishes, fields.subprotocols()).map_err(Answer::Refused)?;
+    let credentials = Credentials::of_request(&fields, query, wishes, &config.auth);
+    if !is_origin_allowed(&fields, credentials.has_cookie, config) {
         return refused(Refusal::Origin);
     }
-    let carried = |prefix| offered().find_map(|protocol| protocol.strip_prefix(prefix));
-    let (from_protocol, ticket) = (carried(TOKEN_PROTOCOL), carried(TICKET_PROTOCOL));
-    if (from_protocol.is_some() || ticket.is_some()) && protocol.is_none() {
+    if credentials.is_offered && protocol.is_none() {
         return refused(Refusal::TokenAlone);
     }
-    let bearer = || fields.get("authorization").and_then(bearer);
-    let in_head = cookie.or_else(bearer).or(from_protocol).map(str::to_owned);
-    let is_in_query = tokens.is_some_and(|tokens| tokens.is_in_query);
-    let in_query = |query, name| query::values(query, name).find(|value| is_in_query && !value.is_empty());
-    let token = in_head.or_else(|| in_query(query, "token")).filter(|_| tokens.is_some());
     let address = fields.forwarded(config.trusted_proxies).unwrap_or(peer);
-    let topics = query::topics(query);
-    let is_shown = tokens.is_none();
+    let is_shown = !matches!(config.auth, Auth::Jwt(_));
     Ok(Upgrade {
         accept: STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize()),
         speech,
         wants_encryption: query::values(query, "encryption").next().as_deref() == Some("true"),
         protocol,
         deflate: deflate(&fields, config),
-        token,
-        ticket: ticket.map(str::to_owned).or_else(|| in_query(wishes, "ticket")),
+        token: credentials.token,
+        ticket: credentials.ticket,
         address,
-        topics,
+        topics: query::topics(query),
         fingerprint: fingerprint(address, fields.get("user-agent").unwrap_or_default()),
         request: is_shown.then(|| describe(&fields, url, address)),
         length,
     })
 }
 
-/// PROTOCOL §2: an allow-list where there is one; else a request that carries credentials comes from the same host.
-fn is_origin_allowed(fields: &Fields, has_credentials: bool, config: &Config) -> bool {
+/// PROTOCOL §2: an allow-list where there is one; else a request that a cookie speaks for comes from the same host.
+fn is_origin_allowed(fields: &Fields, has_cookie: bool, config: &Config) -> bool {
     if !fields.has("origin") {
         return true;
     }
@@ -289,7 +274,7 @@ fn is_origin_allowed(fields: &Fields, has_credentials: bool, config: &Config) ->
             .iter()
             .any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin));
     }
-    if !has_credentials {
+    if !has_cookie {
         return true;
     }
     let forwarded = if config.trusted_proxies > 0 { fields.get("x-forwarded-host") } else { None };
@@ -302,11 +287,6 @@ fn is_origin_allowed(fields: &Fields, has_credentials: bool, config: &Config) ->
 fn host_name(host: &str) -> &str {
     let end = if host.starts_with('[') { host.find(']').map(|end| end + 1) } else { host.find(':') };
     end.map_or(host, |end| &host[..end])
-}
-
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
 }
 
 fn fingerprint(address: IpAddr, agent: &str) -> u64 {
