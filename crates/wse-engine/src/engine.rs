@@ -3,6 +3,8 @@
 //! Every call hands something over and returns at once; what needs an answer gets it as a
 //! [`Reply`]. Calls on a closed engine do nothing, and say so.
 
+mod listeners;
+
 use crate::admission::Knock;
 use crate::answer::Start;
 use crate::auth::{Auth, Identity};
@@ -24,7 +26,6 @@ use crate::seats::Caller;
 use crate::shared::{Desk, Shared};
 use crate::streams::Streams;
 use serde_json::value::RawValue;
-use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -39,10 +40,6 @@ use wse_protocol::topic;
 
 /// Bytes of members that the host takes at once.
 const PAGE_BYTES: usize = 1 << 20;
-/// Connections that wait to be accepted (PROTOCOL §2).
-const BACKLOG: i32 = 4_096;
-/// From this many shards on, each has a listening socket of its own.
-const LISTENERS_FROM: usize = 4;
 
 /// Bytes by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,17 +129,10 @@ impl Engine {
         let name = host.trim_start_matches('[').trim_end_matches(']');
         let found = (name, port).to_socket_addrs().map_err(failed)?.next();
         let address = found.ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))?;
-        // The first one binds alone, so that a port in use is an error; only then may others join it.
-        let first = bind(address, false).map_err(failed)?;
-        let bound = first.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
-        let joins = cfg!(target_os = "linux") && self.arriving.len() >= LISTENERS_FROM;
-        if joins {
-            share_port(&first).map_err(failed)?;
-        }
-        let others = (1..self.arriving.len()).filter(|_| joins).map(|_| bind(bound, true));
-        let others = others.collect::<io::Result<Vec<_>>>().map_err(failed)?;
-        for (sockets, listener) in self.arriving.iter().zip(std::iter::once(first).chain(others)) {
-            sockets.listen(listener.into(), !joins);
+        let (bound, listeners) = listeners::bind(address, self.arriving.len()).map_err(failed)?;
+        let is_only = listeners.len() == 1;
+        for (sockets, listener) in self.arriving.iter().zip(listeners) {
+            sockets.listen(listener.into(), is_only);
         }
         self.wake_all();
         Ok(bound)
@@ -624,31 +614,4 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn bind(address: SocketAddr, shares_port: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if cfg!(unix) {
-        // A restarted server finds its port although old connections linger. On Windows it would mean theft.
-        socket.set_reuse_address(true)?;
-    }
-    if shares_port {
-        share_port(&socket)?;
-    }
-    // Accepted sockets inherit it, one system call less for each.
-    socket.set_tcp_nodelay(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket)
-}
-
-#[cfg(unix)]
-fn share_port(socket: &Socket) -> io::Result<()> {
-    socket.set_reuse_port(true)
-}
-
-#[cfg(not(unix))]
-fn share_port(_: &Socket) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }
