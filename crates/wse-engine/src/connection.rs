@@ -16,7 +16,7 @@ use crate::resume::Pass;
 use crate::seats::Caller;
 use crate::secrecy::Secrecy;
 use crate::slab::Slab;
-use crate::speech::{LANES, Speech};
+use crate::speech::{FORMS, Speech};
 use crate::topics::Topic;
 use crate::turn::Pending;
 use std::io;
@@ -214,10 +214,10 @@ impl<S> Connection<S> {
         }
     }
 
-    /// The lane of a turn that its messages are in.
-    pub fn lane(&self) -> usize {
+    /// The number of the form that its messages have in a turn, below [`crate::turn::FORMS`].
+    pub fn form(&self) -> usize {
         let is_shared = self.deflate.as_ref().is_some_and(|deflate| deflate.shared().is_some());
-        self.speech.lane() + if is_shared { LANES } else { 0 }
+        self.speech.form() + if is_shared { FORMS } else { 0 }
     }
 
     /// A control frame for the backlog, when there is one.

@@ -8,7 +8,7 @@ use crate::frame::{FRAME_WEIGHT, Frame, Lack, Other, Payload};
 use crate::log::{Event, Overload};
 use crate::metrics::count;
 use crate::outbound::{Missed, Outcome, Reason, Terms};
-use crate::speech::{LANES, Speech};
+use crate::speech::{FORMS, Speech};
 use crate::topics::Topic;
 use crate::turn::Pending;
 use std::io::ErrorKind;
@@ -20,13 +20,13 @@ use wse_protocol::priority::Priority;
 /// What a backlog writes at once.
 const BACKLOG_WRITE: usize = 64 << 10;
 
-/// One publication of a turn, and its number there for each kind of listener that there was so far.
+/// One publication of a turn, and its number there for each form that was wanted so far.
 pub struct Publication {
     /// As it was made.
     pub frame: Frame,
     /// The topic, if it was published to one.
     pub topic: Option<Arc<Topic>>,
-    numbers: [Option<u32>; LANES],
+    numbers: [Option<u32>; FORMS],
     /// What those get, in each dialect, for whom the memory budget had no room.
     gaps: [Option<u32>; 2],
     /// The same for those with permessage-deflate: how they speak, and the window.
@@ -36,23 +36,23 @@ pub struct Publication {
 impl Publication {
     /// A publication that nobody has got yet.
     pub fn new(frame: Frame, topic: Option<Arc<Topic>>) -> Self {
-        Self { frame, topic, numbers: [None; LANES], gaps: [None; 2], deflated: Vec::new() }
+        Self { frame, topic, numbers: [None; FORMS], gaps: [None; 2], deflated: Vec::new() }
     }
 
-    fn number(&self, lane: usize, format: Option<Format>) -> Option<u32> {
+    fn number(&self, form: usize, format: Option<Format>) -> Option<u32> {
         match format {
-            None => self.numbers[lane],
+            None => self.numbers[form],
             Some(format) => {
-                let known = self.deflated.iter().find(|known| (known.0, known.1) == (lane, format));
+                let known = self.deflated.iter().find(|known| (known.0, known.1) == (form, format));
                 known.map(|known| known.2)
             }
         }
     }
 
-    fn set_number(&mut self, lane: usize, format: Option<Format>, number: u32) {
+    fn set_number(&mut self, form: usize, format: Option<Format>, number: u32) {
         match format {
-            None => self.numbers[lane] = Some(number),
-            Some(format) => self.deflated.push((lane, format, number)),
+            None => self.numbers[form] = Some(number),
+            Some(format) => self.deflated.push((form, format, number)),
         }
     }
 }
@@ -63,7 +63,7 @@ impl Core {
         // Somebody who speaks alike has had it.
         if conn.secrecy.is_none()
             && conn.deflate.is_none()
-            && let Some(number) = publication.numbers[conn.speech.lane()]
+            && let Some(number) = publication.numbers[conn.speech.form()]
         {
             self.queue(conn, number);
             return true;
@@ -71,9 +71,9 @@ impl Core {
         if conn.is_sealed() {
             return self.publish_sealed(conn, publication);
         }
-        let lane = conn.speech.lane();
+        let form = conn.speech.form();
         let format = conn.deflate.as_ref().and_then(|deflate| deflate.shared());
-        let number = match publication.number(lane, format) {
+        let number = match publication.number(form, format) {
             Some(number) => number,
             None => {
                 let frame = match self.spoken(&publication.frame, conn.speech) {
@@ -84,8 +84,8 @@ impl Core {
                     Some(format) => self.deflated(&frame, format),
                     None => frame,
                 };
-                let number = self.turn.add(frame, publication.topic.clone(), conn.lane());
-                publication.set_number(lane, format, number);
+                let number = self.turn.add(frame, publication.topic.clone(), conn.form());
+                publication.set_number(form, format, number);
                 number
             }
         };
@@ -99,21 +99,21 @@ impl Core {
             Dialect::V2 => self.signed(frame)?,
             Dialect::V1 => frame.clone(),
         };
-        if speech.lane() == 0 {
+        if speech.form() == 0 {
             return Ok(plain);
         }
         // A signature is the last member: the others are where they were.
         let Some(envelope) = frame.envelope().and_then(|it| it.with_text(plain.payload())) else {
             return Ok(plain);
         };
-        let other = frame.other(speech.lane(), || {
+        let other = frame.other(speech.form(), || {
             let json = speech.as_json();
-            let is_json = json.lane() == speech.lane();
+            let is_json = json.form() == speech.form();
             let encoded =
                 if is_json { Some(Codecs::json_v1(envelope)) } else { self.codecs.encode(envelope, speech) };
             let (opcode, bytes) = match encoded {
                 Some(encoded) => encoded,
-                None if json.lane() == 0 => return Other::Same,
+                None if json.form() == 0 => return Other::Same,
                 None => return self.spoken(frame, json).map_or_else(Other::Refused, Other::Encoded),
             };
             match self.shared.charge(bytes.capacity() + FRAME_WEIGHT) {
@@ -285,7 +285,7 @@ impl Core {
 
     /// Queues one frame for one connection.
     pub fn send_now<S>(&mut self, conn: &mut Connection<S>, frame: Frame) {
-        let number = self.turn.add(frame, None, conn.lane());
+        let number = self.turn.add(frame, None, conn.form());
         self.queue(conn, number);
     }
 

@@ -5,7 +5,7 @@
 use crate::budget::Charge;
 use crate::deflate::WINDOWS;
 use crate::encoding::Envelope;
-use crate::speech::LANES;
+use crate::speech::FORMS;
 use std::io::Write as _;
 use std::num::NonZeroU64;
 use std::sync::{Arc, OnceLock};
@@ -30,7 +30,7 @@ struct Encoded {
     /// Its category and the place of that, when it is an envelope of v2.
     envelope: Option<(Category, usize)>,
     standing: Standing,
-    others: OnceLock<Box<[OnceLock<Other>; LANES]>>,
+    others: OnceLock<Box<[OnceLock<Other>; FORMS]>>,
     deflated: OnceLock<Box<[OnceLock<Option<Frame>>; WINDOWS]>>,
     _charge: Option<Charge>,
 }
@@ -275,11 +275,11 @@ impl Frame {
         &self.0.bytes[self.0.body..]
     }
 
-    /// The publication for those of `lane`, encoded by whoever needs it first, on whatever thread. For those of lane 0,
-    /// who get it as it is made, that is with its signature.
-    pub fn other(&self, lane: usize, encode: impl FnOnce() -> Other) -> &Other {
+    /// The publication in another `form`, encoded by whoever needs it first, on whatever thread. Form 0, in which it is
+    /// made, is that with its signature.
+    pub fn other(&self, form: usize, encode: impl FnOnce() -> Other) -> &Other {
         let others = self.0.others.get_or_init(Box::default);
-        others[lane].get_or_init(encode)
+        others[form].get_or_init(encode)
     }
 
     /// The message under permessage-deflate, behind [`ROOM`] free bytes.

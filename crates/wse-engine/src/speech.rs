@@ -22,8 +22,8 @@ pub enum Encoding {
     Msgpack,
 }
 
-/// How many kinds of listeners there are: each dialect in each encoding.
-pub const LANES: usize = 8;
+/// In how many forms a publication may be wanted: each dialect in each encoding.
+pub const FORMS: usize = 8;
 
 /// How a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -114,8 +114,9 @@ impl Speech {
         Self { dialect: self.dialect, ..Self::default() }
     }
 
-    /// The number of its kind, below [`LANES`]; zero is what most speak: JSON in v2, as a publication is made.
-    pub fn lane(self) -> usize {
+    /// The number of the form that it wants publications in, below [`FORMS`]; zero is what most want: JSON in v2, as a
+    /// publication is made.
+    pub fn form(self) -> usize {
         (self.encoding() as usize) << 1 | self.dialect as usize
     }
 }
@@ -194,20 +195,20 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_its_lane() {
+    fn each_way_to_speak_has_its_form() {
         let queries = ["", "compression=true", "compression=payload", "format=msgpack"];
-        let mut lanes = Vec::new();
+        let mut forms = Vec::new();
         for version in ["2", "1"] {
             for query in queries {
                 let query = format!("{query}&protocol_version={version}");
                 let (speech, _) = Speech::of_request(&query, [].into_iter()).expect("no refusal");
-                lanes.push(speech.lane());
+                forms.push(speech.form());
             }
         }
-        lanes.sort_unstable();
-        lanes.dedup();
+        forms.sort_unstable();
+        forms.dedup();
         // Compressed payloads are of v2 alone.
-        assert_eq!((lanes.len(), lanes[0]), (LANES - 1, 0));
-        assert!(lanes.iter().all(|lane| *lane < LANES));
+        assert_eq!((forms.len(), forms[0]), (FORMS - 1, 0));
+        assert!(forms.iter().all(|form| *form < FORMS));
     }
 }

@@ -1,21 +1,21 @@
 //! What leaves in one turn of a shard: each frame once, and for each connection which of them.
 //!
 //! A connection with something to send holds a chain of runs of frames instead of a queue, so that fan-out
-//! allocates nothing for each receiver, and receivers with the same chain share one joined buffer. Those who speak
-//! in different ways have lanes of their own, so that the frames of each follow each other.
+//! allocates nothing for each receiver, and receivers with the same chain share one joined buffer. Each form
+//! in which messages leave has frames of its own, so that those of one chain follow each other.
 
 use crate::frame::Frame;
 use crate::speech;
 use crate::topics::Topic;
 use std::sync::Arc;
 
-/// Each kind of listener, and each once more with messages that permessage-deflate has compressed.
-pub const LANES: usize = 2 * speech::LANES;
-/// Beside them the lane of what is encrypted: each of its frames is for one connection, so nobody shares what is joined of them.
-pub const SEALED: usize = LANES;
+/// Each form of a publication, and each once more with messages that permessage-deflate has compressed.
+pub const FORMS: usize = 2 * speech::FORMS;
+/// Beside them what is encrypted: each of its frames is for one connection, so nobody shares what is joined of them.
+pub const SEALED: usize = FORMS;
 
 const NONE: u32 = u32::MAX;
-/// The bits of a frame's number that count within its lane; those above name the lane.
+/// The bits of a frame's number that count within its form; those above name the form.
 const PLACE_BITS: u32 = 27;
 
 /// A connection's part of the turn: the first and the last link of its chain.
@@ -43,9 +43,9 @@ struct Link {
     next: u32,
 }
 
-/// The frames of one lane.
+/// The frames of one form.
 #[derive(Debug, Default)]
-struct Lane {
+struct Frames {
     frames: Vec<(Frame, Option<Arc<Topic>>)>,
     joined: Vec<u8>,
     /// The runs whose bytes `joined` holds.
@@ -55,17 +55,17 @@ struct Lane {
 /// The frames of a turn and the chains through them. Reused from turn to turn.
 #[derive(Debug, Default)]
 pub struct Turn {
-    lanes: [Lane; LANES + 1],
+    forms: [Frames; FORMS + 1],
     links: Vec<Link>,
     runs: Vec<(u32, u32)>,
     length: usize,
 }
 
 impl Turn {
-    /// Adds a frame to the turn, in the lane of those who will get it; returns its number for [`Turn::queue`].
-    pub fn add(&mut self, frame: Frame, topic: Option<Arc<Topic>>, lane: usize) -> u32 {
-        let frames = &mut self.lanes[lane].frames;
-        let number = (lane as u32) << PLACE_BITS | frames.len() as u32;
+    /// Adds a frame of this `form` to the turn; returns its number for [`Turn::queue`].
+    pub fn add(&mut self, frame: Frame, topic: Option<Arc<Topic>>, form: usize) -> u32 {
+        let frames = &mut self.forms[form].frames;
+        let number = (form as u32) << PLACE_BITS | frames.len() as u32;
         frames.push((frame, topic));
         self.length += 1;
         number
@@ -100,18 +100,18 @@ impl Turn {
 
     /// Forgets the bytes of frame `number`, which nobody's chain holds any more.
     pub fn forget(&mut self, number: u32) {
-        let (lane, place) = split(number);
-        self.lanes[lane].frames[place] = (Frame::ready(Vec::new()), None);
+        let (form, place) = split(number);
+        self.forms[form].frames[place] = (Frame::ready(Vec::new()), None);
     }
 
     /// The frame `number` and its topic.
     pub fn frame(&self, number: u32) -> (&Frame, Option<&Arc<Topic>>) {
-        let (lane, place) = split(number);
-        let (frame, topic) = &self.lanes[lane].frames[place];
+        let (form, place) = split(number);
+        let (frame, topic) = &self.forms[form].frames[place];
         (frame, topic.as_ref())
     }
 
-    /// The bytes of a chain: joined once for all connections in a row of its lane that have the same, and how many
+    /// The bytes of a chain: joined once for all connections in a row of its form that have the same, and how many
     /// frames.
     pub fn bytes(&mut self, pending: Pending) -> (&[u8], u64) {
         // Most have one frame.
@@ -128,20 +128,20 @@ impl Turn {
             link = next;
         }
         self.runs = runs;
-        // A chain through several lanes counts as one of the first: who changes lanes does so seldom.
+        // A chain through several forms counts as one of the first: who changes forms does so seldom.
         let first = self.runs.first().map_or(0, |(number, _)| split(*number).0);
-        if self.runs != self.lanes[first].joined_runs {
-            let mut joined = std::mem::take(&mut self.lanes[first].joined);
+        if self.runs != self.forms[first].joined_runs {
+            let mut joined = std::mem::take(&mut self.forms[first].joined);
             joined.clear();
             for (frame, _) in self.runs.iter().flat_map(|run| self.run(*run)) {
                 joined.extend_from_slice(frame.bytes());
             }
-            let lane = &mut self.lanes[first];
-            lane.joined = joined;
-            std::mem::swap(&mut self.runs, &mut lane.joined_runs);
+            let alike = &mut self.forms[first];
+            alike.joined = joined;
+            std::mem::swap(&mut self.runs, &mut alike.joined_runs);
         }
-        let lane = &self.lanes[first];
-        (&lane.joined, lane.joined_runs.iter().map(|(_, length)| u64::from(*length)).sum())
+        let alike = &self.forms[first];
+        (&alike.joined, alike.joined_runs.iter().map(|(_, length)| u64::from(*length)).sum())
     }
 
     /// The frames of a chain, in order, each with its topic.
@@ -156,18 +156,18 @@ impl Turn {
     }
 
     fn run(&self, (number, length): (u32, u32)) -> impl Iterator<Item = (&Frame, Option<&Arc<Topic>>)> {
-        let (lane, place) = split(number);
-        let frames = &self.lanes[lane].frames[place..place + length as usize];
+        let (form, place) = split(number);
+        let frames = &self.forms[form].frames[place..place + length as usize];
         frames.iter().map(|(frame, topic)| (frame, topic.as_ref()))
     }
 
     /// Forgets the turn; its memory stays for the next one unless it was unusually large.
     pub fn clear(&mut self) {
-        for lane in &mut self.lanes {
-            lane.frames.clear();
-            lane.joined_runs.clear();
-            lane.joined.clear();
-            lane.joined.shrink_to(256 << 10);
+        for alike in &mut self.forms {
+            alike.frames.clear();
+            alike.joined_runs.clear();
+            alike.joined.clear();
+            alike.joined.shrink_to(256 << 10);
         }
         self.length = 0;
         self.links.clear();
@@ -175,7 +175,7 @@ impl Turn {
     }
 }
 
-/// The lane of a frame and its place there.
+/// The form of a frame and its place there.
 fn split(number: u32) -> (usize, usize) {
     ((number >> PLACE_BITS) as usize, (number & ((1 << PLACE_BITS) - 1)) as usize)
 }
