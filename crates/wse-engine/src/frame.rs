@@ -148,6 +148,13 @@ impl Payload {
         Self { bytes, room, opcode, envelope, charge, standing: Standing::default() }
     }
 
+    /// A payload that is a copy of `message`, which is no envelope to take a number.
+    pub fn of(opcode: OpCode, message: &[u8], charge: Option<Charge>) -> Self {
+        let mut bytes = Self::room(message.len());
+        bytes.extend_from_slice(message);
+        Self::new(opcode, bytes, None, charge)
+    }
+
     /// Room for a payload of about `length` bytes.
     pub fn room(length: usize) -> Vec<u8> {
         Self::larger_room(ROOM, length)
@@ -241,17 +248,12 @@ impl Payload {
 impl Frame {
     /// A frame around a copy of `payload`.
     pub fn new(opcode: OpCode, payload: &[u8], charge: Option<Charge>) -> Self {
-        let mut bytes = Payload::room(payload.len());
-        bytes.extend_from_slice(payload);
-        Payload::new(opcode, bytes, None, charge).into_frame(None).0
+        Payload::of(opcode, payload, charge).into_frame(None).0
     }
 
     /// A frame of the engine's own words, in the lane of `priority`.
     pub fn own(text: &[u8], priority: Priority, charge: Option<Charge>) -> Self {
-        let mut bytes = Payload::room(text.len());
-        bytes.extend_from_slice(text);
-        let payload = Payload::new(OpCode::Text, bytes, None, charge);
-        payload.standing(Standing::own(priority)).into_frame(None).0
+        Payload::of(OpCode::Text, text, charge).standing(Standing::own(priority)).into_frame(None).0
     }
 
     /// A control frame, of at most 125 bytes of payload.
@@ -345,9 +347,7 @@ impl Frame {
 
     /// The same publication as this text.
     pub fn with_text(&self, text: &[u8], charge: Option<Charge>) -> Self {
-        let mut bytes = Payload::room(text.len());
-        bytes.extend_from_slice(text);
-        Payload::new(OpCode::Text, bytes, None, charge).standing(self.standing()).into_frame(None).0
+        Payload::of(OpCode::Text, text, charge).standing(self.standing()).into_frame(None).0
     }
 
     /// What goes on the wire.

@@ -140,7 +140,7 @@ impl<S: Socket> Shard<S> {
                 spoken[dialect as usize].get_or_insert_with(|| match core.spoken_news(news, dialect) {
                     Some(frames) => Spoken::Whole(frames.iter().cloned().map(publication).collect()),
                     None => {
-                        let nothing = Payload::new(OpCode::Text, Payload::room(0), None, None).standing(NEWS);
+                        let nothing = Payload::of(OpCode::Text, b"", None).standing(NEWS);
                         Spoken::Missed(Box::new(publication(nothing.into_frame(None).0)))
                     }
                 });
