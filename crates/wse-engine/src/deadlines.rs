@@ -11,9 +11,10 @@ use std::sync::Arc;
 use wse_protocol::codes::close;
 
 impl Core {
-    /// Whether the connection is pinged although it speaks: clients of v1 want it (PROTOCOL §14).
-    fn is_steady<S>(&self, conn: &Connection<S>) -> bool {
-        self.is_v1(conn)
+    /// What the heartbeat has due for a connection: clients of v1 are pinged although they speak (PROTOCOL §14).
+    fn due_of_heartbeat<S>(&self, conn: &Connection<S>) -> Due {
+        let heartbeat = &self.shared.config.heartbeat;
+        heartbeat.due(conn.last_seen, conn.last_ping, self.is_v1(conn), self.now.millis)
     }
 
     /// How long a connection may still be open, in milliseconds, as far as can be said now; `None`: as long as it likes.
@@ -34,12 +35,7 @@ impl Core {
             Phase::Handshake(handshake) => handshake.began + config.handshake_timeout_ms,
             Phase::Closing(closing) => closing.deadline,
             Phase::Open => {
-                let beat = match config.heartbeat.due(
-                    conn.last_seen,
-                    conn.last_ping,
-                    self.is_steady(conn),
-                    self.now.millis,
-                ) {
+                let beat = match self.due_of_heartbeat(conn) {
                     Due::At(at) => Some(at),
                     Due::Ping | Due::Close => Some(self.now.millis),
                     Due::Never => None,
@@ -107,7 +103,7 @@ impl Core {
                     // It is we who do not listen.
                     conn.last_seen = now;
                 }
-                match config.heartbeat.due(conn.last_seen, conn.last_ping, self.is_steady(conn), now) {
+                match self.due_of_heartbeat(conn) {
                     Due::Close => {
                         count(&shared.metrics.idle_closed_total, 1);
                         return self.close(conn, close::IDLE, "nothing was heard for too long");
