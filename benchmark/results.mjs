@@ -7,7 +7,7 @@ const FOLDER = new URL('results/', import.meta.url)
 
 /** Keeps a result under the time of its start, in place of an earlier state of the same run. */
 export function store(result) {
-  const name = `${result.started.slice(0, 16).replaceAll(':', '-')}.json`
+  const name = `${result.started.slice(0, 19).replaceAll(':', '-')}.json`
   mkdirSync(FOLDER, { recursive: true })
   writeFileSync(new URL(name, FOLDER), `${JSON.stringify(result, null, 1)}\n`)
   console.log(`written: benchmark/results/${name}`)
