@@ -52,6 +52,19 @@ test('writes an event as JSON says it, whatever its priority', async (t) => {
   }
 })
 
+test('refuses a priority that there is not, and takes the nearest for what an event says itself', async (t) => {
+  const server = await startServer(t)
+  const connection = await connect(t, server)
+  const wrong = { code: 'WSE_OPTION_INVALID', message: 'option priority: expected 10, 8, 5, 3 or 1' }
+  for (const priority of [7, 0, -1, 1_000, Number.NaN, 'high', null]) {
+    const options = { priority } as never
+    t.throws(() => server.sendEvent(connection.id, { t: 'note' }, options), wrong)
+    await t.throwsAsync(server.publish('news', { t: 'note' }, options), wrong)
+  }
+  t.true(server.sendEvent(connection.id, { t: 'note', pri: 7 }) > 0)
+  t.is((await connection.next('note')).pri, 7)
+})
+
 test('says so when a connection is gone or never was', async (t) => {
   const server = await startServer(t)
   const application = new Application(server)

@@ -15,6 +15,7 @@ import { native } from './native.js'
 import { Publications } from './publications.js'
 import { ensureKnown } from './schema.js'
 import { LONGEST_MS } from './timers.js'
+import { priority as importance } from './topic-options.js'
 import type { OutboundEvent, Position, PublishOptions, SendOptions } from './types.js'
 
 /** The longest key of a publication, in bytes. */
@@ -117,10 +118,7 @@ function asText(event: OutboundEvent | string, priority?: number): string {
 }
 
 function asJson(event: OutboundEvent, priority?: number): string {
-  if (priority !== undefined && !Number.isFinite(priority)) {
-    throw new WseError('WSE_OPTION_INVALID', 'priority: expected 10, 8, 5, 3 or 1')
-  }
-  const said = priority === undefined ? event : adding(event, { pri: priority })
+  const said = priority === undefined ? event : adding(event, { pri: importance(priority, 'priority') })
   return objectText(said, 'WSE_MESSAGE_INVALID', 'expected text, or an event: an object')
 }
 

@@ -41,12 +41,15 @@ const overflow: Field = (value = 'drop', path) => {
   throw invalid(path, "'drop', 'block', 'disconnect', { ring: 1 or more } or { latest: true or a member of p }")
 }
 
+/** How important something is. */
+export const priority: Field = (value = 5, path) => {
+  if ([10, 8, 5, 3, 1].includes(value as number)) return value
+  throw invalid(path, '10, 8, 5, 3 or 1')
+}
+
 const policy = group({
   topics: globs,
-  priority: (value = 5, path) => {
-    if ([10, 8, 5, 3, 1].includes(value as number)) return value
-    throw invalid(path, '10, 8, 5, 3 or 1')
-  },
+  priority,
   overflow,
   blockMs: whole(1_000, { min: 1, max: LONGEST_MS }),
   deadlineMs: whole(0, { max: LONGEST_MS }),

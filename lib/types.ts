@@ -18,14 +18,17 @@ export interface OutboundEvent {
   [member: string]: any
 }
 
-/** How important a message is, from the least: telemetry, what the next one replaces, normal, state, critical. */
+/**
+ * How important a message is, from the least: telemetry, what the next one replaces, normal, state, critical. Another
+ * number in an event's own `pri` takes the nearest.
+ */
 export type Priority = 1 | 3 | 5 | 8 | 10
 
 /** How an event is sent to a connection. */
 export interface SendOptions {
   /**
    * How important it is, in place of its own `pri`: while there is a backlog what is more important leaves first, and
-   * is dropped last. Another number than these takes the nearest. Default: 5.
+   * is dropped last. Default: 5.
    */
   priority?: Priority
 }
