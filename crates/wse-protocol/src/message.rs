@@ -147,7 +147,7 @@ impl<'a> ServerReady<'a> {
             compression,
             encryption: true,
             batching: true,
-            priority_queue: false,
+            priority_queue: true,
             circuit_breaker: false,
             rust_transport: true,
             rust_jwt: true,
@@ -207,7 +207,7 @@ impl Serialize for HelloFeatures {
             recovery,
             cluster: false,
             batching: true,
-            priority_queue: false,
+            priority_queue: true,
             msgpack,
             encryption,
         };

@@ -37,7 +37,7 @@ fn the_greeting_names_only_what_works() {
         "details": {
             "version": 2,
             "features": {
-                "compression": true, "encryption": true, "batching": true, "priority_queue": false,
+                "compression": true, "encryption": true, "batching": true, "priority_queue": true,
                 "circuit_breaker": false, "rust_transport": true, "rust_jwt": true, "recovery": false,
             },
             "connection_id": CONNECTION.to_string(),
@@ -72,7 +72,7 @@ fn the_hello_has_integers_for_limits_and_a_positive_interval_or_none() {
         "protocol_version": 2,
         "features": {
             "compression": true, "recovery": false, "cluster": false, "batching": true,
-            "priority_queue": false, "msgpack": false, "encryption": false,
+            "priority_queue": true, "msgpack": false, "encryption": false,
         },
         "limits": {
             "max_message_size": 1_048_576, "rate_limit_capacity": 100_000, "rate_limit_refill": 10_000,
