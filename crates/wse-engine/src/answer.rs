@@ -312,7 +312,7 @@ impl Core {
 
     /// Names the topics of a request that were refused.
     pub(crate) fn tell_refused<S>(&mut self, conn: &mut Connection<S>, failed: &[&str]) {
-        let message = "these topics may not be subscribed to, or are no topics";
+        let message = "these topics may not be subscribed to, are no topics or are too many";
         self.note(conn, Event::Fault(Fault::Wire(Code::SubscriptionFailed)));
         let error = Error::new(Code::SubscriptionFailed, message, self.timestamp());
         // They are named twice.

@@ -204,6 +204,8 @@ fn a_connection_holds_so_many_topics_and_globs_and_no_more() {
     let client = world.connect();
     let (got, refused) = ask(&mut world, &client, &["a*", "b*", "c*", "d", "e", "f"]);
     assert_eq!((got, refused), (json!(["a*", "b*", "d", "e"]), json!(["c*", "f"])));
+    let error = &client.told("error")[0]["message"];
+    assert!(error.as_str().is_some_and(|message| message.ends_with("or are too many")), "{error}");
     assert_eq!(ask(&mut world, &client, &["a*", "d"]).1, json!([]), "what is held is held");
     unsubscribe(&mut world, &client, &["a*"]);
     assert_eq!(ask(&mut world, &client, &["c*", "f"]).0, json!(["c*"]));
