@@ -51,7 +51,9 @@ pub enum EngineError {
     )]
     Unlogged,
     /// What is asked for cannot be together with a log.
-    #[error("the topic has a log: name other topics in the option recovery.topics")]
+    #[error(
+        "the topic has a log: name others in the option recovery.topics, or it in topicPolicies with recovery: false"
+    )]
     Logged,
     /// The keys that check tokens are of no use.
     #[error("{0}")]
