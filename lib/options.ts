@@ -265,7 +265,8 @@ export interface ServerOptions {
   authorizeCacheMs?: number
   /**
    * Topics, and globs, that every connection holds from the start; `{id}` stands for the user id, as in `user:{id}`, and
-   * connections without a user, or with an id that no topic can have, skip it. Bound by `topics.deny`. Default: none.
+   * connections without a user, or with an id that no topic can have, skip it. What `topics.deny` names is left
+   * out. Default: none.
    */
   subscribeOnConnect?: readonly string[]
   /** Topics that one connection may hold, globs among them. Default: 1 024. */

@@ -496,7 +496,7 @@ export class WseServer {
 
   /**
    * Ends subscriptions; null: all of the connection's. What `authorize` had answered its user about them is forgotten.
-   * False: it is gone. Throws `WSE_OPTION_INVALID`.
+   * The client is told nothing. False: it is gone. Throws `WSE_OPTION_INVALID`.
    */
   unsubscribeConnection(connId: string, topics: readonly string[] | null): boolean {
     const unwanted = topics === null ? null : topicsOf(topics)
