@@ -13,6 +13,7 @@ use crate::handshake::Refusal;
 use crate::host::Reply;
 use crate::id::ConnectionKey;
 use crate::news::News;
+use crate::pressure::Flight;
 use crate::shard::Shard;
 use crate::topics::{Hearers, Matching, Topic};
 use serde_json::value::RawValue;
@@ -24,7 +25,7 @@ use wse_protocol::rules::Rules;
 #[derive(Debug)]
 pub enum Command {
     /// To everyone on the shard who holds the topic, or a glob that matches it.
-    Publish(Arc<Topic>, Frame, Option<Arc<Matching>>),
+    Publish(Arc<Topic>, Frame, Option<Arc<Matching>>, Flight),
     /// Of the members of a topic, to everyone on the shard who holds it.
     Presence(Arc<News>),
     /// To everyone on the shard.
@@ -141,7 +142,7 @@ impl<S: Socket> Shard<S> {
     pub(crate) fn execute(&mut self, command: Command) -> usize {
         let Self { slab, core, .. } = self;
         match command {
-            Command::Publish(topic, frame, matching) => {
+            Command::Publish(topic, frame, matching, _flight) => {
                 return self.publish(&Hearers { topic, matching }, frame);
             }
             Command::Presence(news) => return self.tell_news(&news),

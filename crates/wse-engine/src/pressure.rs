@@ -2,6 +2,7 @@
 //!
 //! Holds flags and counts: who waits is the facade's to know, and in which order.
 
+use crate::config::OutboundLimits;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex};
 use crate::topics::Topic;
 use hashbrown::HashMap;
@@ -13,7 +14,8 @@ use std::sync::{Arc, Weak};
 pub enum Lacking {
     /// The memory of all queues.
     Memory,
-    /// A reader of its topic has, and nothing of the topic may be given up.
+    /// A reader of its topic has, or soon may have when what is on its way arrives, and nothing of the topic may be given
+    /// up.
     Reader,
 }
 
@@ -22,13 +24,47 @@ pub enum Lacking {
 pub struct Pressure {
     for_memory: AtomicBool,
     for_reader: AtomicBool,
-    /// A reader has room again, or is gone.
+    /// A reader has room again or is gone, or a shard has.
     has_caught_up: AtomicBool,
     /// The brakes of topics that somebody has in hand. Locked while topics are made and dropped.
     brakes: Mutex<HashMap<Box<str>, Weak<Behind>>>,
+    /// What is on its way of topics that have a brake, by shard.
+    in_flight: Box<[InFlight]>,
+    /// The bounds of a reader's queue.
+    limits: OutboundLimits,
+}
+
+/// What was published and one shard has not carried out.
+#[derive(Debug, Default)]
+struct InFlight {
+    messages: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 impl Pressure {
+    /// Nobody waits yet for readers, on so many `shards`, whose queues have these bounds.
+    pub fn new(shards: usize, limits: &OutboundLimits) -> Self {
+        let in_flight = (0..shards).map(|_| InFlight::default()).collect();
+        Self { in_flight, limits: *limits, ..Self::default() }
+    }
+
+    /// Whether as much is on its way to a shard as a queue may hold: a reader that was not seen to be full holds twice its
+    /// bound when that has arrived.
+    fn is_crowded(&self) -> bool {
+        self.in_flight.iter().any(|shard| {
+            self.are_many(shard.messages.load(SeqCst)) || self.are_large(shard.bytes.load(SeqCst))
+        })
+    }
+
+    fn are_many(&self, messages: usize) -> bool {
+        self.limits.max_messages != 0 && messages >= self.limits.max_messages
+    }
+
+    /// From half of the bound on: the last publication may go beyond that.
+    fn are_large(&self, bytes: usize) -> bool {
+        self.limits.max_bytes != 0 && bytes >= self.limits.max_bytes.div_ceil(2)
+    }
+
     /// Somebody waits until [`Pressure::take_room`]. What was lacking must be looked at once more afterwards.
     pub fn wait_for(&self, lacking: Lacking) {
         match lacking {
@@ -82,7 +118,8 @@ impl Brake {
 
     /// Whether publishers wait.
     pub fn is_on(&self) -> bool {
-        self.0.as_ref().is_some_and(|behind| behind.readers.load(SeqCst) > 0)
+        let is_on = |behind: &Arc<Behind>| behind.readers.load(SeqCst) > 0 || behind.pressure.is_crowded();
+        self.0.as_ref().is_some_and(is_on)
     }
 }
 
@@ -125,6 +162,37 @@ impl Drop for Blocked {
         if let Some(behind) = &self.0 {
             behind.readers.fetch_sub(1, SeqCst);
             behind.pressure.catch_up();
+        }
+    }
+}
+
+/// A publication on its way to a shard, until this is dropped. Counts where publishers of its topic wait for readers:
+/// who has not been seen to be full must have room for it.
+#[derive(Debug)]
+pub struct Flight(Option<(Arc<Pressure>, usize, usize)>);
+
+impl Flight {
+    /// So many `bytes` of `topic` set off to `shard`.
+    pub fn new(topic: &Topic, shard: usize, bytes: usize) -> Self {
+        let pressure = topic.brake().0.as_ref().map(|behind| &behind.pressure);
+        if let Some(in_flight) = pressure.and_then(|pressure| pressure.in_flight.get(shard)) {
+            in_flight.messages.fetch_add(1, SeqCst);
+            in_flight.bytes.fetch_add(bytes, SeqCst);
+        }
+        Self(pressure.map(|pressure| (Arc::clone(pressure), shard, bytes)))
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let Some((pressure, shard, bytes)) = &self.0 else { return };
+        let Some(in_flight) = pressure.in_flight.get(*shard) else { return };
+        let messages = in_flight.messages.fetch_sub(1, SeqCst);
+        let held = in_flight.bytes.fetch_sub(*bytes, SeqCst);
+        let has_room = pressure.are_many(messages) && !pressure.are_many(messages - 1)
+            || pressure.are_large(held) && !pressure.are_large(held - bytes);
+        if has_room {
+            pressure.catch_up();
         }
     }
 }

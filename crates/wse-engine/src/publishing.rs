@@ -8,7 +8,7 @@ use crate::error::EngineError;
 use crate::frame::{FRAME_WEIGHT, Frame, Payload};
 use crate::log::{Event, Overload, Subject};
 use crate::metrics::count;
-use crate::pressure::Lacking;
+use crate::pressure::{Flight, Lacking};
 use crate::recovery::{Log, Position};
 use crate::shard::Now;
 use crate::shared::Shared;
@@ -40,9 +40,10 @@ pub struct Publishing<'a> {
 }
 
 /// What a shard where somebody wants the topic is told.
-fn publish(hearers: &Hearers, frame: &Frame) -> Command {
+fn publish(hearers: &Hearers, frame: &Frame, shard: usize) -> Command {
     let Hearers { topic, matching } = hearers;
-    Command::Publish(Arc::clone(topic), frame.clone(), matching.clone())
+    let flight = Flight::new(topic, shard, frame.bytes().len());
+    Command::Publish(Arc::clone(topic), frame.clone(), matching.clone(), flight)
 }
 
 impl Shared {
@@ -89,6 +90,8 @@ impl Shared {
         if self.is_held_up(topic, waits) {
             // A mistake is an error whatever there is room for.
             content.payload(&self.config, at, id)?;
+            // What is on its way may be what it waits for.
+            self.desks.iter().for_each(|desk| desk.mailbox.wake());
             return Ok(Some(Published::Refused(Lacking::Reader)));
         }
         let Some(log) = topic.log() else {
@@ -147,7 +150,7 @@ impl Shared {
         }
         for (shard, desk) in self.desks.iter().enumerate() {
             if hearers.topic.feeds(&mut ring, shard, hearers.is_wanted(shard)) {
-                desk.mailbox.push(publish(hearers, &frame));
+                desk.mailbox.push(publish(hearers, &frame, shard));
             }
         }
         let position = ring.position(ring.head());
@@ -170,7 +173,7 @@ impl Shared {
         self.publish_to_groups(&hearers.topic, frame);
         for (shard, desk) in self.desks.iter().enumerate() {
             if hearers.is_wanted(shard) {
-                desk.mailbox.push(publish(hearers, frame));
+                desk.mailbox.push(publish(hearers, frame, shard));
             }
         }
     }

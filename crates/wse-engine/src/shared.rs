@@ -85,7 +85,7 @@ impl Shared {
         };
         let budget = Budget::new(config.memory_budget_bytes);
         let logs = config.recovery.clone().map(|limits| Logs::new(limits, ids.first_epoch(), &budget));
-        let pressure = Arc::<Pressure>::default();
+        let pressure = Arc::new(Pressure::new(config.shards + 1, &config.outbound));
         Self {
             budget,
             metrics: Metrics::default(),

@@ -26,7 +26,7 @@ impl Reader {
     /// Carries out what waits for the shard, as `Shard::execute` does.
     fn carry_out(&mut self, shared: &Shared) {
         for command in shared.desks[self.shard].mailbox.take(Vec::new()) {
-            let Command::Publish(topic, frame, _) = command else { continue };
+            let Command::Publish(topic, frame, ..) = command else { continue };
             if topic.see(self.shard, frame.index()) && Arc::ptr_eq(&topic, &self.topic) {
                 assert_eq!(frame.index(), self.reached + 1, "nothing is missing, and nothing comes twice");
                 self.reached = frame.index();

@@ -9,7 +9,7 @@ use wse_engine::topics::Topic;
 /// Publications that wait for the first shard and that holders of `held` get.
 fn waiting(shared: &Shared, held: &Arc<Topic>) -> usize {
     let is_theirs = |command: &Command| match command {
-        Command::Publish(topic, _, matching) => {
+        Command::Publish(topic, _, matching, _) => {
             let globs = matching.iter().flat_map(|matching| &matching.globs);
             globs.chain([topic]).any(|topic| Arc::ptr_eq(topic, held))
         }

@@ -156,6 +156,54 @@ fn a_reader_that_blocks_is_waited_for_and_then_closed_and_nobody_else_misses_any
 }
 
 #[test]
+fn a_burst_waits_before_a_reader_has_more_than_it_may_and_nothing_of_it_is_lost() {
+    let config = policies([("orders", overflowing(Overflow::Block(1_000)))]);
+    let outbound = OutboundLimits { max_messages: 8, ..config.outbound };
+    let mut world = World::new(Config { outbound, ..config });
+    let (slow, healthy) = readers(&mut world, &["orders"]);
+    let mut n = 0;
+    for _ in 0..5 {
+        // No shard has a turn meanwhile.
+        n += (n..n + 20).take_while(|n| world.publish_number("orders", *n, 0)).count() as u64;
+        world.settle();
+    }
+    assert_eq!((n, world.open()), (16, 2), "twice what may wait");
+    world.pass(900);
+    let publishing = Publishing { waits: true, ..Publishing::default() };
+    let published = world.publish_as("orders", Content::Text("{}"), publishing);
+    assert_eq!((published, world.open()), (Published::Refused(Lacking::Reader), 2));
+    slow.resume();
+    world.settle();
+    assert_eq!(world.replies(), [Reply::Room]);
+    publish(&mut world, "orders", n..n + 5);
+    for reader in [slow, healthy] {
+        assert_eq!(reader.numbers("orders"), (0..n + 5).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_burst_waits_for_the_shards_and_is_told_when_they_have_carried_it_out() {
+    let mut world = World::new(policies([("orders:*", overflowing(Overflow::Block(1_000)))]));
+    let (_, healthy) = (world.connect(), world.connect());
+    healthy.subscribe(&["orders:1", "orders:2"]);
+    world.pass(12_000);
+    let waits = Publishing { waits: true, ..Publishing::default() };
+    let publish = |world: &World, n: usize| {
+        world.publish_as(["orders:1", "orders:2"][n % 2], Content::Text(r#"{"t":"order","p":{}}"#), waits)
+    };
+    for n in 0..10 {
+        assert_eq!(publish(&world, n), Published::Queued(None));
+    }
+    assert_eq!(publish(&world, 10), Published::Refused(Lacking::Reader), "of all such topics together");
+    assert!(world.publish_number("news", 1, 0), "others do not wait");
+    world.settle();
+    assert_eq!(world.replies(), [Reply::Room]);
+    assert_eq!(publish(&world, 10), Published::Queued(None));
+    world.settle();
+    assert_eq!(healthy.told("order").len(), 11);
+}
+
+#[test]
 fn a_reader_that_catches_up_lets_its_publishers_go_on_and_has_missed_nothing() {
     let mut world = World::new(policies([("orders", overflowing(Overflow::Block(1_000)))]));
     let (slow, _) = readers(&mut world, &["orders"]);
