@@ -126,6 +126,7 @@ impl Core {
     /// Ends a connection that did not take what was sent.
     pub(crate) fn close_slow<S: Socket>(&mut self, conn: &mut Connection<S>) {
         count(&self.shared.metrics.slow_closed_total, 1);
-        self.close(conn, close::SLOW, "too slow: the outbound queue stayed full");
+        let reason = conn.backlog.as_ref().map_or("too slow", |backlog| backlog.complaint(self.now.millis));
+        self.close(conn, close::SLOW, reason);
     }
 }

@@ -260,6 +260,17 @@ impl Outbound {
         is_first
     }
 
+    /// Why its connection is closed at `now`, for the Close.
+    pub fn complaint(&self, now: u64) -> &'static str {
+        if self.is_doomed() {
+            "too slow: there was no room for what must not be missed"
+        } else if self.patience.is_some_and(|at| now >= at) {
+            "too slow: publishers waited for too long"
+        } else {
+            "too slow: the outbound queue stayed full"
+        }
+    }
+
     /// Whether its connection is about to be closed.
     pub fn is_doomed(&self) -> bool {
         self.doomed.is_some()

@@ -228,6 +228,8 @@ fn a_blocking_topic_is_never_given_up_and_holds_its_publisher_up() {
         assert_eq!(block.brake().is_on(), n >= 4);
     }
     assert_eq!(queue.closes_at(&LIMITS), Some(1_004));
+    assert_eq!(queue.complaint(1_003), "too slow: the outbound queue stayed full");
+    assert_eq!(queue.complaint(1_004), "too slow: publishers waited for too long");
     let urgent = urgent("x", Priority::Critical);
     assert!(!queue.push(&urgent, None, &terms(&LIMITS, 8)).is_queued, "not even for that");
     queue.advance(6 * 3, &LIMITS, 0);
@@ -236,6 +238,7 @@ fn a_blocking_topic_is_never_given_up_and_holds_its_publisher_up() {
         queue.push(&text(&n.to_string()), Some(&block), &terms(&LIMITS, 9));
     }
     assert_eq!(queue.closes_at(&LIMITS), Some(9), "what cannot be kept is no gap, it is the end");
+    assert_eq!(queue.complaint(9), "too slow: there was no room for what must not be missed");
     drop(queue);
     assert!(!block.brake().is_on());
 }
