@@ -76,7 +76,8 @@ for (const [title, of] of [
     const { server, publish } = await start(t, { recovery: { slots: 4 } })
     const head = (await publish('news', 1, 10)).at(-1) as Position
     const connection = await connect(t, server)
-    const { success, recovery } = await server.subscribeWithRecovery(connection.id, { news: of(head) })
+    const asked = server.subscribeWithRecovery(connection.id, { news: of(head) })
+    const { success, recovery } = await within(asked, 'the answer')
     t.true(success)
     t.deepEqual(recovery, { news: { ...head, recovered: false, count: 0 } })
     await publish('news', 11, 12)
@@ -90,7 +91,8 @@ test('says of each topic by itself what became of its position', async (t) => {
   const [old] = (await publish('old', 1, 9)) as [Position]
   const connection = await connect(t, server)
   const positions = { news: first, old, unlogged: first, secret: first }
-  const { successTopics, failedTopics, recovery } = await server.subscribeWithRecovery(connection.id, positions)
+  const asked = server.subscribeWithRecovery(connection.id, positions)
+  const { successTopics, failedTopics, recovery } = await within(asked, 'the answer')
   t.deepEqual([successTopics, failedTopics], [['news', 'old', 'unlogged'], ['secret']])
   t.deepEqual(recovery, {
     news: { epoch: first.epoch, offset: 3, recovered: true, count: 2 },
