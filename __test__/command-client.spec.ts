@@ -123,12 +123,12 @@ test.serial('prints what a server says, and nothing that a terminal would obey',
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   test.serial(`tails a topic line by line until ${signal}`, async (t) => {
-    const server = await startServer(t, { topics: { allow: ['news', 'prices.*'] } })
+    const server = await startServer(t, { topics: { allow: ['news', 'prices:*'] } })
     const application = new Application(server)
-    const child = run(t, ['tail', at(server), 'news', 'prices.gold'])
-    await subscribed(server, 'prices.gold')
+    const child = run(t, ['tail', at(server), 'news', 'prices:gold'])
+    await subscribed(server, 'prices:gold')
     server.broadcast('news', '{"t":"news",\n  "p":{"n":1}}')
-    server.broadcast('prices.gold', { t: 'price', p: { n: 2 } })
+    server.broadcast('prices:gold', { t: 'price', p: { n: 2 } })
     server.broadcast('news', 'plain "text"')
     t.like(JSON.parse(await child.nextLine()), { t: 'news', p: { n: 1 } })
     t.like(JSON.parse(await child.nextLine()), { t: 'price', p: { n: 2 } })

@@ -90,7 +90,7 @@ test.serial('serves what the deployment guide shows', async (t) => {
   const line = await run(t, ['serve', '--config', configured(t, source)], env).nextLine()
   const token = await tokenOf('anna', {}, { key: jwt.secret })
   const connection = await connect(t, { port: Number(new URL(line).port) }, { token })
-  t.like(await connection.subscribe(['news', 'prices.gold']), { success_topics: ['news', 'prices.gold'] })
+  t.like(await connection.subscribe(['news', 'prices:gold']), { success_topics: ['news', 'prices:gold'] })
 })
 
 test.serial('prefers the address of the environment to that of the file', async (t) => {
@@ -358,7 +358,7 @@ test.serial('does what the guide of the command shows', async (t) => {
   for (const source of others) {
     const child = start(source.replace(/(doctor .*)/, '$1 --idle 0'), address)
     if (source.includes(' tail ')) {
-      await until('the subscription', () => child.errors.startsWith('subscribed to news, prices.gold'))
+      await until('the subscription', () => child.errors.startsWith('subscribed to news, prices:gold'))
       child.kill('SIGINT')
     }
     const { code, errors } = await finished(child)
